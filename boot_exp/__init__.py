@@ -1,0 +1,1 @@
+"""Diffusion distillation as declarative experiments: BOOT and the methods it is compared with."""

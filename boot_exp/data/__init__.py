@@ -1,0 +1,28 @@
+"""What can be drawn: readers, transforms, the folder they end in, and how training draws from it."""
+
+from boot_exp.data.card import Card
+from boot_exp.data.cifar10 import Cifar10
+from boot_exp.data.dataset import Dataset, Example
+from boot_exp.data.digits import Digits
+from boot_exp.data.fashion_mnist import FashionMnist
+from boot_exp.data.image_files import ImageFiles
+from boot_exp.data.images import Images, draw
+from boot_exp.data.prepare import prepare
+from boot_exp.data.transforms import AverageDown, CentreCropResize, Pad, Transform
+
+__all__ = [
+    "AverageDown",
+    "Card",
+    "CentreCropResize",
+    "Cifar10",
+    "Dataset",
+    "Digits",
+    "Example",
+    "FashionMnist",
+    "ImageFiles",
+    "Images",
+    "Pad",
+    "Transform",
+    "draw",
+    "prepare",
+]

@@ -1,0 +1,44 @@
+"""What every reader is: named examples in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.errors import ConfigurationFault
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One image, uint8 [H, W, C] with C 1 or 3, the name that errors call it by, and its class if it has one."""
+
+    name: str
+    image: NDArray[np.uint8]
+    label: int | None
+
+
+class Dataset(Protocol):
+    """A data set at its source: the same examples in the same order at every pass; its repr says which."""
+
+    @property
+    def name(self) -> str:
+        """What the leaderboard calls it."""
+
+    @property
+    def split(self) -> str:
+        """Which part of it this is; "all" where it has no parts."""
+
+    def examples(self) -> Iterator[Example]:
+        """Every example once. DataFault: damaged; MissingResource: neither here nor to be had by download."""
+
+
+def check_split(reader: str, split: str) -> None:
+    """ConfigurationFault unless `split` is train or test."""
+    if split not in ("train", "test"):
+        raise ConfigurationFault(f"{reader}.split must be 'train' or 'test', got {split!r}; write one of the two")

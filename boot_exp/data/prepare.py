@@ -1,0 +1,95 @@
+"""From any source to the one folder that training reads: every image transformed and checked once."""
+
+from __future__ import annotations
+
+import shutil
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from boot_exp.data.card import Card, labels_sha256
+from boot_exp.data.checks import checked, is_image
+from boot_exp.data.dataset import Dataset, Example
+from boot_exp.data.npy import NpyStream
+from boot_exp.data.transforms import Transform
+from evals.errors import ConfigurationFault, DataFault
+from evals.images import Fingerprint
+
+
+def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) -> Card:
+    """Writes images.npy (uint8 [N, H, W, C]), labels.npy (int64 [N], if any) and card.json into the folder `out`.
+
+    Images are streamed: memory does not grow with them. `out` appears whole or not at all, and takes the place of
+    an older prepared folder. DataFault: what `checked` refuses, or a transform that cannot be applied.
+    ConfigurationFault: `out` holds something else, or cannot be written.
+    """
+    fingerprint, numbers = Fingerprint(), array("q")
+    with _replacing_folder(Path(out)) as folder:
+        with (folder / "images.npy").open("wb") as file:
+            images = NpyStream(file)
+            for example in checked(repr(dataset), _transformed(dataset, transforms)):
+                images.append(example.image)
+                fingerprint.add(example.image[None])
+                if example.label is not None:
+                    numbers.append(example.label)
+            images.finish()
+        labels = np.array(numbers, np.int64) if numbers else None
+        if labels is not None:
+            np.save(folder / "labels.npy", labels)
+        n, height, width, channels = images.shape
+        card = Card(
+            name=dataset.name,
+            split=dataset.split,
+            n=n,
+            height=height,
+            width=width,
+            channels=channels,
+            classes=None if labels is None else int(labels.max()) + 1,
+            images_sha256=fingerprint.hexdigest(),
+            labels_sha256=None if labels is None else labels_sha256(labels),
+            transforms=[repr(transform) for transform in transforms],
+            source=repr(dataset),
+        )
+        card.write(folder / "card.json")
+    return card
+
+
+def _transformed(dataset: Dataset, transforms: Sequence[Transform]) -> Iterator[Example]:
+    for example in dataset.examples():
+        if not is_image(example):  # for `checked` to name, rather than for a transform to stumble over
+            yield example
+            continue
+        image = example.image
+        try:
+            for transform in transforms:
+                image = transform(image)
+        except DataFault as fault:
+            raise DataFault(f"{fault} ({example.name})") from fault
+        yield replace(example, image=image)
+
+
+@contextmanager
+def _replacing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` if the block ends without an error, and is removed if not."""
+    if folder.exists() and not (folder / "images.npy").exists() and (folder.is_file() or any(folder.iterdir())):
+        raise ConfigurationFault(
+            f"the output must be new, empty or a prepared data set, got {folder}, which holds other things; "
+            "choose another place"
+        )
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except OSError as error:
+        raise ConfigurationFault(
+            f"the output {folder} must be writable, got {error.strerror or error}; choose another place"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""What is done to every image once, before training; the card keeps the repr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evals.errors import ConfigurationFault, DataFault
+
+
+class Transform(Protocol):
+    """A pure function of one image; its repr says what it does."""
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 [H, W, C] -> uint8 [H', W', C]. DataFault: it cannot be applied to this image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pad:
+    """A border of `pixels` pixels of one value in 0..255 on all four sides."""
+
+    pixels: int
+    value: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pixels < 0:
+            raise ConfigurationFault(f"Pad.pixels must be at least 0, got {self.pixels}; give the width of the border")
+        if not 0 <= self.value <= 255:
+            raise ConfigurationFault(f"Pad.value must lie in 0..255, got {self.value}; 0 is black, 255 is white")
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.pad(image, [(self.pixels,) * 2, (self.pixels,) * 2, (0, 0)], constant_values=self.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageDown:
+    """The mean of every block of `factor` x `factor` pixels, rounded to the nearest, halves up."""
+
+    factor: int
+
+    def __post_init__(self) -> None:
+        if self.factor < 1:
+            raise ConfigurationFault(
+                f"AverageDown.factor must be at least 1, got {self.factor}; 2 halves the height and the width"
+            )
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width, channels = image.shape
+        if height % self.factor or width % self.factor:
+            raise DataFault(
+                f"AverageDown needs a height and width that {self.factor} divides, got {height}x{width}; Pad first"
+            )
+        blocks = image.reshape(height // self.factor, self.factor, width // self.factor, self.factor, channels)
+        area = self.factor**2
+        sums: NDArray[np.int64] = blocks.sum(axis=(1, 3), dtype=np.int64)
+        return ((2 * sums + area) // (2 * area)).astype(np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CentreCropResize:
+    """ADM's way to a square of `size` pixels: halve by boxes while twice too large, bicubic, the centre.
+
+    Source: OpenAI's guided-diffusion (arXiv 2105.05233), image_datasets.center_crop_arr, pixel for pixel;
+    EDM's center-crop-dhariwal is the same. An image that is smaller is enlarged.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigurationFault(f"CentreCropResize.size must be at least 1, got {self.size}; give it in pixels")
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+        while min(picture.size) >= 2 * self.size:
+            picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
+        scale = self.size / min(picture.size)
+        size = (round(picture.width * scale), round(picture.height * scale))
+        pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC)).reshape(size[1], size[0], -1)
+        top, left = (size[1] - self.size) // 2, (size[0] - self.size) // 2
+        return pixels[top : top + self.size, left : left + self.size]

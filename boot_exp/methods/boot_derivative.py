@@ -1,0 +1,65 @@
+"""BOOT without differences: the residual of the signal-ODE itself, L^DE (Gu et al. 2023, arXiv 2306.05544)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from boot_exp.denoisers import Denoiser
+from boot_exp.distances import Distance, SquaredError
+from boot_exp.levels import diffuse, over
+from boot_exp.methods import Term
+from boot_exp.student import SignalStudent
+from boot_exp.times import Times, UniformTimes
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootDerivative:
+    """|| dy/dt + sg[ lam' (f(x_t, t) - y) ] ||^2 / lam'^2 + beta || y(eps, T) - f(eps, T) ||^2.
+
+    dy/dt is the student's derivative in t, by forward-mode differentiation; it wants a time embedding of low
+    frequencies (arXiv 2410.11081, section 4.1). Dividing by lam' keeps the residual in units of y.
+    """
+
+    beta: float
+    times: Times = field(default_factory=UniformTimes)
+    distance: Distance = field(default_factory=SquaredError)
+    boundary_share: float = 0.125
+
+    def loss(
+        self,
+        *,
+        student: SignalStudent,
+        teacher: Denoiser,
+        eps: Tensor,
+        label: Tensor | None,
+        generator: torch.Generator,
+        progress: float,
+    ) -> dict[str, Term]:
+        schedule = teacher.schedule
+        t = self.times(generator, len(eps), schedule.t_min, schedule.t_max, progress)
+        edge = self.edge(len(eps))
+        last = torch.full_like(t[:edge], schedule.t_max)
+        label_edge = None if label is None else label[:edge]
+        # In the network's own precision: a derivative in float64 would double the cost for nothing.
+        now = t.to(eps.dtype)
+        y, slope = torch.func.jvp(lambda time: student(eps, time, label), (now,), (torch.ones_like(now),))[:2]
+        with torch.no_grad():
+            drift = teacher(diffuse(schedule(t), y, eps), t, label) - y
+            limit = teacher(eps[:edge], last, label_edge)
+        residual = slope / over(schedule.rate(t), y) + drift
+        boundary = self.beta * self.distance(student(eps[:edge], last, label_edge), limit)
+        return {
+            "derivative": Term(value=self.distance(residual, torch.zeros_like(residual)), t=t),
+            "boundary": Term(value=boundary, t=last),
+        }
+
+    def edge(self, batch: int) -> int:
+        """How many of a batch the boundary loss is taken on; one at least."""
+        return max(1, round(self.boundary_share * batch))
+
+    def evaluations(self, batch: int) -> int:
+        # A forward-mode derivative costs a second forward pass.
+        return 3 * batch + 2 * self.edge(batch)

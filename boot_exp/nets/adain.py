@@ -1,0 +1,42 @@
+"""Guidance conditioning by AdaIN: w scales and shifts normalised features (BOOT, arXiv 2306.05544, section 3.4)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from boot_exp.nets.embeddings import Sinusoidal
+
+
+class AdaIN(nn.Module):
+    """Normalised features [B, C, H, W] and an embedding [B, E] -> features scaled and shifted per channel.
+
+    Zero at the start, so that a student which gains the layer still equals its teacher (AdaIN: arXiv
+    1703.06868; zero initialisation as in arXiv 2302.05543).
+    """
+
+    def __init__(self, *, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.to_scale_shift = nn.Linear(embedding, 2 * channels)
+        nn.init.zeros_(self.to_scale_shift.weight)
+        nn.init.zeros_(self.to_scale_shift.bias)
+
+    def forward(self, normalised: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.to_scale_shift(embedding).chunk(2, dim=1)
+        return normalised * (1 + scale[..., None, None]) + shift[..., None, None]
+
+
+class GuidanceEmbedding(nn.Module):
+    """Guidance weight w: [B] (the formula f(0) + w (f(c) - f(0))) -> [B, dimensions]."""
+
+    def __init__(self, *, dimensions: int) -> None:
+        super().__init__()
+        # w runs over about [0, 10]: at scale 1 its fastest wave has a period of 2 pi.
+        self.layers = nn.Sequential(
+            Sinusoidal(dimensions=dimensions, scale=1.0, max_period=100.0),
+            nn.Linear(dimensions, dimensions),
+            nn.SiLU(),
+        )
+
+    def forward(self, w: Tensor) -> Tensor:
+        embedded: Tensor = self.layers(w)
+        return embedded

@@ -1,0 +1,30 @@
+"""A scalar per sample as a vector that a network can read."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Sinusoidal(nn.Module):
+    """value: [B] -> [B, dimensions]: sines and cosines of scale * value at geometrically spaced frequencies.
+
+    scale 1000 and max_period 10000 are DDPM's (arXiv 2006.11239), for t in [0, 1]. A smaller scale keeps the
+    derivative in t small, which difference-free losses need (arXiv 2410.11081, section 4.1).
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, *, dimensions: int, scale: float = 1000.0, max_period: float = 10000.0) -> None:
+        super().__init__()
+        if dimensions % 2:
+            raise ValueError(f"Sinusoidal.dimensions must be even, got {dimensions}")
+        powers = torch.arange(dimensions // 2, dtype=torch.float32) / (dimensions // 2)
+        frequencies = scale * torch.exp(-math.log(max_period) * powers)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, value: Tensor) -> Tensor:
+        angles = value.to(self.frequencies.dtype)[:, None] * self.frequencies
+        return torch.cat([angles.cos(), angles.sin()], dim=1)

@@ -1,0 +1,158 @@
+"""Variance-preserving noise schedules in continuous time: t in [t_min, t_max] within [0, 1] -> Level."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from boot_exp.levels import Level
+
+
+class Schedule(ABC):
+    """lam as a function of time; strictly increasing on [t_min, t_max], so noise grows with t."""
+
+    t_min: float = 0.0
+    t_max: float = 1.0
+
+    @abstractmethod
+    def lam(self, t: Tensor) -> Tensor:
+        """t: [B] float64 in [0, 1] -> lam = -log(alpha / sigma): [B] float64."""
+
+    def __call__(self, t: Tensor) -> Level:
+        """t: [B] in [0, 1] -> Level with fields [B] float64."""
+        return Level(lam=self.lam(t.double()))
+
+    def rate(self, t: Tensor) -> Tensor:
+        """dlam/dt at t, [B] float64, by forward-mode differentiation, so that no formula stands twice."""
+        t = t.double()
+        rate: Tensor = torch.func.jvp(self.lam, (t,), (torch.ones_like(t),))[1]
+        return rate
+
+    def time_of(self, lam: float) -> float:
+        """The t at which lam is reached, by bisection; the nearer end of [t_min, t_max] where it is not."""
+        low, high = self.t_min, self.t_max
+        for _ in range(60):
+            middle = (low + high) / 2
+            reached = float(self.lam(torch.tensor([middle], dtype=torch.float64)))
+            low, high = (middle, high) if reached < lam else (low, middle)
+        return (low + high) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
+    """alpha = cos(pi t / 2) (Nichol & Dhariwal 2021, arXiv 2102.09672, as in arXiv 2202.00512)."""
+
+    def lam(self, t: Tensor) -> Tensor:
+        # The sine of the complement, not the cosine, keeps alpha exact to the last digit near t = 1.
+        return torch.log(torch.sin(math.pi / 2 * t)) - torch.log(torch.sin(math.pi / 2 * (1 - t)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearBeta(Schedule):
+    """beta(t) = beta_min + t (beta_max - beta_min): DDPM's schedule in continuous time (arXiv 2011.13456, eq. 33)."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta_min < self.beta_max:
+            raise ValueError(
+                f"LinearBeta needs 0 < beta_min < beta_max, got beta_min={self.beta_min}, beta_max={self.beta_max}"
+            )
+
+    def lam(self, t: Tensor) -> Tensor:
+        integral = t * self.beta_min + t**2 * (self.beta_max - self.beta_min) / 2
+        return torch.log(torch.expm1(integral)) / 2
+
+
+class Table(Schedule):
+    """A discrete schedule read as a continuous one: lam is linear between entries, entry i at t = i / (N - 1)."""
+
+    @abstractmethod
+    def betas(self) -> Tensor:
+        """[N] float64: the variance that each discrete step adds."""
+
+    @cached_property
+    def entries(self) -> Tensor:
+        """lam at each entry, [N] float64."""
+        log_alpha_bar = torch.log1p(-self.betas()).cumsum(0)
+        return torch.log(torch.expm1(-log_alpha_bar)) / 2
+
+    def lam(self, t: Tensor) -> Tensor:
+        entries = self.entries.to(t.device)
+        position = t * (len(entries) - 1)
+        below = position.detach().floor().clamp(0, len(entries) - 2).long()
+        return entries[below] + (position - below) * (entries[below + 1] - entries[below])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledLinearTable(Table):
+    """Stable Diffusion's table: square roots of beta evenly spaced (arXiv 2112.10752)."""
+
+    beta_first: float = 0.00085
+    beta_last: float = 0.012
+    steps: int = 1000
+
+    def betas(self) -> Tensor:
+        return torch.linspace(self.beta_first**0.5, self.beta_last**0.5, self.steps, dtype=torch.float64) ** 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearTable(Table):
+    """DDPM's table: beta evenly spaced (arXiv 2006.11239)."""
+
+    beta_first: float = 1e-4
+    beta_last: float = 0.02
+    steps: int = 1000
+
+    def betas(self) -> Tensor:
+        return torch.linspace(self.beta_first, self.beta_last, self.steps, dtype=torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquaredCosineTable(Table):
+    """DeepFloyd IF's table: the cosine of Nichol & Dhariwal 2021 with its offset and cap (arXiv 2102.09672, eq. 17)."""
+
+    offset: float = 0.008
+    cap: float = 0.999
+    steps: int = 1000
+
+    def betas(self) -> Tensor:
+        t = torch.linspace(0, 1, self.steps + 1, dtype=torch.float64)
+        alpha_bar = torch.cos((t + self.offset) / (1 + self.offset) * math.pi / 2) ** 2
+        return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=self.cap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clamped(Schedule):
+    """A schedule kept within [lam_min, lam_max]: t_min and t_max are the times at which it meets them.
+
+    Time is not stretched, so that a network trained with the schedule keeps its meaning of t. Log-SNR is
+    clamped this way in arXiv 2202.00512 (there to [-20, 20], which is lam in [-10, 10]).
+    """
+
+    schedule: Schedule
+    lam_min: float
+    lam_max: float
+
+    def __post_init__(self) -> None:
+        if not self.lam_min < self.lam_max:
+            raise ValueError(f"Clamped needs lam_min < lam_max, got lam_min={self.lam_min}, lam_max={self.lam_max}")
+
+    @cached_property
+    def t_min(self) -> float:  # type: ignore[override]
+        """The time at which lam_min is reached."""
+        return self.schedule.time_of(self.lam_min)
+
+    @cached_property
+    def t_max(self) -> float:  # type: ignore[override]
+        """The time at which lam_max is reached."""
+        return self.schedule.time_of(self.lam_max)
+
+    def lam(self, t: Tensor) -> Tensor:
+        return self.schedule.lam(t).clamp(self.lam_min, self.lam_max)

@@ -1,0 +1,21 @@
+"""Stage data: a data set, read once, transformed and validated, as one folder of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from boot_exp.data import Dataset, Transform, prepare
+from boot_exp.stages.place import Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The data set and what is done to each of its images."""
+
+    dataset: Dataset
+    transforms: Sequence[Transform] = ()
+
+    def run(self, place: Place) -> None:
+        """Writes images.npy, labels.npy where there are labels, and card.json."""
+        prepare(self.dataset, self.transforms, place.out)

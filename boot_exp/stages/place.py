@@ -1,0 +1,71 @@
+"""Where a stage runs: its folders, its configuration's text, its device, and how a result says where it is from."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from evals.errors import ConfigurationFault
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """out: folder of the result, KIND/SUITE/NAME; config: the stage's gin configuration, flat."""
+
+    out: Path
+    config: str
+
+    @property
+    def suite(self) -> str:
+        """The suite that the result belongs to."""
+        return self.out.parent.name
+
+    @property
+    def name(self) -> str:
+        """The model that is trained or sampled."""
+        return self.out.name
+
+    @property
+    def logs(self) -> Path:
+        """TensorBoard's folder."""
+        return Path("logs") / self.suite / self.name
+
+    def work(self, *inputs: str) -> Path:
+        """The folder of unfinished work, one for each configuration and for the hashes of what goes in."""
+        text = "\n".join([str(self.out), self.config, *inputs])
+        return Path(".work") / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def device(name: str) -> torch.device:
+    """The device of that name; "auto" is a GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigurationFault(f"device {name!r} cannot be used here ({reason}); bind auto or cpu") from None
+
+
+def put(model: M, where: torch.device) -> M:
+    """The model on a device, with channels last, which convolutions are faster in on CPUs and GPUs alike."""
+    return model.to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def provenance(where: torch.device) -> dict[str, Any]:
+    """Commit, torch and device of this run; a commit with uncommitted changes in the code ends in "+"."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = "+" if git("status", "--porcelain", "--", "boot_exp", "evals", "gin") else ""
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    return {"commit": (git("rev-parse", "HEAD") or "none") + changed, "torch": torch.__version__, "device": name}

@@ -1,0 +1,114 @@
+"""Stage sample: images from noise with each of a model's samplers; sample i of a seed starts from the same noise."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from boot_exp.samplers import Sampler
+from boot_exp.stages.place import Place, device, provenance, put
+from boot_exp.training.checkpoints import load_weights
+from boot_exp.training.journal import Meter
+from boot_exp.training.seeds import sample_noise
+from evals.files import write_json
+from evals.images import write_zip
+
+
+def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
+    """Samples in [-1, 1], [B, C, H, W], as uint8 [B, H, W, C]: clipped and rounded."""
+    pixels = samples.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """n images of a seed with each sampler, drawn `batch` at a time; samplers may be sweeps of several."""
+
+    model: nn.Module
+    samplers: Sequence[Sampler | Iterable[Sampler]]
+    n: int
+    seed: int = 0
+    batch: int = 500
+    device: str = "auto"
+    each: list[Sampler] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        flat = [s for group in self.samplers for s in (group if isinstance(group, Iterable) else [group])]
+        names = [sampler.name for sampler in flat]
+        if len(set(names)) < len(names):
+            raise ValueError(f"the samplers of a stage must have different names, got {names}")
+        object.__setattr__(self, "each", flat)
+
+    def run(self, place: Place, *, model: Path) -> None:
+        """Writes NAME.zip and NAME.json for each sampler; those already made by an interrupted run are kept."""
+        card = load_weights(self.model, model)
+        where = device(self.device)
+        ready = put(self.model, where).eval().requires_grad_(False)
+        work = place.work(card["sha256"]["weights.safetensors"])
+        work.mkdir(parents=True, exist_ok=True)
+        title = f"{place.suite} {place.name} samples"
+        with Meter(title=title, total=self.n * sum(sampler.nfe for sampler in self.each)) as meter:
+            done = 0
+            for sampler in self.each:
+                if not (work / f"{sampler.name}.json").exists():
+                    spent = [0.0]
+                    images = self.images(ready, sampler, tuple(card["shape"]), where, spent, meter, done)
+                    write_zip(work / f"{sampler.name}.zip", images)
+                    write_json(work / f"{sampler.name}.json", self.record(place, sampler, card, spent[0], where))
+                done += self.n * sampler.nfe
+        shutil.rmtree(place.out, ignore_errors=True)
+        place.out.parent.mkdir(parents=True, exist_ok=True)
+        work.rename(place.out)
+
+    def images(
+        self,
+        model: nn.Module,
+        sampler: Sampler,
+        shape: tuple[int, ...],
+        where: torch.device,
+        spent: list[float],
+        meter: Meter,
+        done: int,
+    ) -> Iterator[NDArray[np.uint8]]:
+        """One uint8 [H, W, C] image after another; the seconds that the sampler took are added to spent[0]."""
+        for first in range(0, self.n, self.batch):
+            indices = range(first, min(first + self.batch, self.n))
+            eps = sample_noise(self.seed, indices, shape).to(where)
+            started = time.perf_counter()
+            with torch.no_grad():
+                pixels = to_pixels(sampler(model, eps))
+            spent[0] += time.perf_counter() - started
+            meter.update(done + indices.stop * sampler.nfe)
+            yield from pixels
+
+    def record(
+        self, place: Place, sampler: Sampler, card: dict[str, Any], seconds: float, where: torch.device
+    ) -> dict[str, Any]:
+        """What the evaluator needs to know of these samples, and how they were made."""
+        return {
+            "suite": place.suite,
+            "method": place.name,
+            "sampler": sampler.name,
+            "nfe": sampler.nfe,
+            "n": self.n,
+            "seconds_per_image": seconds / self.n,
+            "card": {
+                "seeds": [self.seed],
+                "selection": "single",
+                "solver": repr(sampler),
+                "ema": card["ema"],
+                "weights_sha256": card["sha256"]["weights.safetensors"],
+                "training_images": card["images"],
+                "training_seed": card["seed"],
+                **provenance(where),
+            },
+        }

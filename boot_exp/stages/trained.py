@@ -1,0 +1,65 @@
+"""What every training stage does around its loop: work state, previews, the folder of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from boot_exp.samplers import Sampler
+from boot_exp.stages.place import Place, provenance
+from boot_exp.training.checkpoints import write_folder
+from boot_exp.training.loop import Objective, Training, fit
+from boot_exp.training.seeds import sample_noise
+from boot_exp.training.work import Work
+
+PREVIEWS = 64
+
+
+def train_and_write(
+    place: Place,
+    *,
+    model: nn.Module,
+    objective: Objective,
+    training: Training,
+    preview: Sampler,
+    shape: tuple[int, ...],
+    inputs: Mapping[str, str],
+) -> None:
+    """Trains, then writes the averaged weights and a card; the work state goes once they are there.
+
+    shape: of one image, (C, H, W); inputs: hashes of what the model was made from.
+    """
+    where = next(model.parameters()).device
+    eps = sample_noise(training.seed, range(PREVIEWS), shape).to(where)
+
+    def draw(average: nn.Module) -> Tensor:
+        return preview(average.eval(), eps)
+
+    work = Work(folder=place.work(*inputs.values()))
+    trained = fit(
+        training,
+        model,
+        objective,
+        title=f"{place.suite} {place.name}",
+        work=work,
+        logs=place.logs,
+        config=place.config,
+        preview=draw,
+    )
+    card = {
+        "suite": place.suite,
+        "stage": place.name,
+        "shape": list(shape),
+        "images": trained.images,
+        "seconds": round(trained.seconds, 1),
+        "evaluations": trained.evaluations,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seed": training.seed,
+        "ema": {"half_life": training.ema.half_life, "ramp": training.ema.ramp},
+        "inputs": dict(inputs),
+        "config": place.config,
+        **provenance(where),
+    }
+    write_folder(place.out, {"weights": trained.average.state_dict()}, card)
+    work.clear()

@@ -1,0 +1,79 @@
+"""Where in time: grids for sampling, draws for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from boot_exp.schedules import Schedule
+
+
+class Grid(Protocol):
+    """The times at which a solver stands: steps + 1 of them, from t_max down to t_min."""
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformGrid:
+    """Evenly spaced in t (arXiv 2010.02502, section 4.2, "linear")."""
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        return torch.linspace(schedule.t_max, schedule.t_min, steps + 1, dtype=torch.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KarrasGrid:
+    """Evenly spaced in (sigma / alpha) ** (1 / rho) (Karras et al. 2022, arXiv 2206.00364, eq. 5)."""
+
+    rho: float = 7.0
+
+    def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        ends = torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
+        high, low = torch.exp(schedule(ends).lam / self.rho)
+        ratios = torch.linspace(float(high), float(low), steps + 1, dtype=torch.float64) ** self.rho
+        inner = [schedule.time_of(float(lam)) for lam in ratios.log()[1:-1]]
+        return torch.tensor([schedule.t_max, *inner, schedule.t_min], dtype=torch.float64)
+
+
+class Times(Protocol):
+    """Draws training times from [low, high]: [count] float64; progress in [0, 1] is how far training has come."""
+
+    def __call__(self, generator: torch.Generator, count: int, low: float, high: float, progress: float) -> Tensor: ...
+
+
+def stratified(generator: torch.Generator, count: int) -> Tensor:
+    """One uniform draw from each of `count` equal parts of [0, 1), in random order: [count] float64.
+
+    Each draw is uniform; together they vary less than independent ones (Kingma et al. 2021, arXiv
+    2107.00630, appendix I.1).
+    """
+    device = generator.device
+    part = torch.randperm(count, generator=generator, device=device)
+    return (part + torch.rand(count, generator=generator, device=device, dtype=torch.float64)) / count
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformTimes:
+    """Uniform in [low, high] throughout training."""
+
+    def __call__(self, generator: torch.Generator, count: int, low: float, high: float, progress: float) -> Tensor:
+        return low + (high - low) * stratified(generator, count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressiveTimes:
+    """From high down to low as training goes on: the ablation of BOOT (arXiv 2306.05544, section 4).
+
+    At progress p, t is uniform within `window` (a share of the whole range) around high - p (high - low).
+    """
+
+    window: float = 0.1
+
+    def __call__(self, generator: torch.Generator, count: int, low: float, high: float, progress: float) -> Tensor:
+        centre = 1 - progress
+        first, last = max(0.0, centre - self.window / 2), min(1.0, centre + self.window / 2)
+        return low + (high - low) * (first + (last - first) * stratified(generator, count))

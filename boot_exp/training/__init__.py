@@ -1,0 +1,1 @@
+"""The loop that every stage trains with, and the state that it keeps."""

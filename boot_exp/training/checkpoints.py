@@ -1,0 +1,108 @@
+"""Stored tensors: written whole or not at all, verified when read, loaded without executing code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from evals.errors import StateFault
+
+CARD = "card.json"
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card: Mapping[str, Any]) -> None:
+    """Writes NAME.safetensors for each name, and card.json with their hashes; the folder appears when all is there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    hashes = {}
+    for name, named in tensors.items():
+        path = partial / f"{name}.safetensors"
+        save_file({key: value.detach().cpu().contiguous() for key, value in named.items()}, path)
+        hashes[path.name] = sha256(path)
+    (partial / CARD).write_text(json.dumps({**card, "sha256": hashes}, indent=2, sort_keys=True) + "\n")
+    for path in partial.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a folder, after every file that it names has been checked against its hash."""
+    try:
+        card: dict[str, Any] = json.loads((folder / CARD).read_text())
+    except FileNotFoundError:
+        raise StateFault(f"{folder} holds no {CARD}; make it with the stage that writes it (dvc repro)") from None
+    except ValueError as error:
+        raise StateFault(f"{folder / CARD} is damaged ({error}); delete {folder} and run its stage again") from None
+    for name, expected in card.get("sha256", {}).items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != expected:
+            raise StateFault(
+                f"{path} is missing or damaged (its SHA-256 is not the card's); delete {folder} and run its stage again"
+            )
+    return card
+
+
+def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    """The tensors stored as NAME.safetensors."""
+    path = folder / f"{name}.safetensors"
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise StateFault(f"{path} cannot be read ({error}); delete {folder} and run its stage again") from None
+
+
+def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[str, Any]:
+    """Fills the model from a verified folder and returns its card; refuses weights of another architecture."""
+    card = read_card(folder)
+    stored, wanted = read_tensors(folder, name), model.state_dict()
+    wrong = [
+        f"{key} ({_shape(stored, key)} stored, {_shape(wanted, key)} in the model)"
+        for key in sorted(stored.keys() | wanted.keys())
+        if _shape(stored, key) != _shape(wanted, key)
+    ]
+    if wrong:
+        raise StateFault(
+            f"{folder} holds another architecture than the configuration's: {len(wrong)} tensors differ, first "
+            f"{wrong[0]}; use the configuration it was trained with, or train it again"
+        )
+    model.load_state_dict(stored)
+    return card
+
+
+def _shape(tensors: Mapping[str, Tensor], key: str) -> str:
+    return "x".join(map(str, tensors[key].shape)) or "scalar" if key in tensors else "absent"
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimizer's state as named tensors: "index.name"."""
+    state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, values in state.items() for key, value in values.items()}
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; learning rates and the like stay those of the configuration."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,119 @@
+"""What is said while a stage trains: TensorBoard, and a bar on a terminal or plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes:seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class Meter:
+    """Progress of `total` images: a bar where there is a terminal, else a line every ten seconds."""
+
+    def __init__(self, *, title: str, total: int, done: int = 0) -> None:
+        self.title, self.total, self.first = title, total, done
+        self.started = self.said = time.monotonic()
+        self.bar: Progress | None = None
+        if sys.stderr.isatty():
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]} images/s"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=Console(stderr=True),
+            )
+            self.task = self.bar.add_task(title, total=total, completed=done, rate="-", figures="")
+
+    def __enter__(self) -> Meter:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def update(self, done: int, figures: Mapping[str, float] | None = None) -> None:
+        """`done` of the images are done; figures stand beside the bar."""
+        now = time.monotonic()
+        rate = (done - self.first) / max(now - self.started, 1e-9)
+        text = "  ".join(f"{name} {value:.4g}" for name, value in (figures or {}).items())
+        if self.bar:
+            self.bar.update(self.task, completed=done, rate=f"{rate:,.0f}", figures=text)
+        elif now - self.said >= SECONDS_BETWEEN_LINES or done == self.total:
+            self.said = now
+            left = clock((self.total - done) / max(rate, 1e-9))
+            print(
+                f"{self.title}: {done:,}/{self.total:,} images  {rate:,.0f} images/s  {left} left  {text}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+class Journal:
+    """A TensorBoard log of one stage; steps are counted in images. A resumed run overwrites what it repeats."""
+
+    def __init__(self, folder: Path, *, resumed_at: int, config: str) -> None:
+        if resumed_at == 0 and folder.is_dir():
+            for old in folder.glob("events.out.tfevents.*"):
+                old.unlink()
+        self.writer = SummaryWriter(str(folder), purge_step=resumed_at or None)
+        self.writer.add_text("gin", "    " + config.replace("\n", "\n    "), resumed_at)
+
+    def scalars(self, values: Mapping[str, float], images: int) -> None:
+        """One curve a name."""
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, images)
+
+    def grid(self, name: str, samples: Tensor, images: int) -> None:
+        """samples: [B, C, H, W] in [-1, 1], drawn as a square."""
+        count, channels, height, width = samples.shape
+        side = int(count**0.5)
+        square = samples[: side * side].clamp(-1, 1).add(1).div(2).cpu()
+        square = square.reshape(side, side, channels, height, width).permute(2, 0, 3, 1, 4)
+        picture = square.reshape(channels, side * height, side * width)
+        # Small images are unreadable at their own size: repeated pixels keep them as they are.
+        scale = max(1, 512 // max(picture.shape[1:]))
+        self.writer.add_image(name, picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2), images)
+
+    def hparams(self, settings: Mapping[str, str | float], figures: Mapping[str, float]) -> None:
+        """The run's settings beside its final figures, for TensorBoard's table of runs."""
+        self.writer.add_hparams(dict(settings), dict(figures), run_name="hparams")
+
+    def close(self) -> None:
+        """Writes what is pending."""
+        self.writer.close()
+
+
+def by_time(values: Tensor, t: Tensor, parts: int = 4) -> dict[str, float]:
+    """Means of values [B] over equal parts of t's range [0, 1]; parts without an entry are left out."""
+    part = (t * parts).long().clamp(0, parts - 1)
+    return {
+        f"t{index / parts:g}-{(index + 1) / parts:g}": float(values[part == index].mean())
+        for index in range(parts)
+        if bool((part == index).any())
+    }
+
+
+def means(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Mean of each named tensor, as a number."""
+    return {name: float(torch.mean(value)) for name, value in terms.items()}

@@ -1,0 +1,36 @@
+"""Learning rates over training, as objects: progress in [0, 1] -> rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Rate(Protocol):
+    """progress: share of the training images that have been seen -> learning rate."""
+
+    def __call__(self, progress: float) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantRate:
+    """The peak, after a linear warm-up over a share of training."""
+
+    peak: float
+    warmup: float = 0.02
+
+    def __call__(self, progress: float) -> float:
+        return self.peak * min(1.0, progress / self.warmup) if self.warmup else self.peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineRate:
+    """Linear warm-up to the peak, then half a cosine down to zero (arXiv 1608.03983)."""
+
+    peak: float
+    warmup: float = 0.02
+
+    def __call__(self, progress: float) -> float:
+        rise = min(1.0, progress / self.warmup) if self.warmup else 1.0
+        return self.peak * rise * (1 + math.cos(math.pi * progress)) / 2

@@ -1,0 +1,20 @@
+"""Draws that depend on a seed and on what is drawn, never on batch size, order or process count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def generator(seed: int, *path: int, device: str | torch.device = "cpu") -> torch.Generator:
+    """A generator for one purpose, e.g. (seed, images seen): different paths give independent streams."""
+    words = np.random.SeedSequence([seed, *path]).generate_state(1, np.uint64)
+    return torch.Generator(device).manual_seed(int(words[0] >> np.uint64(1)))
+
+
+def sample_noise(seed: int, indices: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """eps of samples `indices` of a seed, [len(indices), *shape] float32: sample i is the same in every batch."""
+    return torch.stack([torch.randn(shape, generator=generator(seed, i)) for i in indices])

@@ -1,0 +1,59 @@
+"""Weights of the denoising loss E[w_t || f(x_t, t) - x0 ||^2], as objects: Level -> [B]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from boot_exp.levels import Level
+
+
+class Weight(Protocol):
+    """level: [B] -> weight of the squared error in x0: [B] float64, positive."""
+
+    def __call__(self, level: Level) -> Tensor: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """1: every noise level counts alike in x0."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return torch.ones_like(level.lam)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snr:
+    """alpha^2 / sigma^2: uniform in eps (arXiv 2202.00512, section 4)."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnrPlusOne:
+    """alpha^2 / sigma^2 + 1: uniform in v (arXiv 2202.00512, section 4)."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruncatedSnr:
+    """max(alpha^2 / sigma^2, 1) (arXiv 2202.00512, section 4)."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr.clamp(min=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinSnr:
+    """min(alpha^2 / sigma^2, gamma) (Hang et al. 2023, arXiv 2303.09556)."""
+
+    gamma: float = 5.0
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr.clamp(max=self.gamma)
