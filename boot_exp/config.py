@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import gin
-
 from evals.errors import ConfigurationFault, Fault
 
 S = TypeVar("S")

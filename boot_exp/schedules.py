@@ -29,7 +29,7 @@ class Schedule(ABC):
 
     def rate(self, t: Tensor) -> Tensor:
         """dlam/dt at t, [B] float64, by forward-mode differentiation, so that no formula stands twice."""
-        t = t.double()
+        t = t.double().contiguous()  # forward mode refuses an expanded tensor
         rate: Tensor = torch.func.jvp(self.lam, (t,), (torch.ones_like(t),))[1]
         return rate
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 from boot_exp.data.dataset import Example, Split, check_split
@@ -45,25 +47,31 @@ class FashionMnist:
             yield Example(name=f"{self.split} image {index}", image=image[..., None], label=int(label))
 
     def _find(self) -> tuple[Path, Path] | None:
-        for folder in (Path(self.root), self._downloads(), DEBIAN):
+        for folder in (Path(self.root), self._downloads(self.root), DEBIAN):
             images = _plain_or_gz(folder / f"{PREFIX[self.split]}-images-idx3-ubyte")
             labels = _plain_or_gz(folder / f"{PREFIX[self.split]}-labels-idx1-ubyte")
             if images and labels:
                 return images, labels
         return None
 
-    def _downloads(self) -> Path:
-        return Path(self.root) / "FashionMNIST" / "raw"
+    @staticmethod
+    def _downloads(root: str) -> Path:
+        return Path(root) / "FashionMNIST" / "raw"
 
     def _download(self) -> tuple[Path, Path]:
         from torchvision.datasets import FashionMNIST
 
         try:
-            FashionMNIST(self.root, download=True)
+            self._downloads(self.root).mkdir(parents=True, exist_ok=True)
+            # torchvision writes in place, so an interrupted download would be taken for the data at the next run.
+            with TemporaryDirectory(dir=self.root) as partial:
+                FashionMNIST(partial, download=True)
+                for file in self._downloads(partial).glob("*-ubyte"):
+                    os.replace(file, self._downloads(self.root) / file.name)
         except (OSError, RuntimeError) as error:
             raise MissingResource(
-                f"Fashion-MNIST must be in {self.root} or {DEBIAN}, and its download failed ({first_line(error)});"
-                " install Debian's package dataset-fashion-mnist or put its four IDX files there"
+                f"Fashion-MNIST must be in {self.root} or {DEBIAN}, and its download failed ({first_line(error)}); "
+                "install Debian's package dataset-fashion-mnist or put its four IDX files there"
             ) from error
         found = self._find()
         assert found, "torchvision changed where it keeps its downloads"

@@ -11,8 +11,7 @@ from typing import ClassVar
 
 from boot_exp.data.dataset import Example
 from evals.errors import DataFault
-from evals.images import _names as image_names
-from evals.images import iterate
+from evals.images import image_names, iterate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,8 @@ class AdaIN(nn.Module):
 
     def forward(self, normalised: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.to_scale_shift(embedding).chunk(2, dim=1)
-        return normalised * (1 + scale[..., None, None]) + shift[..., None, None]
+        moved: Tensor = normalised * (1 + scale[..., None, None]) + shift[..., None, None]
+        return moved
 
 
 class GuidanceEmbedding(nn.Module):

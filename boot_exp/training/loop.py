@@ -20,7 +20,7 @@ from boot_exp.training.checkpoints import load_optimizer, optimizer_tensors
 from boot_exp.training.ema import Ema
 from boot_exp.training.journal import Journal, Meter, by_time
 from boot_exp.training.rates import Rate
-from boot_exp.training.seeds import generator
+from boot_exp.training.seeds import TRAINING, generator
 from boot_exp.training.work import Work
 from evals.errors import Fault, NumericalFault
 
@@ -145,12 +145,12 @@ def fit(
                 model,
                 seen=seen,
                 batch=batch,
-                generator=generator(training.seed, seen, device=device),
+                generator=generator(training.seed, TRAINING, seen, device=device),
                 progress=progress,
             )
             total = torch.stack([term.value.mean() for term in terms.values()]).sum()
             optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip)
             optimizer.step()
             seen += batch
@@ -161,7 +161,7 @@ def fit(
                 if not all(map(math.isfinite, [*figures.values(), float(norm)])):
                     raise NumericalFault(
                         f"{title}: the loss must be finite, got {figures} (gradient norm {float(norm)}) after "
-                        f"{seen} images; lower the learning rate, or start again from an earlier checkpoint in {work.folder}"
+                        f"{seen} images; lower the learning rate, or go on from a checkpoint in {work.folder}"
                     )
                 journal.scalars({f"loss/{name}": value for name, value in figures.items()}, seen)
                 for name, term in terms.items():

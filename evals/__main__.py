@@ -1,0 +1,189 @@
+"""python -m evals: scores of anyone's images, and the stages of a suite's evaluation."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from evals.errors import ConfigurationFault, DataFault, Fault
+from evals.evaluate import Record
+from evals.files import first_line
+
+if TYPE_CHECKING:
+    from evals.extractors import Extractor
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+ExtractorName = Annotated[
+    str, typer.Option("--extractor", help="torch-fidelity, clean-fid, or the folder of an in-domain extractor")
+]
+Weights = Annotated[str | None, typer.Option(help="Inception's weights: a path, or their published URL")]
+WeightsHash = Annotated[str | None, typer.Option("--weights-sha256", help="hash of weights other than the published")]
+Device = Annotated[str, typer.Option(help="where Inception runs: cpu, cuda")]
+
+
+@app.command()
+def fid(
+    samples: Annotated[Path, typer.Argument(help="images: a folder, .zip, .npy or .npz")],
+    reference: Annotated[Path, typer.Argument(help="statistics (.npz: ours, EDM's, OpenAI's) or images")],
+    extractor: ExtractorName = "torch-fidelity",
+    weights: Weights = None,
+    weights_sha256: WeightsHash = None,
+    device: Device = "cpu",
+    everything: Annotated[bool, typer.Option("--all", help="KID, precision, recall and score too")] = False,
+) -> None:
+    """Print the FID of SAMPLES against REFERENCE, with its card, as JSON."""
+    from evals.evaluate import evaluate
+    from evals.evaluate import fid as fid_of
+    from evals.images import open_images
+    from evals.reference import Reference, is_statistics, load_reference
+
+    network = _extractor(extractor, weights, weights_sha256, device)
+    if is_statistics(reference):
+        against = load_reference(reference)
+    else:
+        against = Reference.of(open_images(reference), network, name=reference.stem)
+    record = (evaluate if everything else fid_of)(samples, against, network)
+    print(json.dumps(record, indent=2, sort_keys=True))
+
+
+@app.command("train-extractor")
+def train_extractor(
+    data: Annotated[Path, typer.Argument(help="a folder with images.npy (uint8 [N, H, W, C]) and labels.npy")],
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+    suite: Annotated[str | None, typer.Option(help="the suite's name; else the folder's")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    updates: Annotated[int, typer.Option(min=2, help="of 128 images each")] = 600,
+) -> None:
+    """Train a suite's own feature network on its labelled images."""
+    from evals.indomain import train
+
+    images, labels = _array(data / "images.npy"), _array(data / "labels.npy")
+    trained = train(images, labels, suite=suite or data.name, seed=seed, updates=updates)
+    trained.save(out)
+    accuracy = trained.card["held_out_accuracy"]
+    _tell(f"{trained.card['name']}: accuracy {accuracy:.3f} on a held-out tenth of {len(images):,} images, in {out}")
+
+
+@app.command()
+def reference(
+    images: Annotated[Path, typer.Argument(help="images: a folder, .zip, .npy or .npz")],
+    out: Annotated[Path, typer.Option(help="the .npz to write")],
+    split: Annotated[str | None, typer.Option(help="which part of the data set these are; else card.json's")] = None,
+    name: Annotated[str | None, typer.Option(help="the data set's name; else card.json's, else the file's")] = None,
+    extractor: ExtractorName = "torch-fidelity",
+    weights: Weights = None,
+    weights_sha256: WeightsHash = None,
+    device: Device = "cpu",
+) -> None:
+    """Write the statistics and features that samples are compared with."""
+    from evals.files import read_json
+    from evals.reference import reference as make
+
+    beside = images.parent / "card.json"
+    said = read_json(beside) if beside.is_file() else {}
+    name, split = name or said.get("name"), split or said.get("split")
+    if split is None:
+        raise ConfigurationFault(
+            f"--split must say which part of its data set {images} is, got none and no card.json beside it "
+            "that does; give --split"
+        )
+    network = _extractor(extractor, weights, weights_sha256, device)
+    card = make(images, network, split=split, out=out, name=name).card
+    _tell(f"{card.reference} ({split}): {card.reference_n:,} images seen by {card.extractor}, in {out}")
+
+
+@app.command()
+def evaluate(
+    samples: Annotated[Path, typer.Argument(help="a folder of <sampler>.zip, each with its <sampler>.json")],
+    reference: Annotated[Path, typer.Argument(help="statistics: an .npz of `reference`, of EDM or of OpenAI")],
+    out: Annotated[Path, typer.Option(help="the .json to write")],
+    extractor: ExtractorName = "torch-fidelity",
+    weights: Weights = None,
+    weights_sha256: WeightsHash = None,
+    device: Device = "cpu",
+) -> None:
+    """Score every sampler's images, as one JSON list of records."""
+    from evals.evaluate import evaluate_folder
+    from evals.reference import load_reference
+
+    network = _extractor(extractor, weights, weights_sha256, device)
+
+    def tell(record: Record) -> None:
+        row = f"{record['method']} {record['sampler']}"
+        _tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
+
+    evaluate_folder(samples, load_reference(reference), network, out, tell)
+
+
+@app.command()
+def leaderboard(
+    suite: Annotated[str, typer.Argument(help="the suite's name")],
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+    scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s .json files")],
+    models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
+    samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
+) -> None:
+    """Rank every row of a suite, and write the report."""
+    from evals.leaderboard import leaderboard as rank
+    from evals.report import report
+
+    files = sorted(scores.glob("*.json"))
+    if not files:
+        raise DataFault(f"{scores} must hold the scores of {suite}, got no .json file; run its evaluate stages first")
+    rank(files, [models / file.stem / "card.json" for file in files], out)
+    report(out / "leaderboard.json", samples, out / "report.html")
+
+
+@app.command()
+def show(results: Annotated[Path, typer.Argument(help="a folder written by `leaderboard`")]) -> None:
+    """Print a leaderboard, and where its report and logs are."""
+    from evals.leaderboard import show as print_table
+
+    print_table(results / "leaderboard.json")
+
+
+def _extractor(name: str, weights: str | None, sha256: str | None, device: str) -> "Extractor":
+    from evals.extractors import CleanFidInception, TorchFidelityInception
+
+    if name == "torch-fidelity":
+        return TorchFidelityInception(weights=weights, sha256=sha256, device=device)
+    if name == "clean-fid":
+        return CleanFidInception(weights=weights, sha256=sha256, device=device)
+    if weights is not None or not Path(name).is_dir():
+        raise ConfigurationFault(
+            f"--extractor must be torch-fidelity or clean-fid (with --weights) or a folder (without), got {name}; "
+            "choose one of the three"
+        )
+    from evals.indomain import InDomain
+
+    return InDomain(name)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataFault(f"{path} must be a readable .npy array, got {first_line(error)}; write it again") from error
+    return array
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Runs a command; a Fault becomes one line and its exit code."""
+    try:
+        app()
+    except Fault as fault:
+        _tell(f"error: {fault}")
+        sys.exit(fault.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Scores of samples against a reference, each record with the card that says how it came about."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from evals.errors import DataFault
+from evals.extractors import Extractor
+from evals.files import read_json, write_json
+from evals.frechet import frechet_distance
+from evals.images import open_images
+from evals.kid import KernelDistance
+from evals.manifold import NEIGHBOURS, precision_recall, radii
+from evals.reference import Reference, Seen, see
+
+EVALUATOR = "boot_exp evals 1"
+"""Raised whenever a change could move a number."""
+
+FROM_SAMPLES = ("suite", "method", "sampler", "nfe", "n", "seconds_per_image", "card")
+
+Record = dict[str, Any]
+
+
+def fid(samples_path: Path, reference: Reference, extractor: Extractor) -> Record:
+    """{n, fid, card} of a folder, zip or array of images. Faults: those of reading and of `Reference.check`."""
+    reference.check(extractor)
+    return _fid(see(open_images(samples_path), extractor), reference, extractor)
+
+
+def evaluate(samples_path: Path, reference: Reference, extractor: Extractor) -> Record:
+    """`fid`'s record with kid_mean, kid_std, precision, recall and score.
+
+    The first four are None where the features were too many to keep or, for statistics of others, are not there; the
+    score is None for an extractor without classes.
+    """
+    reference.check(extractor)
+    seen = see(open_images(samples_path), extractor)
+    record = _fid(seen, reference, extractor)
+    kernel = KernelDistance()
+    record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall")) | {"score": seen.score}
+    if seen.features is not None and reference.features is not None:
+        reference_radii = reference.radii if reference.radii is not None else radii(reference.features)
+        record["kid_mean"], record["kid_std"] = kernel(seen.features, reference.features)
+        record["precision"], record["recall"] = precision_recall(seen.features, reference.features, reference_radii)
+        size = min(kernel.subset_size, seen.n, len(reference.features))
+        record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
+        record["card"]["neighbours"] = NEIGHBOURS
+    return record
+
+
+def evaluate_folder(
+    samples_dir: Path,
+    reference: Reference,
+    extractor: Extractor,
+    out_json: Path,
+    tell: Callable[[Record], None] = lambda record: None,
+) -> list[Record]:
+    """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list.
+
+    A record is the samples' own card (suite, method, sampler, nfe, n, seconds_per_image, card) with the scores, and
+    both cards as one. `tell` hears each record as it is made. DataFault: no zips, one without a card or a card without
+    one, a field that is missing, another number of images than the card says.
+    """
+    zips, cards = ({path.stem: path for path in samples_dir.glob(f"*.{kind}")} for kind in ("zip", "json"))
+    if not zips:
+        raise DataFault(f"{samples_dir} must hold <sampler>.zip files, got none; sample first")
+    for stem in sorted(zips.keys() ^ cards.keys()):
+        have, lack = ("zip", "json") if stem in zips else ("json", "zip")
+        raise DataFault(f"{samples_dir / stem}.{have} needs {stem}.{lack} beside it, which is missing; sample again")
+    claims = {stem: _claim(path) for stem, path in sorted(cards.items())}
+    records = []
+    for stem, claim in claims.items():
+        scores = evaluate(zips[stem], reference, extractor)
+        if scores["n"] != claim["n"]:
+            raise DataFault(
+                f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"
+            )
+        record = claim | scores | {"card": claim["card"] | scores["card"]}
+        tell(record)
+        records.append(record)
+    write_json(out_json, records)
+    return records
+
+
+def _fid(seen: Seen, reference: Reference, extractor: Extractor) -> Record:
+    card = asdict(reference.card) | {
+        "extractor": extractor.name,
+        "extractor_sha256": extractor.sha256,
+        "resize": extractor.resize,
+        "samples_sha256": seen.sha256,
+        "selection": "single",
+        "evaluator": EVALUATOR,
+    }
+    distance = frechet_distance(seen.moments.gaussian(), reference.gaussian)
+    return {"n": seen.n, "fid": distance, "card": card}
+
+
+def _claim(path: Path) -> Record:
+    claim = read_json(path)
+    missing = [field for field in FROM_SAMPLES if field not in claim]
+    if missing or not isinstance(claim["card"], dict):
+        raise DataFault(
+            f"{path} must say {', '.join(FROM_SAMPLES)} (card an object), got no {', '.join(missing) or 'object'}; "
+            "sample again"
+        )
+    return claim

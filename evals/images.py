@@ -1,0 +1,252 @@
+"""Images from folders, zips and arrays, one way of reading them all, and the zip that samples are kept in."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evals.errors import DataFault
+from evals.files import first_line, replacing
+
+Images = NDArray[np.uint8]
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+MODES = {"L": 1, "RGB": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """At least two images of one size and one kind, read anew at every pass.
+
+    `size` is (H, W) in pixels; `batches(size)` yields uint8 [B, H, W, C] with B = size but for the last.
+    """
+
+    path: Path
+    n: int
+    size: tuple[int, int]
+    channels: int
+    batches: Callable[[int], Iterator[Images]]
+
+    def sha256(self) -> str:
+        """The fingerprint of shape and pixels: equal for the same images in a folder, a zip and an array."""
+        fingerprint = Fingerprint()
+        for batch in self.batches(256):
+            fingerprint.add(batch)
+        return fingerprint.hexdigest()
+
+
+class Fingerprint:
+    """A SHA-256 over the shape of an image and all pixels, fed batch by batch; how they are cut does not matter."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._shape: tuple[int, ...] | None = None
+
+    def add(self, batch: Images) -> None:
+        """Takes in uint8 [B, H, W, C]."""
+        if self._shape is None:
+            self._shape = batch.shape[1:]
+            self._digest.update("x".join(map(str, self._shape)).encode())
+        self._digest.update(np.ascontiguousarray(batch).data)
+
+    def hexdigest(self) -> str:
+        """The fingerprint of what was added so far, in hex."""
+        return self._digest.hexdigest()
+
+
+def open_images(path: Path | str) -> ImageSet:
+    """Opens a folder (recursive, sorted by name), a .zip, a .npy or the `arr_0` of a .npz as images.
+
+    Arrays are uint8, [N, H, W, C] or [N, H, W]; a .npy is memory mapped. DataFault: missing, empty, fewer than two,
+    damaged, not gray or RGB, not uint8, mixed sizes or kinds (found while reading, naming the files).
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataFault(f"images must exist, got {path}, which does not; give a folder, .zip, .npy or .npz")
+    if path.suffix == ".npy":
+        images = _open_npy(path)
+    elif path.suffix == ".npz":
+        images = _open_npz(path)
+    else:
+        images = _open_files(path)
+    if images.n < 2:
+        raise DataFault(f"statistics need at least 2 images, got {images.n} in {path}; add images")
+    return images
+
+
+def iterate(path: Path | str) -> Iterator[tuple[str, Images]]:
+    """Every image of a folder or zip as (name, uint8 [H, W, C]), sorted by name; sizes may differ.
+
+    DataFault: `path` is neither, or an image is damaged or not gray or RGB.
+    """
+    path = Path(path)
+    names = image_names(path)
+    if path.is_dir():
+        for name in names:
+            yield name, _decode(name, path / name)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            for name in names:
+                yield name, _decode(name, archive)
+
+
+def write_zip(path: Path | str, images: Iterable[Images]) -> None:
+    """Writes uint8 images [H, W, C], or an array [N, H, W, C] of them, as PNGs 000000.png ... in an uncompressed zip.
+
+    The same images give the same bytes. Up to a million images; DataFault: not uint8, or not 1 or 3 channels.
+    """
+    with replacing(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for index, image in enumerate(images):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+                raise DataFault(
+                    "images must be uint8 [H, W, C] with 1 or 3 channels, "
+                    f"got {image.dtype} {list(image.shape)} (image {index}); convert them first"
+                )
+            buffer = io.BytesIO()
+            Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
+            # ZipInfo alone dates a file 1980; writestr with a plain name would put the hour of the run in the bytes.
+            archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), buffer.getvalue())
+
+
+def image_names(path: Path) -> list[str]:
+    if path.is_dir():
+        found = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+    else:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                found = archive.namelist()
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataFault(
+                f"images must be a folder, .zip, .npy or .npz, got {path} ({first_line(error)}); fetch it again"
+            ) from error
+    return sorted(name for name in found if _is_image(name))
+
+
+def _is_image(name: str) -> bool:
+    file = Path(name)
+    # macOS adds hidden "._a.png" beside every a.png of a zip; they carry no picture.
+    return file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
+
+
+def _decode(name: str, source: Path | zipfile.ZipFile) -> Images:
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source.read(name)
+        with Image.open(io.BytesIO(data)) as image:
+            mode = image.mode
+            pixels = np.array(image)
+    except Exception as error:  # Pillow's decoders and zipfile raise whatever they meet: a dozen unrelated kinds
+        raise DataFault(
+            f"an image must be readable, got {name} ({type(error).__name__}: {first_line(error)}); replace or delete it"
+        ) from error
+    if mode not in MODES:
+        raise DataFault(f"images must be gray (L) or RGB, got mode {mode} ({name}); convert them first")
+    return pixels.reshape(*pixels.shape[:2], MODES[mode])
+
+
+def _open_files(path: Path) -> ImageSet:
+    names = image_names(path)
+    if not names:
+        raise DataFault(f"{path} must hold images ({' '.join(sorted(EXTENSIONS))}), got none; check the path")
+    first, image = next(iterate(path))
+
+    def batches(size: int) -> Iterator[Images]:
+        batch: list[Images] = []
+        for name, other in iterate(path):
+            _check_alike(first, image, name, other)
+            batch.append(other)
+            if len(batch) == size:
+                yield np.stack(batch)
+                batch = []
+        if batch:
+            yield np.stack(batch)
+
+    return ImageSet(path=path, n=len(names), size=_size(image), channels=image.shape[2], batches=batches)
+
+
+def _check_alike(first: str, image: Images, name: str, other: Images) -> None:
+    if image.shape[:2] != other.shape[:2]:
+        (h, w), (other_h, other_w) = _size(image), _size(other)
+        raise DataFault(
+            f"images must be of one size, got {h}x{w} ({first}) and {other_h}x{other_w} ({name}); resize them first"
+        )
+    if image.shape != other.shape:
+        kinds = {1: "gray", 3: "RGB"}
+        raise DataFault(
+            f"images must be of one kind, got {kinds[image.shape[2]]} ({first}) and {kinds[other.shape[2]]} ({name}); "
+            "convert them first"
+        )
+
+
+def _size(image: Images) -> tuple[int, int]:
+    return int(image.shape[0]), int(image.shape[1])
+
+
+def _open_npy(path: Path) -> ImageSet:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataFault(f"{path} must be a readable .npy array, got {first_line(error)}; write it again") from error
+    n, height, width, channels = _array_shape(path, array.shape, array.dtype)
+
+    def batches(size: int) -> Iterator[Images]:
+        for start in range(0, n, size):
+            yield np.array(array[start : start + size]).reshape(-1, height, width, channels)
+
+    return ImageSet(path=path, n=n, size=(height, width), channels=channels, batches=batches)
+
+
+def _open_npz(path: Path) -> ImageSet:
+    """Reads `arr_0` from the archive in pieces: OpenAI's sample files are gigabytes that numpy would load whole."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("arr_0.npy") as file:
+            shape, fortran, dtype = _npy_header(file)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataFault(f"{path} must hold an image array arr_0, got {first_line(error)}; write it again") from error
+    n, height, width, channels = _array_shape(path, shape, dtype)
+    if fortran:
+        raise DataFault(f"arr_0 must be in C order, got Fortran order ({path}); save np.ascontiguousarray of it")
+    length = height * width * channels
+
+    def batches(size: int) -> Iterator[Images]:
+        with zipfile.ZipFile(path) as archive, archive.open("arr_0.npy") as file:
+            _npy_header(file)
+            for start in range(0, n, size):
+                wanted = min(size, n - start) * length
+                try:
+                    data = file.read(wanted)
+                except Exception as error:  # zlib, zipfile and OS errors alike: the archive is damaged
+                    raise DataFault(f"{path} must be whole, got {first_line(error)}; fetch it again") from error
+                if len(data) < wanted:
+                    raise DataFault(f"{path} must hold {n} images, got fewer: it is cut short; fetch it again")
+                yield np.frombuffer(data, np.uint8).reshape(-1, height, width, channels)
+
+    return ImageSet(path=path, n=n, size=(height, width), channels=channels, batches=batches)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    return shape, fortran, dtype
+
+
+def _array_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[int, int, int, int]:
+    if dtype != np.uint8:
+        raise DataFault(
+            f"image arrays must be uint8 from 0 to 255, got {dtype} ({path}); convert it: scale to 0..255, round, "
+            "astype('uint8')"
+        )
+    if len(shape) == 3:
+        shape = (*shape, 1)
+    if len(shape) != 4 or shape[3] not in (1, 3) or 0 in shape[1:]:
+        raise DataFault(
+            f"image arrays must be [N, H, W] or [N, H, W, C] with C 1 or 3, got {list(shape)} ({path}); reorder them"
+        )
+    return shape[0], shape[1], shape[2], shape[3]

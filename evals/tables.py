@@ -1,0 +1,86 @@
+"""Tables of text: numbers in significant digits, aligned at the decimal point; facts of a card as words."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+MISSING = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A heading and one text a row; the texts of a number column align at the decimal point."""
+
+    heading: str
+    cells: Sequence[str]
+    number: bool = False
+
+    def escaped(self) -> "Column":
+        """The same column for Markdown, where a bar would end a cell."""
+        heading, *cells = (text.replace("|", "\\|") for text in (self.heading, *self.cells))
+        return replace(self, heading=heading, cells=cells)
+
+    def even(self) -> list[str]:
+        """The heading and the cells, padded to one width."""
+        texts = [self.heading, *self.cells]
+        width = max(3, *map(len, texts))
+        return [text.rjust(width) if self.number else text.ljust(width) for text in texts]
+
+
+def numbers(heading: str, cells: Sequence[str]) -> Column:
+    """A column of written numbers, padded with spaces to one width."""
+    wholes = [re.split(r"[. ]", cell, maxsplit=1)[0] for cell in cells]
+    rests = [cell[len(whole) :] for whole, cell in zip(wholes, cells, strict=True)]
+    before, after = max(map(len, wholes)), max(map(len, rests))
+    aligned = [whole.rjust(before) + rest.ljust(after) for whole, rest in zip(wholes, rests, strict=True)]
+    return Column(heading=heading, cells=aligned, number=True)
+
+
+def figures(value: float | None, *, digits: int = 4, scale: float = 1.0) -> str:
+    """A number times `scale` in that many significant digits, written out; a dash for None."""
+    if value is None:
+        return MISSING
+    rounded = f"{value * scale:.{digits - 1}e}"
+    places = max(0, digits - 1 - int(rounded.partition("e")[2]))
+    return f"{float(rounded):,.{places}f}"
+
+
+def share(value: float | None) -> str:
+    """A share between 0 and 1 in three decimals; a dash for None."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with its thousands apart; a dash for None."""
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def said(value: object) -> str:
+    """A fact of a card as text; a dash for nothing."""
+    if value is None or value == []:
+        return MISSING
+    if isinstance(value, list):
+        return ", ".join(said(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def spoken(name: str) -> str:
+    """The dotted name of a fact as words."""
+    return re.sub(r"[._]+", " ", name).replace("sha256", "SHA-256")
+
+
+def leaves(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every fact of a nested card, in its own order, by its dotted name."""
+    for key, value in card.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def markdown(columns: Sequence[Column]) -> str:
+    """A Markdown table that is as even in a text editor as on a page."""
+    heading, *rows = zip(*(column.escaped().even() for column in columns), strict=True)
+    rule = ["-" * (len(text) - 1) + (":" if c.number else "-") for c, text in zip(columns, heading, strict=True)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))

@@ -1,0 +1,140 @@
+"""python -m evals, from images to records, and its one-line answers with their exit codes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evals.__main__ import main
+from evals.images import Images, write_zip
+
+Digits = tuple[Images, np.ndarray]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["evals", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call
+
+
+def test_from_images_to_records(run, digits: Digits, tmp_path: Path) -> None:
+    images, labels = digits
+    data, extractor, statistics = tmp_path / "digits", tmp_path / "extractor", tmp_path / "reference.npz"
+    data.mkdir()
+    np.save(data / "images.npy", images[:400])
+    np.save(data / "labels.npy", labels[:400])
+    code, _, err = run("train-extractor", data, "--out", extractor, "--updates", 5)
+    assert code == 0 and "in-domain-digits: accuracy" in err
+    code, _, err = run(
+        "reference",
+        data / "images.npy",
+        "--extractor",
+        extractor,
+        "--split",
+        "all",
+        "--name",
+        "digits",
+        "--out",
+        statistics,
+    )
+    assert code == 0 and "digits (all): 400 images" in err
+    write_zip(tmp_path / "samples" / "a.zip", images[400:500])
+    sample_card = {"suite": "digits", "method": "real", "sampler": "a", "nfe": 0, "n": 100, "seconds_per_image": 0.0}
+    (tmp_path / "samples" / "a.json").write_text(json.dumps(sample_card | {"card": {"seeds": [0]}}))
+    out = tmp_path / "metrics.json"
+    code, _, err = run("evaluate", tmp_path / "samples", statistics, "--extractor", extractor, "--out", out)
+    assert code == 0 and err.count("\n") == 1 and "in-domain-digits FID" in err
+    [record] = json.loads(out.read_text())
+    assert record["card"]["reference"] == "digits" and record["card"]["seeds"] == [0]
+    for against in (statistics, data / "images.npy"):
+        code, text, _ = run("fid", tmp_path / "samples" / "a.zip", against, "--extractor", extractor, "--all")
+        printed = json.loads(text)
+        assert code == 0 and printed["fid"] == pytest.approx(record["fid"], rel=1e-9)
+        assert printed["recall"] == record["recall"]
+    code, text, _ = run("fid", tmp_path / "samples" / "a.zip", statistics, "--extractor", extractor)
+    assert json.loads(text).keys() == {"n", "fid", "card"}
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "words"),
+    [
+        ("missing samples", 3, "must exist"),
+        ("too few", 3, "at least 2"),
+        ("wrong dtype", 3, "uint8"),
+        ("missing statistics", 3, "must exist"),
+        ("other extractor", 4, "does not compare"),
+        ("no weights", 69, "--weights"),
+        ("wrong weights", 4, "SHA-256"),
+        ("unknown extractor", 2, "torch-fidelity or clean-fid"),
+        ("folder without extractor", 69, "train-extractor"),
+        ("not finite", 5, "finite"),
+        ("other dimension", 2, "64 and 3"),
+    ],
+)
+def test_each_fault_is_one_line_and_a_code(
+    case: str, code: int, words: str, run, extractor_folder: Path, digits: Digits, tmp_path: Path
+) -> None:
+    good, few, floats = (tmp_path / f"{name}.npy" for name in ("good", "few", "floats"))
+    for path, array in ((good, digits[0][:8]), (few, digits[0][:1]), (floats, digits[0][:8] / 255)):
+        np.save(path, array)
+    card = {"reference": "digits", "extractor": "in-domain-digits", "extractor_sha256": "0" * 64}
+    other, endless, small = (tmp_path / f"{name}.npz" for name in ("other", "endless", "small"))
+    np.savez(other, mu=np.zeros(64), sigma=np.eye(64), card=json.dumps(card))
+    np.savez(endless, mu=np.full(64, np.nan), sigma=np.eye(64))
+    np.savez(small, mu=np.zeros(3), sigma=np.eye(3))
+    ours = ("--extractor", extractor_folder)
+    cases = {
+        "missing samples": (tmp_path / "nowhere", good, *ours),
+        "too few": (few, good, *ours),
+        "wrong dtype": (floats, good, *ours),
+        "missing statistics": (good, tmp_path / "nowhere.npz", *ours),
+        "other extractor": (good, other, *ours),
+        "no weights": (good, good),
+        "wrong weights": (good, good, "--extractor", "clean-fid", "--weights", good),
+        "unknown extractor": (good, good, "--extractor", "resnet"),
+        "folder without extractor": (good, good, "--extractor", tmp_path),
+        "not finite": (good, endless, *ours),
+        "other dimension": (good, small, *ours),
+    }
+    got, out, err = run("fid", *cases[case])
+    assert (got, out) == (code, ""), err
+    assert err.startswith("error: ") and err.count("\n") == 1 and words in err, err
+
+
+def test_a_reference_needs_a_split_and_takes_it_from_the_card_beside(
+    run, extractor_folder: Path, digits: Digits, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", digits[0][:8])
+    call = ("reference", tmp_path / "images.npy", "--extractor", extractor_folder, "--out", tmp_path / "r.npz")
+    code, _, err = run(*call)
+    assert code == 2 and "--split" in err and not (tmp_path / "r.npz").exists()
+    (tmp_path / "card.json").write_text(json.dumps({"name": "digits", "split": "all"}))
+    code, _, err = run(*call)
+    assert code == 0 and "digits (all): 8 images" in err
+    code, _, err = run(*call, "--split", "half", "--name", "mine")
+    assert code == 0 and "mine (half): 8 images" in err
+
+
+@pytest.mark.parametrize("missing", ["images.npy", "labels.npy"])
+def test_training_without_data_leaves_nothing(missing: str, run, digits: Digits, tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", digits[0])
+    np.save(tmp_path / "labels.npy", digits[1])
+    (tmp_path / missing).write_bytes(b"")
+    code, _, err = run("train-extractor", tmp_path, "--out", tmp_path / "out")
+    assert code == 3 and missing in err and not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(run, extractor_folder: Path, digits: Digits, tmp_path: Path) -> None:
+    np.save(tmp_path / "good.npy", digits[0][:8])
+    out = tmp_path / "good.npy" / "reference.npz"
+    code, _, err = run(
+        "reference", tmp_path / "good.npy", "--extractor", extractor_folder, "--split", "x", "--out", out
+    )
+    assert code == 2 and "must be writable" in err

@@ -1,0 +1,168 @@
+"""Records carry their cards; references are read from every source; folders of samples are judged whole."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evals.errors import DataFault, StateFault
+from evals.evaluate import Record, evaluate, evaluate_folder, fid
+from evals.extractors import Observation
+from evals.images import Images, open_images, write_zip
+from evals.reference import Reference, is_statistics, load_reference, reference, see
+
+
+class Pixels:
+    """The plainest extractor: what is in the corner, with two classes by brightness."""
+
+    name, sha256, resize, dimensions = "corner", "c0ffee" * 10, "none", 6
+
+    def __call__(self, images: Images) -> Observation:
+        features = images[:, :2, :3, 0].reshape(len(images), -1).astype(np.float32) / 255
+        bright = features.mean(axis=1)
+        return Observation(features=features, probabilities=np.stack([bright, 1 - bright], axis=1))
+
+
+def pictures(seed: int, n: int = 150, top: int = 256) -> Images:
+    return np.random.default_rng(seed).integers(0, top, (n, 4, 4, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    np.save(tmp_path / "real.npy", pictures(0))
+    return tmp_path / "real.npy"
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    write_zip(tmp_path / "samples.zip", pictures(1, 100, 200))
+    return tmp_path / "samples.zip"
+
+
+def claim(n: int, sampler: str = "ddim_8") -> Record:
+    card = {"seeds": [0], "solver": "Ddim", "ema": 0.99, "commit": "abc"}
+    fields = {"suite": "dots", "method": "teacher", "sampler": sampler, "nfe": 8, "n": n, "seconds_per_image": 0.01}
+    return fields | {"card": card}
+
+
+def test_a_reference_comes_back_as_it_was_saved(real: Path, tmp_path: Path) -> None:
+    made = reference(real, Pixels(), split="train", out=tmp_path / "new" / "ref.npz")
+    back = load_reference(tmp_path / "new" / "ref.npz")
+    assert back.card == made.card
+    assert (back.card.reference, back.card.reference_split, back.card.reference_n) == ("real", "train", 150)
+    assert back.card.reference_sha256 == open_images(real).sha256()
+    np.testing.assert_array_equal(back.gaussian.covariance, made.gaussian.covariance)
+    assert back.features is not None and back.radii is not None and len(back.radii) == len(back.features) == 150
+    first = (tmp_path / "new" / "ref.npz").read_bytes()
+    reference(real, Pixels(), split="train", out=tmp_path / "new" / "ref.npz")
+    assert (tmp_path / "new" / "ref.npz").read_bytes() == first
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["ref.npz"]
+
+
+def test_one_pass_in_batches_is_one_look_at_all(real: Path) -> None:
+    seen = see(open_images(real), Pixels())
+    features = Pixels()(pictures(0)).features.astype(np.float64)
+    np.testing.assert_allclose(seen.moments.gaussian().covariance, np.cov(features.T), rtol=1e-10)
+    assert seen.features is not None
+    np.testing.assert_array_equal(seen.features, features.astype(np.float32))
+
+
+def test_a_record_has_every_score_and_says_where_it_comes_from(real: Path, samples: Path) -> None:
+    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    record = evaluate(samples, against, Pixels())
+    assert record["fid"] == fid(samples, against, Pixels())["fid"] > 0
+    assert record["kid_mean"] > 0 and 0 < record["recall"] <= record["precision"] <= 1 <= record["score"] <= 2
+    assert record["n"] == 100
+    card = record["card"]
+    assert (card["extractor"], card["extractor_sha256"], card["resize"]) == ("corner", Pixels.sha256, "none")
+    assert (card["reference"], card["reference_split"], card["reference_n"]) == ("dots", "train", 150)
+    assert card["samples_sha256"] == open_images(samples).sha256() != card["reference_sha256"]
+    assert card["selection"] == "single" and card["evaluator"] and "seed" in card["kid"]
+    itself = evaluate(real, against, Pixels())
+    assert itself["fid"] == pytest.approx(0, abs=1e-12) and itself["precision"] == itself["recall"] == 1
+
+
+@pytest.mark.parametrize("extra", [{}, {"mu_s": np.zeros(3), "sigma_s": np.eye(3), "arr_0": pictures(0)}])
+def test_statistics_of_others_are_read(real: Path, samples: Path, tmp_path: Path, extra: dict[str, np.ndarray]) -> None:
+    features = Pixels()(pictures(0)).features.astype(np.float64)
+    np.savez(tmp_path / "foreign.npz", mu=features.mean(axis=0), sigma=np.cov(features.T), **extra)
+    assert is_statistics(tmp_path / "foreign.npz")
+    against = load_reference(tmp_path / "foreign.npz")
+    record = evaluate(samples, against, Pixels())
+    own = Reference.of(open_images(real), Pixels(), name="dots")
+    assert record["fid"] == pytest.approx(fid(samples, own, Pixels())["fid"], rel=1e-10)
+    assert record["kid_mean"] is record["precision"] is None
+    assert record["card"]["reference"] == "foreign" and record["card"]["reference_n"] is None
+
+
+def test_a_reference_of_another_network_is_refused(real: Path, samples: Path) -> None:
+    class Other(Pixels):
+        sha256 = "0" * 64
+
+    against = Reference.of(open_images(real), Pixels(), name="dots")
+    for judge in (fid, evaluate):
+        with pytest.raises(StateFault, match=r"corner \(c0ffeec0\) .* corner \(00000000\)"):
+            judge(samples, against, Other())
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"mu": np.zeros(3)}, "mu and sigma"),
+        ({"mu": np.zeros(3), "sigma": np.eye(4)}, r"\[3\] and \[4, 4\]"),
+        ({"mu": np.zeros(3), "sigma": np.eye(3), "card": np.array("{")}, "again"),
+        ({"mu": np.array([{}], dtype=object), "sigma": np.eye(1)}, "allow_pickle"),
+    ],
+)
+def test_damaged_statistics_are_refused(arrays: dict[str, np.ndarray], words: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(DataFault, match=words):
+        load_reference(tmp_path / "bad.npz")
+
+
+def test_a_folder_of_samples_becomes_a_list_of_records(real: Path, tmp_path: Path) -> None:
+    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    folder, heard = tmp_path / "samples", []
+    for seed, sampler in enumerate(("heun_8", "ddim_8")):
+        write_zip(folder / f"{sampler}.zip", pictures(seed + 1, 20))
+        (folder / f"{sampler}.json").write_text(json.dumps(claim(20, sampler)))
+    records = evaluate_folder(folder, against, Pixels(), tmp_path / "out.json", heard.append)
+    assert json.loads((tmp_path / "out.json").read_text()) == records == heard
+    assert [record["sampler"] for record in records] == ["ddim_8", "heun_8"]
+    assert records[0]["fid"] == fid(folder / "ddim_8.zip", against, Pixels())["fid"] != records[1]["fid"]
+    wanted = {"suite", "method", "sampler", "nfe", "n", "fid", "kid_mean", "kid_std", "precision", "recall"}
+    assert records[0].keys() == wanted | {"score", "seconds_per_image", "card"}
+    assert records[0]["card"]["solver"] == "Ddim" and records[0]["card"]["extractor"] == "corner"
+
+
+def lost(name: str):
+    return lambda folder: (folder / name).unlink()
+
+
+def says(**changes: object):
+    return lambda folder: (folder / "a.json").write_text(json.dumps(claim(20) | changes))
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lost("a.json"), "a.zip needs a.json"),
+        (lost("a.zip"), "b.zip|none"),
+        (says(n=21), "21 images of its card, got 20"),
+        (says(card=3), "got no object"),
+        (lambda folder: (folder / "a.json").write_text(json.dumps({"suite": "dots"})), "got no method, sampler"),
+        (lambda folder: (folder / "a.json").write_text("{"), "readable JSON"),
+        (lambda folder: (folder / "a.json").write_text("[]"), "JSON object, got list"),
+        (lambda folder: (folder / "a.zip").write_bytes(b"PK"), "a.zip"),
+    ],
+)
+def test_a_folder_that_is_not_whole_gives_no_list(harm, words: str, real: Path, tmp_path: Path) -> None:
+    against = Reference.of(open_images(real), Pixels(), name="dots")
+    folder = tmp_path / "samples"
+    write_zip(folder / "a.zip", pictures(1, 20))
+    (folder / "a.json").write_text(json.dumps(claim(20)))
+    harm(folder)
+    with pytest.raises(DataFault, match=words):
+        evaluate_folder(folder, against, Pixels(), tmp_path / "out.json")
+    assert not list(tmp_path.glob("*out.json*"))

@@ -1,0 +1,248 @@
+"""Laws of the leaderboard: one order, one set of numbers in every format, one protocol."""
+
+import csv
+import io
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from evals.errors import DataFault, Fault, NumericalFault
+from evals.leaderboard import PROTOCOL, leaderboard, show
+from evals.tables import Column, figures, leaves, markdown, numbers
+
+FIDS = {"ddim-1": 741.2000000000001, "ddim-10": 6.5 + 1 / 3, "heun-5": 6.5 + 1 / 3, "one-jump": 0.1 + 0.2}
+NFES = {"ddim-1": 1, "ddim-10": 10, "heun-5": 9, "one-jump": 1}
+
+
+def record(sampler: str, card: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """A made-up row; `changes` go to the row, `card` to its card."""
+    made = {
+        "seeds": {"noise": [0, 1]},
+        "solver": sampler.partition("-")[0],
+        "ema": 0.999,
+        "commit": "c0ffee" * 6 + "beef",
+        "extractor": "in-domain-digits",
+        "extractor_sha256": "ab" * 32,
+        "resize": "none",
+        "reference": "digits",
+        "reference_split": "train",
+        "reference_sha256": "cd" * 32,
+        "reference_n": 1437,
+        "selection": "single",
+    }
+    scores = {
+        "kid_mean": FIDS[sampler] / 900,
+        "kid_std": 1e-4,
+        "precision": 0.91,
+        "recall": 2 / 3,
+        "score": 9.1,
+    }
+    return {
+        "suite": "digits",
+        "method": "boot" if sampler == "one-jump" else "teacher",
+        "sampler": sampler,
+        "nfe": NFES[sampler],
+        "n": 2000,
+        "fid": FIDS[sampler],
+        **scores,
+        "seconds_per_image": NFES[sampler] * 7.1e-4,
+        "card": made | (card or {}),
+        **changes,
+    }
+
+
+def written(path: Path, value: object) -> Path:
+    path.write_text(json.dumps(value))
+    return path
+
+
+def rank(folder: Path, *rows: dict[str, Any]) -> Path:
+    """Ranks rows, one a file, into folder/out."""
+    files = [written(folder / f"{i}.json", [row]) for i, row in enumerate(rows)]
+    training = written(folder / "boot.json", {"stage": "boot", "images": 512000, "evaluations": 1700000})
+    leaderboard(files, [training], folder / "out")
+    return folder / "out"
+
+
+def markdown_rows(text: str) -> list[dict[str, str]]:
+    """The first table of a Markdown page."""
+    lines = itertools.takewhile(bool, text.splitlines()[2:])
+    heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(heading, row, strict=True)) for row in rows]
+
+
+def test_rows_rise_in_fid_then_nfe_and_the_order_of_the_input_leaves_no_trace(tmp_path: Path) -> None:
+    texts = set()
+    for order in itertools.permutations(FIDS):
+        out = rank(tmp_path, *(record(sampler) for sampler in order))
+        texts.add("".join((out / f"leaderboard.{kind}").read_text() for kind in ("json", "csv", "md")))
+        rows = json.loads((out / "leaderboard.json").read_text())
+        assert [row["sampler"] for row in rows] == ["one-jump", "heun-5", "ddim-10", "ddim-1"]
+    assert len(texts) == 1
+
+
+def test_every_format_carries_the_same_numbers(tmp_path: Path) -> None:
+    out = rank(tmp_path, *map(record, FIDS))
+    rows = json.loads((out / "leaderboard.json").read_text())
+    table = list(csv.DictReader((out / "leaderboard.csv").open()))
+    page = markdown_rows((out / "leaderboard.md").read_text())
+    assert len(rows) == len(table) == len(page) == len(FIDS)
+    for row, line, cells in zip(rows, table, page, strict=True):
+        original = record(row["sampler"])
+        for key, value in original.items():
+            assert row[key] == value
+            if isinstance(value, float):
+                assert float(line[key]) == value
+        for key, value in leaves(original["card"]):
+            assert line[f"card.{key}"] == (json.dumps(value) if isinstance(value, list) else str(value))
+        assert (cells["method"], cells["sampler"], cells["NFE"]) == (
+            row["method"],
+            row["sampler"],
+            str(row["nfe"]),
+        )
+        assert float(cells["FID (in-domain-digits)"]) == pytest.approx(row["fid"], rel=5e-4)
+        assert float(cells["KID × 10³"].split(" ± ")[0]) == pytest.approx(1e3 * row["kid_mean"], abs=5e-3)
+        assert float(cells["recall"]) == pytest.approx(row["recall"], abs=5e-4)
+        assert float(cells["ms / image"]) == pytest.approx(1e3 * row["seconds_per_image"], rel=5e-3)
+
+
+def test_keys_are_the_same_whatever_a_row_leaves_out(tmp_path: Path) -> None:
+    bare = record("one-jump")
+    for key in ("kid_mean", "kid_std", "score"):
+        del bare[key]
+    out = rank(tmp_path, bare, record("ddim-1"))
+    first, second = json.loads((out / "leaderboard.json").read_text())
+    assert list(first) == list(second)
+    assert first["score"] is None
+    assert markdown_rows((out / "leaderboard.md").read_text())[0]["score"] == "–"
+
+
+@pytest.mark.parametrize("field", PROTOCOL)
+def test_rows_of_two_protocols_are_not_ranked(tmp_path: Path, field: str) -> None:
+    ours, theirs = record("ddim-10"), record("one-jump")
+    (theirs if field in theirs else theirs["card"])[field] = "another"
+    with pytest.raises(DataFault) as fault:
+        rank(tmp_path, ours, theirs)
+    for part in (field, "another", "teacher ddim-10", "boot one-jump"):
+        assert part in str(fault.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_may_differ_and_then_stand_in_the_rows(tmp_path: Path) -> None:
+    other = record("ddim-1", card={"seeds": {"noise": [2]}})
+    text = (rank(tmp_path, record("one-jump"), other) / "leaderboard.md").read_text()
+    assert [row["seeds noise"] for row in markdown_rows(text)] == ["0, 1", "2"]
+    assert "* seeds noise" not in text
+
+
+def test_what_all_rows_share_is_said_once(tmp_path: Path) -> None:
+    text = (rank(tmp_path, *map(record, FIDS)) / "leaderboard.md").read_text()
+    for fact in ("n: 2000", "extractor SHA-256: " + "ab" * 32, "reference split: train", "seeds noise: 0, 1"):
+        assert text.count(f"* {fact}\n") == 1
+    assert "solver" not in text
+    assert "512,000" in text and "1,700,000" in text
+
+
+@pytest.mark.parametrize(
+    ("extractor", "heading"),
+    [
+        ("inception-v3-compat", "FID"),
+        ("inception-v3-clean", "clean-FID"),
+        ("in-domain-digits", "FID (in-domain-digits)"),
+        ("inception-v4", "FID (inception-v4)"),
+    ],
+)
+def test_fid_is_named_after_its_extractor(tmp_path: Path, extractor: str, heading: str) -> None:
+    out = rank(tmp_path, record("ddim-1", card={"extractor": extractor}))
+    (row,) = markdown_rows((out / "leaderboard.md").read_text())
+    assert [name for name in row if "FID" in name] == [heading]
+
+
+def test_markdown_is_even(tmp_path: Path) -> None:
+    lines = (rank(tmp_path, *map(record, FIDS)) / "leaderboard.md").read_text().splitlines()
+    assert len({len(line) for line in itertools.takewhile(bool, lines[2:])}) == 1
+
+
+def test_a_bar_in_a_name_does_not_break_the_table() -> None:
+    assert "| a\\|b" in markdown([Column(heading="method", cells=["a|b"])])
+
+
+@pytest.mark.parametrize("exponent", range(-6, 7))
+def test_figures_round_to_four_digits_and_no_exponent(exponent: int) -> None:
+    for mantissa in (1.0, 1.23456, 9.9994, 9.9996, 5.55555):
+        value = mantissa * 10.0**exponent
+        text = figures(value).replace(",", "")
+        assert float(text) == pytest.approx(float(f"{value:.3e}"), rel=1e-12)
+        assert "e" not in text
+        if exponent < 3:
+            assert len(text.replace(".", "").lstrip("0")) == 4
+    assert figures(0.0) == "0.000"
+
+
+def test_decimal_points_stand_below_each_other() -> None:
+    cells = numbers("x", [figures(10.0**k) for k in range(-3, 4)] + ["–", "12"]).cells
+    assert len({cell.index(".") for cell in cells if "." in cell}) == 1
+    assert len({len(cell) for cell in cells}) == 1
+    assert numbers("x", ["1.75 ± 0.18", "102 ± 10"]).cells == ["  1.75 ± 0.18", "102 ± 10     "]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (None, DataFault),
+        ("[{", DataFault),
+        ("{}", DataFault),
+        ("[]", DataFault),
+        ("[1]", DataFault),
+        (json.dumps([{"suite": "digits"}]), DataFault),
+        (json.dumps([record("ddim-1", card=None) | {"card": None}]), DataFault),
+        (json.dumps([record("ddim-1") | {"card": {"extractor": "x"}}]), DataFault),
+        (json.dumps([record("ddim-1", fid=math.nan)]), NumericalFault),
+        (json.dumps([record("ddim-1", precision=math.inf)]), NumericalFault),
+        (json.dumps([record("ddim-1", fid=None)]), NumericalFault),
+        (json.dumps([record("ddim-1", fid="6.5")]), NumericalFault),
+    ],
+)
+def test_bad_metrics_are_one_line_and_leave_nothing(tmp_path: Path, content: str | None, kind: type[Fault]) -> None:
+    path = tmp_path / "metrics.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(kind) as fault:
+        leaderboard([path], [], tmp_path / "out")
+    assert "\n" not in str(fault.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "3", "{"])
+def test_bad_training_cards_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "card.json").write_text(content)
+    metrics = written(tmp_path / "metrics.json", [record("ddim-1")])
+    with pytest.raises(DataFault, match=r"card\.json"):
+        leaderboard([metrics], [tmp_path / "card.json"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_leaderboard_over_an_old_one_leaves_only_its_own_files(tmp_path: Path) -> None:
+    rank(tmp_path, record("ddim-1"))
+    out = rank(tmp_path, record("ddim-10"))
+    names = {path.name for path in out.iterdir()}
+    assert names == {"leaderboard.json", "leaderboard.csv", "leaderboard.md", "training.json"}
+    assert "741" not in (out / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_show_prints_whole_numbers_and_the_places(tmp_path: Path, width: int) -> None:
+    path = rank(tmp_path, *map(record, FIDS)) / "leaderboard.json"
+    text = io.StringIO()
+    show(path, Path("logs/digits"), Console(file=text, width=width))
+    for row in json.loads(path.read_text()):
+        assert any(row["sampler"] in line and figures(row["fid"]) in line for line in text.getvalue().splitlines())
+    assert str(path.with_name("report.html")) in text.getvalue()
+    assert "logs/digits" in text.getvalue()
+    if width == 80:
+        assert max(len(line.rstrip()) for line in text.getvalue().splitlines()[:-2]) <= 80

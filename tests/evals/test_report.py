@@ -1,0 +1,256 @@
+"""Laws of the report: one file, no network, the same bytes, and the gallery shows what the zips hold."""
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from evals.errors import DataFault
+from evals.leaderboard import leaderboard
+from evals.report import VARIABLES, families_of, plot, report
+
+ROWS = {
+    ("teacher", "ddim-1"): (1, 741.2),
+    ("teacher", "ddim-10"): (10, 6.537),
+    ("teacher", "heun-5"): (10, 8.12),
+    ("teacher", "heun-16"): (32, 1.71),
+    ("boot", "one-jump"): (1, 5.214),
+}
+FROM_CHEAP_TO_DEAR = [
+    "boot one-jump",
+    "teacher ddim-1",
+    "teacher ddim-10",
+    "teacher heun-5",
+    "teacher heun-16",
+]
+
+
+def record(method: str, sampler: str, **changes: Any) -> dict[str, Any]:
+    nfe, fid = ROWS[method, sampler]
+    card = {
+        "seeds": {"noise": [7]},
+        "extractor": "in-domain-digits",
+        "resize": "none",
+        "reference": "digits",
+        "reference_split": "train",
+        "selection": "single",
+        "precision": "float32",
+    }
+    row = {"suite": "digits", "method": method, "sampler": sampler, "nfe": nfe, "n": 2000, "fid": fid}
+    return row | {"precision": 0.875, "seconds_per_image": 1e-3 * nfe, "card": card} | changes
+
+
+def images_of(method: str, sampler: str, channels: int) -> NDArray[np.uint8]:
+    """Twenty images, each unlike every other: uint8 [20, 4, 4, C]."""
+    seed = list(ROWS).index((method, sampler))
+    return np.random.default_rng(seed).integers(0, 256, (20, 4, 4, channels), dtype=np.uint8)
+
+
+def write_zip(path: Path, images: NDArray[np.uint8], name: str = "{:06}.png") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        # Backwards: a zip's own order is that of writing, the order of the samples is that of their names.
+        for index in reversed(range(len(images))):
+            png = io.BytesIO()
+            Image.fromarray(images[index].squeeze()).save(png, "PNG")
+            archive.writestr(name.format(index), png.getvalue())
+
+
+def house(folder: Path, channels: int = 1, **changes: Any) -> tuple[Path, Path, Path]:
+    """Results and samples of ROWS, and where the report goes."""
+    (folder / "metrics.json").write_text(json.dumps([record(*row, **changes) for row in ROWS]))
+    (folder / "boot.json").write_text(json.dumps({"stage": "boot", "images": 512000, "seconds": 320.9}))
+    leaderboard([folder / "metrics.json"], [folder / "boot.json"], folder / "results")
+    for method, sampler in ROWS:
+        write_zip(folder / "samples" / method / f"{sampler}.zip", images_of(method, sampler, channels))
+    return folder / "results/leaderboard.json", folder / "samples", folder / "results/report.html"
+
+
+def page_of(folder: Path, **changes: Any) -> str:
+    places = house(folder, **changes)
+    report(*places)
+    return places[2].read_text(encoding="utf-8")
+
+
+def test_nothing_is_fetched(tmp_path: Path) -> None:
+    page = page_of(tmp_path)
+    targets = re.findall(r"""(?:src|href|action|data|srcset)\s*=\s*["']([^"']*)""", page)
+    targets += re.findall(r"url\(\s*[\"']?([^)\"']*)", page)
+    assert len(targets) > len(ROWS)
+    assert all(target.startswith(("data:image/png;base64,", "#")) for target in targets)
+    assert not re.search(r"<(script|link|iframe|object|base)\b|@import", page)
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, hash_seed: str) -> None:
+    results, samples, out = house(tmp_path)
+    report(results, samples, out)
+    code = "import sys, pathlib, evals.report; evals.report.report(*map(pathlib.Path, sys.argv[1:]))"
+    again = tmp_path / "again.html"
+    command = [sys.executable, "-c", code, str(results), str(samples), str(again)]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": hash_seed})
+    assert out.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_gallery_shows_the_first_images_of_every_zip_in_order(tmp_path: Path, channels: int) -> None:
+    page = page_of(tmp_path, channels=channels)
+    strips = re.findall(r'alt="The first 16 samples of ([^"]*)" src="data:image/png;base64,([^"]*)"', page)
+    assert [name for name, _ in strips] == FROM_CHEAP_TO_DEAR
+    for name, data in strips:
+        method, sampler = name.split()
+        strip = np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).reshape(4, 16 * 4, channels)
+        for index, image in enumerate(images_of(method, sampler, channels)[:16]):
+            np.testing.assert_array_equal(strip[:, 4 * index : 4 * index + 4], image)
+
+
+def test_the_gallery_names_seed_and_indices(tmp_path: Path) -> None:
+    page = " ".join(page_of(tmp_path).split())
+    assert "Samples 0 to 15 of every row, unselected. Seeds: noise 7." in page
+    indices = re.search(r'class="indices[^"]*">(.*?)</div>', page)
+    assert indices and re.findall(r"<span>(\d+)</span>", indices[1]) == [str(i) for i in range(16)]
+
+
+def test_fewer_images_than_columns_are_all_shown(tmp_path: Path) -> None:
+    results, samples, out = house(tmp_path)
+    for method, sampler in ROWS:
+        write_zip(samples / method / f"{sampler}.zip", images_of(method, sampler, 1)[:3])
+    report(results, samples, out)
+    assert "Samples 0 to\n2 of every row" in out.read_text()
+
+
+def _removed(path: Path) -> None:
+    path.unlink()
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _without_images(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "none")
+
+
+def _named_otherwise(path: Path) -> None:
+    write_zip(path, images_of("boot", "one-jump", 1), "sample-{:06}.png")
+
+
+def _damaged(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("000000.png", b"\x89PNG\r\n\x1a\n cut short")
+
+
+def _of_two_sizes(path: Path) -> None:
+    write_zip(path, images_of("boot", "one-jump", 1))
+    with zipfile.ZipFile(path, "a") as archive:
+        png = io.BytesIO()
+        Image.new("L", (5, 4)).save(png, "PNG")
+        archive.writestr("000000a.png", png.getvalue())
+
+
+@pytest.mark.parametrize("spoil", [_removed, _cut, _without_images, _named_otherwise, _damaged, _of_two_sizes])
+def test_a_bad_zip_is_one_line_and_leaves_nothing(tmp_path: Path, spoil: Any) -> None:
+    results, samples, out = house(tmp_path)
+    spoil(samples / "teacher" / "ddim-10.zip")
+    with pytest.raises(DataFault) as fault:
+        report(results, samples, out)
+    assert "\n" not in str(fault.value)
+    assert {path.name for path in out.parent.iterdir()}.isdisjoint({"report.html", ".report.html"})
+
+
+def test_the_training_card_beside_the_leaderboard_is_needed(tmp_path: Path) -> None:
+    results, samples, out = house(tmp_path)
+    results.with_name("training.json").unlink()
+    with pytest.raises(DataFault, match=r"training\.json"):
+        report(results, samples, out)
+
+
+def test_the_page_holds_every_row_every_card_and_the_cost(tmp_path: Path) -> None:
+    page = page_of(tmp_path)
+    assert "FID\n(in-domain-digits)</th>" in page
+    for fid in ("741.2", "6.537", "8.120", "1.710", "5.214"):
+        assert f">{fid}<" in page
+    assert page.count("<details>") == len(ROWS)
+    assert ">512,000<" in page and ">321<" in page
+    # A card's precision is of its arithmetic, a row's is a score: neither may hide the other.
+    assert page.count("<dt>precision</dt><dd>0.875</dd>") == len(ROWS)
+    assert page.count("<dt>precision</dt><dd>float32</dd>") == len(ROWS) + 1
+
+
+@pytest.mark.parametrize(
+    ("extractor", "warns"), [("in-domain-digits", True), ("inception-v3-compat", False), ("inception-v3-clean", False)]
+)
+def test_a_foreign_extractor_is_never_taken_for_inception(tmp_path: Path, extractor: str, warns: bool) -> None:
+    card = record("boot", "one-jump")["card"] | {"extractor": extractor}
+    assert ("not from Inception" in page_of(tmp_path, card=card)) is warns
+
+
+def test_names_are_escaped(tmp_path: Path) -> None:
+    page = page_of(tmp_path, suite="<b>&")
+    assert "<b>" not in page and "&lt;b&gt;&amp;" in page
+
+
+def test_tags_are_balanced(tmp_path: Path) -> None:
+    class Balance(HTMLParser):
+        open: list[str]
+
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag not in ("meta", "img"):
+                self.open.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+    balance = Balance()
+    balance.open = []
+    balance.feed(page_of(tmp_path))
+    assert balance.open == []
+
+
+def test_families_part_by_method_and_solver_and_the_points_come_last() -> None:
+    families = families_of([record(*row) for row in ROWS])
+    assert [(f.name, [row["nfe"] for row in f.records]) for f in families] == [
+        ("teacher ddim", [1, 10]),
+        ("teacher heun", [10, 32]),
+        ("boot one-jump", [1]),
+    ]
+    assert [f.series for f in families] == [0, 1, 2]
+
+
+def test_the_plot_speaks_in_the_page_s_colours_and_knows_no_date() -> None:
+    svg = plot(families_of([record(*row) for row in ROWS]), "FID (in-domain-digits)")
+    texts = [node.text for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    for label in ("teacher ddim", "teacher heun", "boot one-jump", "FID (in-domain-digits)", "1", "10", "32"):
+        assert texts.count(label) >= 1
+    assert not any(stand_in in svg for stand_in in VARIABLES)
+    assert "var(--ink)" in svg and "var(--series-2)" in svg
+    assert "dc:date" not in svg
+
+
+def test_every_colour_is_defined_for_light_and_for_dark() -> None:
+    template = Path(sys.modules["evals.report"].__file__ or "").with_name("templates") / "report.html.j2"
+    for variable in VARIABLES.values():
+        assert len(re.findall(rf"--{variable}: #[0-9a-f]{{6}};", template.read_text())) == 2
+
+
+def test_a_single_row_is_drawn() -> None:
+    assert "boot one-jump" in plot(families_of([record("boot", "one-jump")]), "FID")
+
+
+def test_a_fid_of_nothing_does_not_spoil_the_plot_of_the_others() -> None:
+    rows = [record("boot", "one-jump", fid=0.0), record("teacher", "ddim-1"), record("teacher", "ddim-10")]
+    assert "teacher ddim" in plot(families_of(rows), "FID")

@@ -1,0 +1,115 @@
+"""What the network, its guidance layers and the student made of it must hold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from boot_exp.denoisers import Networked
+from boot_exp.nets.adain import AdaIN
+from boot_exp.nets.embeddings import Sinusoidal
+from boot_exp.nets.unet import UNet
+from boot_exp.predictions import FromEps, FromV, FromX, Prediction
+from boot_exp.schedules import Clamped, Cosine
+from boot_exp.student import SignalStudent
+
+X = torch.randn((5, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+T = torch.linspace(0.1, 0.9, 5)
+
+
+def unet(**changes: object) -> UNet:
+    """A small network whose zero-initialised layers have been moved off zero, so that every path counts."""
+    torch.manual_seed(0)
+    arguments: dict[str, object] = {
+        "image_channels": 3,
+        "channels": 16,
+        "multipliers": (1, 2),
+        "blocks": 1,
+        "attention": (False, True),
+        "time": Sinusoidal(dimensions=16, scale=16.0, max_period=100.0),
+    }
+    net = UNet(**{**arguments, **changes})  # type: ignore[arg-type]
+    for parameter in net.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 16])
+def test_the_output_has_the_inputs_shape(channels: int, size: int) -> None:
+    x = torch.randn(2, channels, size, size)
+    assert unet(image_channels=channels)(x, T[:2]).shape == x.shape
+
+
+def test_a_sample_does_not_depend_on_its_batch() -> None:
+    net = unet()
+    torch.testing.assert_close(net(X, T)[2:3], net(X[2:3], T[2:3]), atol=1e-5, rtol=1e-5)
+
+
+def test_time_and_label_matter() -> None:
+    net = unet(classes=4)
+    label = torch.tensor([0, 1, 2, 3, 4])
+    out = net(X, T, label)
+    assert not torch.allclose(out, net(X, T + 0.05, label))
+    assert not torch.allclose(out, net(X, T, label.flip(0)))
+
+
+def test_guidance_layers_change_nothing_at_first_and_something_after_a_step() -> None:
+    net = unet()
+    before = net(X, T)
+    net.add_guidance()
+    w = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert torch.equal(net(X, T, w=w), before)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    for _ in range(2):  # the embedding of w gets a gradient once the layers behind it are off zero
+        optimizer.zero_grad()
+        net(X, T, w=w).square().mean().backward()
+        optimizer.step()
+    assert not torch.allclose(net(X, T, w=w), net(X, T, w=w + 1), atol=1e-5)
+    assert net.guidance is not None and any(p.grad is not None and p.grad.any() for p in net.guidance.parameters())
+
+
+def test_adain_scales_and_shifts_each_channel() -> None:
+    layer = AdaIN(channels=3, embedding=2)
+    with torch.no_grad():
+        layer.to_scale_shift.bias.copy_(torch.tensor([1.0, 0.0, -1.0, 0.5, 0.0, 2.0]))
+    out = layer(X, torch.zeros(5, 2))
+    torch.testing.assert_close(out, torch.stack([2 * X[:, 0] + 0.5, X[:, 1], torch.full_like(X[:, 2], 2.0)], 1))
+
+
+def test_forward_mode_in_time_is_the_derivative() -> None:
+    net = unet().double()
+    x, t = X.double(), T.double()
+    slope = torch.func.jvp(lambda time: net(x, time), (t,), (torch.ones_like(t),))[1]
+    step = 1e-5
+    torch.testing.assert_close(slope, (net(x, t + step) - net(x, t - step)) / (2 * step), rtol=1e-4, atol=1e-6)
+    slope.square().mean().backward()
+    # The last bias is a constant in t; all else moves the slope.
+    assert [name for name, parameter in net.named_parameters() if parameter.grad is None] == ["head.bias"]
+
+
+def test_the_embedding_is_of_unit_circles() -> None:
+    embedded = Sinusoidal(dimensions=8, scale=10.0)(T)
+    cos, sin = embedded.chunk(2, dim=1)
+    torch.testing.assert_close(cos**2 + sin**2, torch.ones_like(cos))
+    torch.testing.assert_close(cos[:, 0], torch.cos(10 * T))
+
+
+@pytest.mark.parametrize("prediction", [FromX(), FromEps(), FromV()], ids=repr)
+def test_the_student_is_its_teacher_at_t_max(prediction: Prediction) -> None:
+    schedule = Clamped(schedule=Cosine(), lam_min=-5.0, lam_max=5.0)
+    teacher = Networked(net=unet(), prediction=prediction, schedule=schedule).requires_grad_(False)
+    student = SignalStudent(teacher)
+    last = torch.full((5,), schedule.t_max, dtype=torch.float64)
+    assert torch.equal(student(X, last), teacher(X, last))
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    with torch.no_grad():
+        next(student.parameters()).add_(1)
+    assert not torch.equal(next(student.parameters()), next(teacher.parameters()))
+
+
+def test_an_attention_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"UNet.attention says yes or no for each of UNet.multipliers, got 1 for 2"):
+        unet(attention=(True,))

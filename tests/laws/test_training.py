@@ -1,0 +1,216 @@
+"""The loop keeps its word: draws, averages, state, and going on after an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from boot_exp.methods import Term
+from boot_exp.training.checkpoints import load_weights, read_card, read_tensors, write_folder
+from boot_exp.training.ema import Ema
+from boot_exp.training.journal import by_time
+from boot_exp.training.loop import Stopped, Trained, Training, every, fit
+from boot_exp.training.rates import ConstantRate, CosineRate
+from boot_exp.training.seeds import generator, sample_noise
+from boot_exp.training.work import Work
+from evals.errors import NumericalFault, StateFault
+
+
+def test_sample_noise_is_the_same_in_every_batch() -> None:
+    whole = sample_noise(7, range(10), (1, 4, 4))
+    assert torch.equal(whole[3:6], sample_noise(7, [3, 4, 5], (1, 4, 4)))
+    assert torch.equal(whole.flip(0), sample_noise(7, range(9, -1, -1), (1, 4, 4)))
+    assert not torch.equal(whole, sample_noise(8, range(10), (1, 4, 4)))
+    assert whole.flatten(1).unique(dim=0).shape[0] == 10
+
+
+def test_sample_noise_is_standard_normal() -> None:
+    draws = sample_noise(0, range(2000), (1, 4, 4))
+    assert abs(float(draws.mean())) < 0.02 and abs(float(draws.var()) - 1) < 0.02
+
+
+def test_generators_of_different_paths_differ() -> None:
+    firsts = {float(torch.rand((), generator=generator(*path))) for path in [(0, 1), (1, 0), (0, 0, 1), (0, 2), (1,)]}
+    assert len(firsts) == 5
+
+
+@pytest.mark.parametrize("images", [10, 1_000, 100_000])
+def test_ema_halves_after_a_half_life(images: int) -> None:
+    ema = Ema(half_life=64 * 20, ramp=1e9)
+    model, zero = nn.Linear(1, 1), nn.Linear(1, 1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(0)
+        for parameter in zero.parameters():
+            parameter.fill_(1)
+    for step in range(20):
+        ema.update(zero, model, images=images + 64 * step, batch=64)
+    assert float(zero.weight.detach()) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_ema_ramps_up_with_the_images_seen() -> None:
+    ema = Ema(half_life=1000, ramp=0.1)
+    assert ema.decay(0, 10) == 0
+    assert ema.decay(1000, 10) == pytest.approx(0.5 ** (10 / 100))
+    assert ema.decay(10**6, 10) == pytest.approx(0.5 ** (10 / 1000))
+
+
+def test_rates() -> None:
+    assert ConstantRate(peak=2.0, warmup=0.5)(0.25) == 1 and ConstantRate(peak=2.0)(1.0) == 2
+    cosine = CosineRate(peak=2.0, warmup=0.0)
+    assert [cosine(p) for p in (0.0, 0.5, 1.0)] == pytest.approx([2, 1, 0])
+
+
+@pytest.mark.parametrize("interval", [1, 7, 100])
+def test_every_happens_once_an_interval(interval: int) -> None:
+    seen = list(range(0, 1001, 20))
+    happened = sum(every(interval, a, b) for a, b in zip(seen[:-1], seen[1:], strict=True))
+    assert happened == min(len(seen) - 1, 1000 // interval)
+
+
+def test_by_time_splits_the_range() -> None:
+    parts = by_time(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.1, 0.2, 1.0]))
+    assert parts == {"t0-0.25": 2.0, "t0.75-1": 5.0}
+
+
+class Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+
+
+class Noisy:
+    """A loss whose value depends on the draws, so that a repeated or skipped draw would show."""
+
+    def __init__(self, *, stop_at: int = -1, broken_at: int = -1) -> None:
+        self.stop_at, self.broken_at = stop_at, broken_at
+
+    def evaluations(self, batch: int) -> int:
+        return 2 * batch
+
+    def loss(
+        self, model: nn.Module, *, seen: int, batch: int, generator: torch.Generator, progress: float
+    ) -> dict[str, Term]:
+        if seen == self.stop_at:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGTERM)
+        target = torch.randn((batch, 3), generator=generator)
+        value = (model.weight - target).square().mean(1)
+        if seen == self.broken_at:
+            value = value * torch.nan
+        return {"line": Term(value=value, t=torch.rand(batch, generator=generator))}
+
+
+def train(folder: Path, objective: Noisy) -> tuple[Trained, Line]:
+    model = Line()
+    training = Training(
+        images=100,
+        batch=8,
+        optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.1),
+        rate=CosineRate(peak=0.1),
+        ema=Ema(half_life=20),
+        save_every=24,
+        log_every=16,
+    )
+    trained = fit(
+        training,
+        model,
+        objective,
+        title="line",
+        work=Work(folder=folder / "work"),
+        logs=folder / "logs",
+        config="",
+        preview=lambda average: torch.zeros(4, 1, 2, 2),
+    )
+    return trained, model
+
+
+@pytest.mark.parametrize("stop_at", [0, 8, 40, 88])
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, stop_at: int) -> None:
+    whole, model = train(tmp_path / "whole", Noisy())
+    with pytest.raises(Stopped, match=f"after {stop_at + 8} images"):
+        train(tmp_path / "cut", Noisy(stop_at=stop_at))
+    rest, again = train(tmp_path / "cut", Noisy())
+    assert torch.equal(model.weight, again.weight)
+    assert torch.equal(whole.average.weight, rest.average.weight)  # type: ignore[arg-type]
+    assert (whole.images, whole.evaluations) == (rest.images, rest.evaluations) == (100, 200)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(NumericalFault, match="must be finite"):
+        train(tmp_path, Noisy(broken_at=8))
+
+
+def checkpoint(folder: Path, images: int) -> Work:
+    work = Work(folder=folder)
+    work.save(images, {"model": {"weight": torch.full((3,), float(images))}}, {"seconds": 1.0})
+    return work
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_the_last_checkpoints_are_kept_and_the_newest_is_read(tmp_path: Path) -> None:
+    for images in (10, 20, 30):
+        work = checkpoint(tmp_path, images)
+    found = work.latest()
+    assert found is not None and found[0]["images"] == 30
+    assert len(work.checkpoints()) == 2
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint(tmp_path, 10)
+    work = checkpoint(tmp_path, 20)
+    flip(work.checkpoints()[-1] / "model.safetensors")
+    found = work.latest()
+    assert found is not None and found[0]["images"] == 10
+    assert "set aside" in capsys.readouterr().err
+    flip(work.checkpoints()[-1] / "model.safetensors")
+    with pytest.raises(StateFault, match="every checkpoint"):
+        work.latest()
+    with pytest.raises(StateFault, match="every checkpoint"):
+        work.latest()
+
+
+def test_no_checkpoint_is_a_fresh_start(tmp_path: Path) -> None:
+    assert Work(folder=tmp_path / "none").latest() is None
+
+
+def test_weights_are_verified_and_fit_their_model(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write_folder(folder, {"weights": {"weight": torch.ones(3)}}, {"shape": [1, 2, 2]})
+    model = Line()
+    assert load_weights(model, folder)["shape"] == [1, 2, 2]
+    assert torch.equal(model.weight.detach(), torch.ones(3))
+    with pytest.raises(StateFault, match=r"another architecture.*weight \(3 stored, 2x3 in the model\)"):
+        load_weights(nn.Linear(3, 2, bias=False), folder)
+    flip(folder / "weights.safetensors")
+    with pytest.raises(StateFault, match="missing or damaged"):
+        load_weights(model, folder)
+
+
+@pytest.mark.parametrize("content", [None, "", "{"])
+def test_a_folder_without_a_sound_card_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "card.json").write_text(content)
+    with pytest.raises(StateFault, match="card"):
+        read_card(tmp_path)
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    """A tensor that cannot be stored fails the write; the folder that was there stays as it was."""
+    folder = tmp_path / "model"
+    write_folder(folder, {"weights": {"weight": torch.ones(3)}}, {})
+    with pytest.raises(AttributeError):
+        write_folder(folder, {"weights": {"weight": "no tensor"}}, {})  # type: ignore[dict-item]
+    assert torch.equal(read_tensors(folder, "weights")["weight"], torch.ones(3))
+    assert json.loads((folder / "card.json").read_text())["sha256"]

@@ -1,0 +1,199 @@
+"""From a gin file to a leaderboard, as a user runs it: a tiny network on the real digits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from boot_exp.__main__ import app
+from evals.__main__ import app as evals_app
+
+ROOT = Path(__file__).parent.parent
+TEACHER, BOOT = "gin/experiments/digits/teacher.gin", "gin/experiments/digits/boot.gin"
+TINY = [
+    "unet.UNet.channels = 8",
+    "unet.UNet.head_channels = 16",
+    "embeddings.Sinusoidal.dimensions = 8",
+    "loop.Training.images = 512",
+    "loop.Training.batch = 64",
+    "loop.Training.save_every = 128",
+    "sample.Sample.n = 24",
+]
+FACTS = {"extractor", "extractor_sha256", "reference", "reference_split", "reference_sha256", "resize", "seeds"}
+FACTS |= {"solver", "ema", "commit", "selection"}
+FEW = ["ddim/samplers.Sweep.steps = (1, 2)", "heun/samplers.Sweep.steps = (1,)"]
+
+
+def options(bindings: list[str]) -> list[str]:
+    return [part for binding in bindings for part in ("--bind", binding)]
+
+
+def boot_exp(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "boot_exp", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def evals(*arguments: str) -> None:
+    result = CliRunner().invoke(evals_app, list(arguments))
+    assert result.exit_code == 0, result.output + repr(result.exception)
+
+
+def verb(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the gin files in it, as working directory."""
+    (tmp_path / "gin").symlink_to(ROOT / "gin")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+def run_all() -> list[dict[str, object]]:
+    """Every stage of the suite, tiny; the leaderboard's records."""
+    tiny, few = options(TINY), options(FEW)
+    done = [
+        verb("data", TEACHER, "--out", "data/digits"),
+        verb("teacher", TEACHER, "--data", "data/digits", "--out", "models/digits/teacher", *tiny),
+        verb("distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *tiny),
+        verb("sample", TEACHER, "--model", "models/digits/teacher", "--out", "samples/digits/teacher", *tiny, *few),
+        verb("sample", BOOT, "--model", "models/digits/boot", "--out", "samples/digits/boot", *tiny),
+    ]
+    for result in done:
+        assert result.exit_code == 0, result.output + repr(result.exception)
+    extractor, statistics = "reference/digits/extractor", "reference/digits/statistics.npz"
+    evals("train-extractor", "data/digits", "--out", extractor, "--updates", "20")
+    evals("reference", "data/digits/images.npy", "--extractor", extractor, "--out", statistics)
+    for model in ("teacher", "boot"):
+        scores = f"scores/{model}.json"
+        evals("evaluate", f"samples/digits/{model}", statistics, "--extractor", extractor, "--out", scores)
+    folders = ["--scores", "scores", "--models", "models/digits", "--samples", "samples/digits"]
+    evals("leaderboard", "digits", *folders, "--out", "results/digits")
+    records: list[dict[str, object]] = json.loads(Path("results/digits/leaderboard.json").read_text())
+    return records
+
+
+def test_from_gin_to_leaderboard_twice(house: Path) -> None:
+    """Every row is there with its card, the report stands alone, and a second run gives the same figures."""
+    first = run_all()
+    rows = {(record["method"], record["sampler"], record["nfe"]) for record in first}
+    assert rows == {
+        ("teacher", "ddim-1", 1),
+        ("teacher", "ddim-2", 2),
+        ("teacher", "heun-1", 2),
+        ("boot", "one-jump", 1),
+    }
+    for record in first:
+        assert record.keys() >= {"suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card"}
+        card = record["card"]
+        assert isinstance(card, dict)
+        assert card.keys() >= FACTS
+    assert "in-domain" in Path("results/digits/leaderboard.md").read_text()
+    assert "<svg" in Path("results/digits/report.html").read_text()
+    shutil.rmtree("data"), shutil.rmtree("models"), shutil.rmtree("samples")
+    again = run_all()
+    timed = {"seconds_per_image"}
+    assert [{k: v for k, v in r.items() if k not in timed} for r in first] == [
+        {k: v for k, v in r.items() if k not in timed} for r in again
+    ]
+
+
+def trained_teacher(house: Path) -> None:
+    assert verb("data", TEACHER, "--out", "data/digits").exit_code == 0
+    result = verb("teacher", TEACHER, "--data", "data/digits", "--out", "models/digits/teacher", *options(TINY))
+    assert result.exit_code == 0, repr(result.exception)
+
+
+NO_DATA = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith(("sklearn.", "torchvision.", "boot_exp.data")):
+            raise AssertionError("the distil stage imported " + name)
+sys.meta_path.insert(0, Refuse())
+def opened(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        path = arguments[0]
+        assert "/data/digits" not in path and not path.startswith("data/"), "the distil stage opened " + path
+sys.addaudithook(opened)
+"""
+
+
+@pytest.mark.parametrize("data_there", [True, False])
+def test_distillation_is_data_free(house: Path, data_there: bool) -> None:
+    """Readers refuse to be imported and data to be opened; the second time there is none on the machine."""
+    trained_teacher(house)
+    if not data_there:
+        shutil.rmtree("data")
+    run = NO_DATA + "from boot_exp.__main__ import main; main()"
+    arguments = ["distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *options(TINY)]
+    done = subprocess.run([sys.executable, "-c", run, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path("models/digits/boot/weights.safetensors").exists()
+    # The guard itself works: the teacher's stage does not get past it.
+    arguments = ["teacher", TEACHER, "--data", "data/digits", "--out", "models/digits/other", *options(TINY)]
+    guarded = subprocess.run([sys.executable, "-c", run, *arguments], capture_output=True, text=True, check=False)
+    assert "the distil stage imported boot_exp.data" in guarded.stderr
+
+
+def test_an_interrupted_stage_says_75_and_goes_on(house: Path) -> None:
+    trained_teacher(house)
+    tiny = options([*TINY, "loop.Training.images = 2048"])
+    arguments = ["distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *tiny]
+    process = subprocess.Popen([sys.executable, "-m", "boot_exp", *arguments], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(Path(".work").glob("*/images-*")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait(60) == 75, process.stderr.read() if process.stderr else ""
+    assert not Path("models/digits/boot").exists()
+    assert verb(*arguments).exit_code == 0
+    cut = Path("models/digits/boot/weights.safetensors").read_bytes()
+    assert not list(Path(".work").iterdir())
+    shutil.rmtree("models/digits/boot")
+    assert verb(*arguments).exit_code == 0
+    assert Path("models/digits/boot/weights.safetensors").read_bytes() == cut
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["data", "gin/experiments/digits/nothing.gin", "--out", "data/x"], 2, "there is no leaf"),
+        (["data", TEACHER, "--out", "data/x", "-b", "data.Data.datset = 1"], 2, "datset"),
+        (["data", TEACHER, "--out", "data/x", "-b", "data.Date.dataset = 1"], 2, "Date"),
+        (["data", TEACHER, "--out", "data/x", "-b", "data.Data.dataset = "], 2, "teacher.gin"),
+        (["teacher", TEACHER, "--data", "data/none", "--out", "models/digits/x"], 3, "data/none"),
+        (["distil", BOOT, "--teacher", "models/none", "--out", "models/digits/x"], 4, "models/none"),
+        (["distil", BOOT, "--teacher", "m", "--out", "models/digits/x", "-b", "boot.Boot.delta = 40.0"], 2, "got 40.0"),
+        (
+            ["sample", BOOT, "--model", "m", "--out", "samples/x", "-b", "sample.Sample.device = 'abacus'"],
+            4,
+            "card.json",
+        ),
+    ],
+)
+def test_a_fault_is_one_line_with_its_own_exit_code(house: Path, arguments: list[str], code: int, words: str) -> None:
+    done = boot_exp(*arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert sorted(path.name for path in house.iterdir()) == ["gin"]
+
+
+def test_weights_of_another_architecture_are_refused(house: Path) -> None:
+    trained_teacher(house)
+    done = boot_exp("distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot")
+    assert done.returncode == 4
+    assert "another architecture" in done.stderr and "use the configuration it was trained with" in done.stderr
+    assert not Path("models/digits/boot").exists()
