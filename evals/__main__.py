@@ -57,12 +57,13 @@ def train_extractor(
     out: Annotated[Path, typer.Option(help="the folder to write")],
     suite: Annotated[str | None, typer.Option(help="the suite's name; else the folder's")] = None,
     seed: Annotated[int, typer.Option()] = 0,
-    updates: Annotated[int, typer.Option(min=2, help="of 128 images each")] = 600,
+    updates: Annotated[int | None, typer.Option(min=2, help="of 128 images; else 600, or four epochs if longer")] = None,
 ) -> None:
     """Train a suite's own feature network on its labelled images."""
     from evals.indomain import train
 
     images, labels = _array(data / "images.npy"), _array(data / "labels.npy")
+    updates = updates or max(600, 4 * len(images) // 128)
     trained = train(images, labels, suite=suite or data.name, seed=seed, updates=updates)
     trained.save(out)
     accuracy = trained.card["held_out_accuracy"]

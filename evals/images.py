@@ -116,6 +116,7 @@ def write_zip(path: Path | str, images: Iterable[Images]) -> None:
 
 
 def image_names(path: Path) -> list[str]:
+    """The names of the images in a folder (recursive, relative) or zip, sorted. DataFault: `path` is neither."""
     if path.is_dir():
         found = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
     else:
