@@ -57,7 +57,9 @@ def train_extractor(
     out: Annotated[Path, typer.Option(help="the folder to write")],
     suite: Annotated[str | None, typer.Option(help="the suite's name; else the folder's")] = None,
     seed: Annotated[int, typer.Option()] = 0,
-    updates: Annotated[int | None, typer.Option(min=2, help="of 128 images; else 600, or four epochs if longer")] = None,
+    updates: Annotated[
+        int | None, typer.Option(min=2, help="of 128 images; else 600, or four epochs if longer")
+    ] = None,
 ) -> None:
     """Train a suite's own feature network on its labelled images."""
     from evals.indomain import train

@@ -131,7 +131,11 @@ class UNet(nn.Module):
                 self.up.append(stage(width + skips.pop(), outputs, attend))
                 width = outputs
             if i:
-                self.up.append(nn.ModuleList([nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)]))
+                # To the next width at once: at full resolution a convolution of the wider features is the dearest.
+                self.up.append(
+                    nn.ModuleList([nn.Upsample(scale_factor=2), nn.Conv2d(width, widths[i - 1], 3, padding=1)])
+                )
+                width = widths[i - 1]
         self.norm = norm(width)
         self.head = zeroed(nn.Conv2d(width, image_channels, 3, padding=1))
 

@@ -114,6 +114,7 @@ def fit(
     Every draw depends on the seed and on the images seen alone, so that a resumed run repeats exactly what an
     uninterrupted one does. Raises Stopped when signalled, NumericalFault when a loss is not finite.
     """
+    cure = f"lower the learning rate, or go on from a checkpoint in {work.folder}"
     device = next(model.parameters()).device
     average = training.ema.start(model)
     optimizer = training.optimizer(model.parameters())
@@ -128,6 +129,8 @@ def fit(
     started = time.monotonic() - seconds
 
     def save() -> None:
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+            raise NumericalFault(f"{title}: weights must be finite to be saved, got others after {seen} images; {cure}")
         state = {
             "model": model.state_dict(),
             "average": average.state_dict(),
@@ -161,13 +164,13 @@ def fit(
                 if not all(map(math.isfinite, [*figures.values(), float(norm)])):
                     raise NumericalFault(
                         f"{title}: the loss must be finite, got {figures} (gradient norm {float(norm)}) after "
-                        f"{seen} images; lower the learning rate, or go on from a checkpoint in {work.folder}"
+                        f"{seen} images; {cure}"
                     )
                 journal.scalars({f"loss/{name}": value for name, value in figures.items()}, seen)
                 for name, term in terms.items():
                     parts = by_time(term.value.detach(), term.t)
                     journal.scalars({f"loss_by_t/{name}/{part}": value for part, value in parts.items()}, seen)
-                rate = (seen) / max(time.monotonic() - started, 1e-9)
+                rate = seen / max(time.monotonic() - started, 1e-9)
                 journal.scalars(
                     {"gradient_norm": float(norm), "learning_rate": training.rate(progress), "images_per_second": rate},
                     seen,
