@@ -84,7 +84,7 @@ def main() -> None:
         print(f"boot-exp: {fault}", file=sys.stderr)
         sys.exit(fault.exit_code)
     except OSError as error:
-        print(f"boot-exp: {error}; free the space or the permission it needs and start again", file=sys.stderr)
+        print(f"boot-exp: {error}; mend what it says and start again: finished work is kept", file=sys.stderr)
         sys.exit(74)
 
 

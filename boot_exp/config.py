@@ -26,13 +26,14 @@ def read(leaf: Path, bindings: Sequence[str] = ()) -> str:
         )
     gin.clear_config(clear_constants=True)
     # gin logs an error for each search path that does not hold a file, though another one does.
+    level = logging.getLogger().level
     logging.getLogger().setLevel(logging.CRITICAL)
     try:
         gin.parse_config_files_and_bindings([str(leaf)], list(bindings), print_includes_and_imports=False)
     except Exception as error:
         raise ConfigurationFault(f"{leaf}: {plain(error)}") from error
     finally:
-        logging.getLogger().setLevel(logging.WARNING)
+        logging.getLogger().setLevel(level)
     return cast(str, gin.config_str(max_line_length=100))
 
 

@@ -32,5 +32,8 @@ class Networked(nn.Module):
         self.prediction = prediction
         self.schedule = schedule
 
+    def extra_repr(self) -> str:
+        return f"prediction={self.prediction}, schedule={self.schedule}"
+
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         return self.prediction(self.net(x_t, t.to(x_t.dtype), label), x_t, self.schedule(t))

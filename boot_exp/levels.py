@@ -32,9 +32,6 @@ class Level:
         """Signal-to-noise ratio alpha^2 / sigma^2, [B]."""
         return torch.exp(-2 * self.lam)
 
-    def __getitem__(self, index: slice) -> Level:
-        return Level(lam=self.lam[index])
-
 
 def over(value: Tensor, x: Tensor) -> Tensor:
     """One number per sample, [B], shaped and cast to multiply x, [B, ...]."""
@@ -64,7 +61,7 @@ def signal(level: Level, x_t: Tensor, eps: Tensor) -> Tensor:
 
 
 def carry(x0: Tensor, x_t: Tensor, level_t: Level, level_s: Level) -> Tensor:
-    """The DDIM update: x_s on the straight line from x_t that ends at x0 (arXiv 2010.02502, eq. 12)."""
+    """The DDIM update: x_s with the x0 and the eps that x_t is taken to be made of (arXiv 2010.02502, eq. 12)."""
     return diffuse(level_s, x0, noise(level_t, x_t, x0))
 
 

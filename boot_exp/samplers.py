@@ -29,7 +29,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OneJump:
-    """A signal student's y at t_min: one network call (arXiv 2306.05544, section 3)."""
+    """A signal student's y at t_min: one network call (arXiv 2306.05544)."""
 
     name: str = "one-jump"
     nfe: int = field(default=1, init=False)

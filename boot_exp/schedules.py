@@ -54,7 +54,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearBeta(Schedule):
-    """beta(t) = beta_min + t (beta_max - beta_min): DDPM's schedule in continuous time (arXiv 2011.13456, eq. 33)."""
+    """beta(t) = beta_min + t (beta_max - beta_min): DDPM's schedule in continuous time (arXiv 2011.13456)."""
 
     beta_min: float = 0.1
     beta_max: float = 20.0
@@ -133,7 +133,7 @@ class Clamped(Schedule):
     """A schedule kept within [lam_min, lam_max]: t_min and t_max are the times at which it meets them.
 
     Time is not stretched, so that a network trained with the schedule keeps its meaning of t. Log-SNR is
-    clamped this way in arXiv 2202.00512 (there to [-20, 20], which is lam in [-10, 10]).
+    bounded in arXiv 2202.00512 too; lam is minus half of it.
     """
 
     schedule: Schedule

@@ -123,7 +123,7 @@ class OnSignal:
 
 @dataclass(frozen=True, kw_only=True)
 class SignalEuler:
-    """The literal Euler step of the signal-ODE dy/dt = -lam' (f(x_t, t) - y) (BOOT, arXiv 2306.05544, eq. 8).
+    """The literal Euler step of the signal-ODE dy/dt = -lam' (f(x_t, t) - y) (BOOT, arXiv 2306.05544).
 
     An ablation: it overshoots where (t - s) dlam/dt is not small, as near t_max.
     """

@@ -23,6 +23,9 @@ class SignalStudent(nn.Module):
         self.prediction = teacher.prediction
         self.schedule = teacher.schedule
 
+    def extra_repr(self) -> str:
+        return f"prediction={self.prediction}, schedule={self.schedule}"
+
     def forward(self, eps: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         last = self.schedule(torch.full_like(t, self.schedule.t_max))
         return self.prediction(self.net(eps, t.to(eps.dtype), label, w), eps, last)

@@ -19,7 +19,7 @@ class Grid(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class UniformGrid:
-    """Evenly spaced in t (arXiv 2010.02502, section 4.2, "linear")."""
+    """Evenly spaced in t (arXiv 2010.02502, appendix D.2, "linear")."""
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         return torch.linspace(schedule.t_max, schedule.t_min, steps + 1, dtype=torch.float64)
@@ -66,7 +66,7 @@ class UniformTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressiveTimes:
-    """From high down to low as training goes on: the ablation of BOOT (arXiv 2306.05544, section 4).
+    """From high down to low as training goes on: an ablation of BOOT (arXiv 2306.05544).
 
     At progress p, t is uniform within `window` (a share of the whole range) around high - p (high - low).
     """

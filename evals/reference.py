@@ -39,7 +39,9 @@ def see(images: ImageSet, extractor: Extractor) -> Seen:
     moments: Moments | None = None
     kept: list[Features] | None = [] if images.n * extractor.dimensions <= MOST_KEPT else None
     classes = False
+    darkest, brightest = 255, 0
     for batch in images.batches(BATCH):
+        darkest, brightest = min(darkest, int(batch.min())), max(brightest, int(batch.max()))
         fingerprint.add(batch)
         observation = extractor(batch)
         part = Moments.of(observation.features)
@@ -50,6 +52,10 @@ def see(images: ImageSet, extractor: Extractor) -> Seen:
             classes = True
             score.add(observation.probabilities)
     assert moments is not None, "an ImageSet has images"
+    if darkest == brightest:
+        raise DataFault(
+            f"images must show something, got {images.path} with every pixel {darkest}; look at what made it"
+        )
     return Seen(
         n=moments.n,
         sha256=fingerprint.hexdigest(),

@@ -125,9 +125,24 @@ sys.meta_path.insert(0, Refuse())
 def opened(event, arguments):
     if event == "open" and isinstance(arguments[0], str):
         path = arguments[0]
-        assert "/data/digits" not in path and not path.startswith("data/"), "the distil stage opened " + path
+        assert "/data/digits/" not in path and not path.startswith("data/"), "the distil stage opened " + path
 sys.addaudithook(opened)
 """
+
+
+def test_the_difference_free_form_trains_a_unet(house: Path) -> None:
+    trained_teacher(house)
+    leaf = "gin/experiments/digits/boot_derivative.gin"
+    arguments = ["--teacher", "models/digits/teacher", "--out", "models/digits/boot_derivative", *options(TINY)]
+    result = verb("distil", leaf, *arguments)
+    assert result.exit_code == 0, repr(result.exception)
+
+
+def test_a_network_read_with_another_meaning_of_time_is_refused(house: Path) -> None:
+    trained_teacher(house)
+    changed = options([*TINY, "embeddings.Sinusoidal.scale = 3.0"])
+    done = boot_exp("distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *changed)
+    assert done.returncode == 4 and "scale=16.0" in done.stderr and "scale=3.0" in done.stderr
 
 
 @pytest.mark.parametrize("data_there", [True, False])

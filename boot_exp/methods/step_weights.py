@@ -20,7 +20,7 @@ class StepWeight(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class InverseSquareStep:
-    """w_t / delta^2: a residual of the step's order counts alike whatever the step (arXiv 2306.05544, eq. 9)."""
+    """w_t / delta^2: a residual of the step's order counts alike whatever the step (arXiv 2306.05544)."""
 
     weight: Weight = field(default_factory=Uniform)
 

@@ -1,4 +1,4 @@
-"""Guidance conditioning by AdaIN: w scales and shifts normalised features (BOOT, arXiv 2306.05544, section 3.4)."""
+"""Guidance conditioning by AdaIN: w scales and shifts normalised features (BOOT, arXiv 2306.05544)."""
 
 from __future__ import annotations
 

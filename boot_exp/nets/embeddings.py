@@ -19,11 +19,15 @@ class Sinusoidal(nn.Module):
 
     def __init__(self, *, dimensions: int, scale: float = 1000.0, max_period: float = 10000.0) -> None:
         super().__init__()
+        self.scale, self.max_period = scale, max_period
         if dimensions % 2:
             raise ValueError(f"Sinusoidal.dimensions must be even, got {dimensions}")
         powers = torch.arange(dimensions // 2, dtype=torch.float32) / (dimensions // 2)
         frequencies = scale * torch.exp(-math.log(max_period) * powers)
         self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"dimensions={2 * len(self.frequencies)}, scale={self.scale}, max_period={self.max_period}"
 
     def forward(self, value: Tensor) -> Tensor:
         angles = value.to(self.frequencies.dtype)[:, None] * self.frequencies

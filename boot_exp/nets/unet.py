@@ -5,6 +5,7 @@ Ho et al. 2020 (arXiv 2006.11239) with the adaptive group norm of Dhariwal & Nic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -24,31 +25,31 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def norm(channels: int) -> nn.GroupNorm:
-    """Group norm in groups of at least eight channels, at most 32 groups."""
-    return nn.GroupNorm(min(32, channels // 8), channels)
+    """Group norm in at most 32 groups of at least eight channels."""
+    return nn.GroupNorm(math.gcd(32, channels // 8), channels)
 
 
 class Residual(nn.Module):
     """[B, in, H, W], time embedding [B, E], guidance embedding [B, E] or None -> [B, out, H, W]."""
 
-    def __init__(self, *, inputs: int, outputs: int, embedding: int, dropout: float) -> None:
+    def __init__(self, *, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
         self.norm_in = norm(inputs)
         self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.to_scale_shift = nn.Linear(embedding, 2 * outputs)
         self.norm_out = norm(outputs)
         self.adain: AdaIN | None = None
-        self.dropout = nn.Dropout(dropout)
         self.conv_out = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor, guidance: Tensor | None) -> Tensor:
         h = self.conv_in(F.silu(self.norm_in(x)))
         scale, shift = self.to_scale_shift(time)[..., None, None].chunk(2, dim=1)
-        h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
+        h = self.norm_out(h)
         if self.adain is not None and guidance is not None:
             h = self.adain(h, guidance)
-        return cast(Tensor, self.skip(x) + self.conv_out(self.dropout(F.silu(h))))
+        h = torch.addcmul(shift, h, 1 + scale)
+        return cast(Tensor, self.skip(x) + self.conv_out(F.silu(h)))
 
 
 class Attention(nn.Module):
@@ -60,6 +61,9 @@ class Attention(nn.Module):
         self.norm = norm(channels)
         self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, height, width = x.shape
@@ -77,7 +81,7 @@ class UNet(nn.Module):
     channels: width at full resolution; multipliers: width of each resolution relative to it, each next one
     halving height and width; blocks: residual blocks a resolution; attention: whether each resolution attends.
     time: the embedding of t. classes: how many labels, or None for an unconditional network; label value
-    `classes` means "no label".
+    `classes` means "no label". seed: of the initial weights.
     """
 
     def __init__(
@@ -90,8 +94,8 @@ class UNet(nn.Module):
         attention: Sequence[bool],
         time: Sinusoidal,
         head_channels: int = 64,
-        dropout: float = 0.0,
         classes: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if len(attention) != len(multipliers):
@@ -99,6 +103,23 @@ class UNet(nn.Module):
                 "UNet.attention says yes or no for each of UNet.multipliers, "
                 f"got {len(attention)} for {len(multipliers)}"
             )
+        if bad := [channels * m for m in multipliers if channels * m % 8]:
+            raise ValueError(f"UNet.channels times each of UNet.multipliers must be multiples of 8, got {bad}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._build(image_channels, channels, multipliers, blocks, attention, time, head_channels, classes)
+
+    def _build(
+        self,
+        image_channels: int,
+        channels: int,
+        multipliers: Sequence[int],
+        blocks: int,
+        attention: Sequence[bool],
+        time: Sinusoidal,
+        head_channels: int,
+        classes: int | None,
+    ) -> None:
         widths = [channels * m for m in multipliers]
         embedding = 4 * channels
         self.time = nn.Sequential(
@@ -109,7 +130,7 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(image_channels, channels, 3, padding=1)
 
         def stage(inputs: int, outputs: int, attend: bool) -> nn.ModuleList:
-            layers: list[nn.Module] = [Residual(inputs=inputs, outputs=outputs, embedding=embedding, dropout=dropout)]
+            layers: list[nn.Module] = [Residual(inputs=inputs, outputs=outputs, embedding=embedding)]
             if attend:
                 layers.append(Attention(channels=outputs, head_channels=head_channels))
             return nn.ModuleList(layers)

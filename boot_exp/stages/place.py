@@ -39,8 +39,10 @@ class Place:
         return Path("logs") / self.suite / self.name
 
     def work(self, *inputs: str) -> Path:
-        """The folder of unfinished work, one for each configuration and for the hashes of what goes in."""
-        text = "\n".join([str(self.out), self.config, *inputs])
+        """The folder of unfinished work, one for each configuration, code, and hashes of what goes in."""
+        package = Path(__file__).parent.parent
+        code = [file.read_text() for file in sorted(package.rglob("*.py"))]
+        text = "\n".join([str(self.out), self.config, *inputs, *code])
         return Path(".work") / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -64,8 +66,16 @@ def provenance(where: torch.device) -> dict[str, Any]:
     """Commit, torch and device of this run; a commit with uncommitted changes in the code ends in "+"."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+        try:
+            done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        except OSError:  # no git on the machine: the result then says so, and is still a result
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
 
     changed = "+" if git("status", "--porcelain", "--", "boot_exp", "evals", "gin") else ""
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-    return {"commit": (git("rev-parse", "HEAD") or "none") + changed, "torch": torch.__version__, "device": name}
+    return {
+        "commit": (git("rev-parse", "--verify", "HEAD") or "none") + changed,
+        "torch": torch.__version__,
+        "device": name,
+    }

@@ -19,12 +19,17 @@ from boot_exp.stages.place import Place, device, provenance, put
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
 from boot_exp.training.seeds import sample_noise
+from evals.errors import NumericalFault
 from evals.files import write_json
 from evals.images import write_zip
 
 
 def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
-    """Samples in [-1, 1], [B, C, H, W], as uint8 [B, H, W, C]: clipped and rounded."""
+    """Samples in [-1, 1], [B, C, H, W], as uint8 [B, H, W, C]: clipped and rounded. NumericalFault: not finite."""
+    if not bool(samples.isfinite().all()):
+        raise NumericalFault(
+            "samples must be finite, got others; bound the schedule with Clamped, or train the model again"
+        )
     pixels = samples.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
@@ -42,6 +47,8 @@ class Sample:
     each: list[Sampler] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.n < 2:
+            raise ValueError(f"Sample.n counts images, of which statistics need at least 2, got {self.n}")
         flat = [s for group in self.samplers for s in (group if isinstance(group, Iterable) else [group])]
         names = [sampler.name for sampler in flat]
         if len(set(names)) < len(names):
@@ -55,6 +62,8 @@ class Sample:
         ready = put(self.model, where).eval().requires_grad_(False)
         work = place.work(card["sha256"]["weights.safetensors"])
         work.mkdir(parents=True, exist_ok=True)
+        for partial in work.glob(".*"):  # of a run that was cut off
+            partial.unlink()
         title = f"{place.suite} {place.name} samples"
         with Meter(title=title, total=self.n * sum(sampler.nfe for sampler in self.each)) as meter:
             done = 0

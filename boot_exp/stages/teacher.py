@@ -60,6 +60,7 @@ class Teacher:
     def run(self, place: Place, *, data: Path) -> None:
         """Trains on a prepared data folder and writes weights.safetensors and card.json."""
         images = Images.load(data)
+        images.verify()
         objective = Denoising(images=images, seed=self.training.seed, weight=self.weight, times=self.times)
         card = images.card
         train_and_write(

@@ -36,6 +36,7 @@ def train_and_write(
     def draw(average: nn.Module) -> Tensor:
         return preview(average.eval(), eps)
 
+    made_by = provenance(where)
     work = Work(folder=place.work(*inputs.values()))
     trained = fit(
         training,
@@ -54,12 +55,13 @@ def train_and_write(
         "images": trained.images,
         "seconds": round(trained.seconds, 1),
         "evaluations": trained.evaluations,
+        "architecture": str(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seed": training.seed,
         "ema": {"half_life": training.ema.half_life, "ramp": training.ema.ramp},
         "inputs": dict(inputs),
         "config": place.config,
-        **provenance(where),
+        **made_by,
     }
     write_folder(place.out, {"weights": trained.average.state_dict()}, card)
     work.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,14 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evals.errors import StateFault
+from evals.files import sha256_of, write_json
 
 CARD = "card.json"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card: Mapping[str, Any]) -> None:
@@ -32,17 +26,22 @@ def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    hashes = {}
-    for name, named in tensors.items():
-        path = partial / f"{name}.safetensors"
-        save_file({key: value.detach().cpu().contiguous() for key, value in named.items()}, path)
-        hashes[path.name] = sha256(path)
-    (partial / CARD).write_text(json.dumps({**card, "sha256": hashes}, indent=2, sort_keys=True) + "\n")
-    for path in partial.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    try:
+        hashes = {}
+        for name, named in tensors.items():
+            path = partial / f"{name}.safetensors"
+            save_file({key: value.detach().cpu().contiguous() for key, value in named.items()}, path)
+            hashes[path.name] = sha256_of(path)
+        write_json(partial / CARD, {**card, "sha256": hashes})
+        for path in partial.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    except SafetensorError as error:  # its word for a full disk
+        raise OSError(f"{folder} could not be written: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise StateFault(f"{folder / CARD} is damaged ({error}); delete {folder} and run its stage again") from None
     for name, expected in card.get("sha256", {}).items():
         path = folder / name
-        if not path.is_file() or sha256(path) != expected:
+        if not path.is_file() or sha256_of(path) != expected:
             raise StateFault(
                 f"{path} is missing or damaged (its SHA-256 is not the card's); delete {folder} and run its stage again"
             )
@@ -85,6 +84,12 @@ def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[
             f"{folder} holds another architecture than the configuration's: {len(wrong)} tensors differ, first "
             f"{wrong[0]}; use the configuration it was trained with, or train it again"
         )
+    for was, now in zip(card.get("architecture", str(model)).splitlines(), str(model).splitlines(), strict=False):
+        if was != now:
+            raise StateFault(
+                f"{folder} holds another architecture than the configuration's: {was.strip()} stored, {now.strip()} "
+                "configured; use the configuration it was trained with, or train it again"
+            )
     model.load_state_dict(stored)
     return card
 
@@ -101,8 +106,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `optimizer_tensors`; learning rates and the like stay those of the configuration."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, key = name.split(".", 1)
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # In the parameter's own memory order, which a file does not keep: fused optimizers walk both as one.
+            value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

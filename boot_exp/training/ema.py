@@ -13,7 +13,7 @@ from torch import nn
 class Ema:
     """Half-life in images, ramped up so that it is never longer than `ramp` of the images seen.
 
-    Karras et al. 2022 (arXiv 2206.00364, appendix F.2) count the half-life in images and ramp it this way.
+    Karras et al. 2022 (arXiv 2206.00364) count the half-life in images and ramp it this way.
     """
 
     half_life: float

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -112,8 +111,3 @@ def by_time(values: Tensor, t: Tensor, parts: int = 4) -> dict[str, float]:
         for index in range(parts)
         if bool((part == index).any())
     }
-
-
-def means(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """Mean of each named tensor, as a number."""
-    return {name: float(torch.mean(value)) for name, value in terms.items()}

@@ -63,8 +63,9 @@ class Training:
 
     def __post_init__(self) -> None:
         for name in ("images", "batch", "save_every", "preview_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Training.{name} counts images and must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"Training.{name} counts images and must be a whole number from 1, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,3 +166,10 @@ def test_a_folder_that_is_not_whole_gives_no_list(harm, words: str, real: Path, 
     with pytest.raises(DataFault, match=words):
         evaluate_folder(folder, against, Pixels(), tmp_path / "out.json")
     assert not list(tmp_path.glob("*out.json*"))
+
+
+def test_images_that_show_nothing_are_refused(tmp_path: Path) -> None:
+    """Every pixel of every image alike: a number for them would only hide what went wrong."""
+    np.save(tmp_path / "grey.npy", np.full((8, 8, 8, 1), 7, np.uint8))
+    with pytest.raises(DataFault, match=r"must show something, got .*grey.npy with every pixel 7"):
+        see(open_images(tmp_path / "grey.npy"), Pixels())

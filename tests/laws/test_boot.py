@@ -170,6 +170,7 @@ class Small(nn.Module):
         return self.data(eps, last) + over(self.schedule.t_max - t, eps) * moved[..., None, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [Gaussian(), Mixture()], ids=lambda data: type(data).__name__)
 def test_a_trained_student_reproduces_the_exact_trajectory(data: Gaussian | Mixture) -> None:
     """Root mean square error of y at most 0.1 at t_min, 0.25, 0.5 and 0.75; the data's spread is about 0.7."""
