@@ -58,7 +58,10 @@ def test_a_suite_from_nothing_and_again_for_nothing(tmp_path: Path) -> None:
     started = time.monotonic()
     assert "Running stage" not in run("dvc", "repro")
     assert time.monotonic() - started < 10
-    # A method's file reaches no teacher: only what stands after it runs again.
+    # A method's file and its settings reach no teacher: only what stands after them runs again.
+    settings = tmp_path / "gin/parts/boot.gin"
+    settings.write_text(settings.read_text().replace("boot.Boot.delta = 0.08", "boot.Boot.delta = 0.1"))
+    assert "boot.Boot.delta = 0.1\n" in settings.read_text()
     method = tmp_path / "boot_exp/methods/boot.py"
     method.write_text(method.read_text() + "\n# changed\n")
     again = run("dvc", "repro")

@@ -19,6 +19,11 @@ class Term:
     t: Tensor
 
 
+def edge_of(batch: int, share: float) -> int:
+    """How many of a batch a boundary loss is taken on; one at least."""
+    return max(1, round(share * batch))
+
+
 class Method(Protocol):
     """Says where the student should land: no optimizer, EMA, device or logging."""
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
-from boot_exp.methods import Term
+from boot_exp.methods import Term, edge_of
 from boot_exp.methods.step_weights import InverseSquareStep, StepWeight
 from boot_exp.solvers import SignalStep
 from boot_exp.student import SignalStudent
@@ -61,7 +61,7 @@ class Boot:
         schedule = teacher.schedule
         t = self.times(generator, len(eps), schedule.t_min + self.delta, schedule.t_max, progress)
         s = t - self.delta
-        edge = self.edge(len(eps))
+        edge = edge_of(len(eps), self.boundary_share)
         last = torch.full_like(t[:edge], schedule.t_max)
         label_edge = None if label is None else label[:edge]
         with torch.no_grad():
@@ -75,9 +75,5 @@ class Boot:
         boundary = self.beta * self.distance(y[len(eps) :], limit)
         return {"bootstrap": Term(value=bootstrap, t=s), "boundary": Term(value=boundary, t=last)}
 
-    def edge(self, batch: int) -> int:
-        """How many of a batch the boundary loss is taken on; one at least."""
-        return max(1, round(self.boundary_share * batch))
-
     def evaluations(self, batch: int) -> int:
-        return (2 + self.step.evaluations) * batch + 2 * self.edge(batch)
+        return (2 + self.step.evaluations) * batch + 2 * edge_of(batch, self.boundary_share)

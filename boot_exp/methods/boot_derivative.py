@@ -10,7 +10,7 @@ from torch import Tensor
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import diffuse, over
-from boot_exp.methods import Term
+from boot_exp.methods import Term, edge_of
 from boot_exp.student import SignalStudent
 from boot_exp.times import Times, UniformTimes
 
@@ -40,7 +40,7 @@ class BootDerivative:
     ) -> dict[str, Term]:
         schedule = teacher.schedule
         t = self.times(generator, len(eps), schedule.t_min, schedule.t_max, progress)
-        edge = self.edge(len(eps))
+        edge = edge_of(len(eps), self.boundary_share)
         last = torch.full_like(t[:edge], schedule.t_max)
         label_edge = None if label is None else label[:edge]
         # In the network's own precision: a derivative in float64 would double the cost for nothing.
@@ -56,10 +56,6 @@ class BootDerivative:
             "boundary": Term(value=boundary, t=last),
         }
 
-    def edge(self, batch: int) -> int:
-        """How many of a batch the boundary loss is taken on; one at least."""
-        return max(1, round(self.boundary_share * batch))
-
     def evaluations(self, batch: int) -> int:
         # A forward-mode derivative costs a second forward pass.
-        return 3 * batch + 2 * self.edge(batch)
+        return 3 * batch + 2 * edge_of(batch, self.boundary_share)

@@ -107,58 +107,45 @@ class UNet(nn.Module):
             raise ValueError(f"UNet.channels times each of UNet.multipliers must be multiples of 8, got {bad}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._build(image_channels, channels, multipliers, blocks, attention, time, head_channels, classes)
+            widths = [channels * m for m in multipliers]
+            embedding = 4 * channels
+            self.time = nn.Sequential(
+                time, nn.Linear(2 * len(time.frequencies), embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            )
+            self.label = nn.Embedding(classes + 1, embedding) if classes is not None else None
+            self.guidance: GuidanceEmbedding | None = None
+            self.stem = nn.Conv2d(image_channels, channels, 3, padding=1)
 
-    def _build(
-        self,
-        image_channels: int,
-        channels: int,
-        multipliers: Sequence[int],
-        blocks: int,
-        attention: Sequence[bool],
-        time: Sinusoidal,
-        head_channels: int,
-        classes: int | None,
-    ) -> None:
-        widths = [channels * m for m in multipliers]
-        embedding = 4 * channels
-        self.time = nn.Sequential(
-            time, nn.Linear(2 * len(time.frequencies), embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-        )
-        self.label = nn.Embedding(classes + 1, embedding) if classes is not None else None
-        self.guidance: GuidanceEmbedding | None = None
-        self.stem = nn.Conv2d(image_channels, channels, 3, padding=1)
+            def stage(inputs: int, outputs: int, attend: bool) -> nn.ModuleList:
+                layers: list[nn.Module] = [Residual(inputs=inputs, outputs=outputs, embedding=embedding)]
+                if attend:
+                    layers.append(Attention(channels=outputs, head_channels=head_channels))
+                return nn.ModuleList(layers)
 
-        def stage(inputs: int, outputs: int, attend: bool) -> nn.ModuleList:
-            layers: list[nn.Module] = [Residual(inputs=inputs, outputs=outputs, embedding=embedding)]
-            if attend:
-                layers.append(Attention(channels=outputs, head_channels=head_channels))
-            return nn.ModuleList(layers)
-
-        self.down = nn.ModuleList()
-        skips, width = [channels], channels
-        for i, (outputs, attend) in enumerate(zip(widths, attention, strict=True)):
-            if i:
-                self.down.append(nn.ModuleList([nn.Conv2d(width, width, 3, stride=2, padding=1)]))
-                skips.append(width)
-            for _ in range(blocks):
-                self.down.append(stage(width, outputs, attend))
-                width = outputs
-                skips.append(width)
-        self.middle = nn.ModuleList([*stage(width, width, attention[-1]), *stage(width, width, False)])
-        self.up = nn.ModuleList()
-        for i, (outputs, attend) in reversed(list(enumerate(zip(widths, attention, strict=True)))):
-            for _ in range(blocks + 1):
-                self.up.append(stage(width + skips.pop(), outputs, attend))
-                width = outputs
-            if i:
-                # To the next width at once: at full resolution a convolution of the wider features is the dearest.
-                self.up.append(
-                    nn.ModuleList([nn.Upsample(scale_factor=2), nn.Conv2d(width, widths[i - 1], 3, padding=1)])
-                )
-                width = widths[i - 1]
-        self.norm = norm(width)
-        self.head = zeroed(nn.Conv2d(width, image_channels, 3, padding=1))
+            self.down = nn.ModuleList()
+            skips, width = [channels], channels
+            for i, (outputs, attend) in enumerate(zip(widths, attention, strict=True)):
+                if i:
+                    self.down.append(nn.ModuleList([nn.Conv2d(width, width, 3, stride=2, padding=1)]))
+                    skips.append(width)
+                for _ in range(blocks):
+                    self.down.append(stage(width, outputs, attend))
+                    width = outputs
+                    skips.append(width)
+            self.middle = nn.ModuleList([*stage(width, width, attention[-1]), *stage(width, width, False)])
+            self.up = nn.ModuleList()
+            for i, (outputs, attend) in reversed(list(enumerate(zip(widths, attention, strict=True)))):
+                for _ in range(blocks + 1):
+                    self.up.append(stage(width + skips.pop(), outputs, attend))
+                    width = outputs
+                if i:
+                    # To the next width at once: at full resolution a convolution of the wider features is the dearest.
+                    self.up.append(
+                        nn.ModuleList([nn.Upsample(scale_factor=2), nn.Conv2d(width, widths[i - 1], 3, padding=1)])
+                    )
+                    width = widths[i - 1]
+            self.norm = norm(width)
+            self.head = zeroed(nn.Conv2d(width, image_channels, 3, padding=1))
 
     def add_guidance(self) -> None:
         """Gives every residual block an AdaIN layer for w; the output is unchanged until they are trained."""

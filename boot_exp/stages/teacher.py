@@ -10,6 +10,7 @@ from torch import nn
 
 from boot_exp.data import Images
 from boot_exp.denoisers import Networked
+from boot_exp.distances import SquaredError
 from boot_exp.levels import diffuse
 from boot_exp.methods import Term
 from boot_exp.samplers import Sampler
@@ -41,8 +42,8 @@ class Denoising:
         t = self.times(generator, batch, model.schedule.t_min, model.schedule.t_max, progress)
         eps = torch.randn(x0.shape, generator=generator, device=generator.device)
         level = model.schedule(t)
-        error = model(diffuse(level, x0, eps), t) - x0
-        value = self.weight(level).to(error.dtype) * error.square().flatten(1).mean(1)
+        error = SquaredError()(model(diffuse(level, x0, eps), t), x0)
+        value = self.weight(level).to(error.dtype) * error
         return {"denoising": Term(value=value, t=t)}
 
 

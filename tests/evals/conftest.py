@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_digits
 
 from evals.images import Images
@@ -19,7 +18,6 @@ def digits() -> tuple[Images, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def extractor_folder(digits: tuple[Images, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("extractor")
     train(*digits, suite="digits", updates=100).save(folder)
     return folder
