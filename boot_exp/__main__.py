@@ -1,85 +1,184 @@
-"""boot-exp: one verb a stage. What a verb does is configured by a gin file, where it does it by its options."""
+"""boot-exp: one verb a stage, and four for configurations. Verbs are configured by gin, not by their options."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evals.errors import Fault
+from boot_exp.stopping import stoppable
+from evals.errors import ConfigurationFault, Fault
+
+if TYPE_CHECKING:
+    from boot_exp.config.frozen import Frozen
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
 
-Leaf = Annotated[Path, typer.Argument(help="gin file of the experiment")]
-Out = Annotated[Path, typer.Option(help="folder of the result: KIND/SUITE/NAME")]
-Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides the file")]
+Config = Annotated[Path, typer.Argument(help="a frozen configuration (.json), or a leaf (.gin)")]
+Out = Annotated[Path, typer.Option(help="the folder of the result")]
+Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides a leaf")]
 
 
 @app.command()
-def data(leaf: Leaf, out: Out, bind: Bind = []) -> None:  # noqa: B006 - typer reads the default, nobody writes it
-    """Reads, transforms and validates a data set, once."""
-    from boot_exp import config
-    from boot_exp.stages.data import Data
-    from boot_exp.stages.place import Place
+def resolve(
+    suite: Annotated[str | None, typer.Argument(help="one of params.yaml's suites; else all of them")] = None,
+    study: Annotated[bool, typer.Option("--study", help="the study of params.yaml instead")] = False,
+) -> None:
+    """Freezes what params.yaml asks for into resolved/, or says everything that is wrong with it."""
+    from boot_exp.config import runs
+    from boot_exp.config.faults import Faults
 
-    text = config.read(leaf, bind)
-    config.build(Data).run(Place(out=out, config=text))
+    params = runs.read_params()
+    faults = Faults()
+    for name in ["study"] if study else [suite] if suite else params["suites"]:
+        asked = runs.study_runs(params) if study else runs.suite_runs(params, name)
+        resolved = runs.compiled(asked, params.get("gin") or {}, faults)
+        faults.raise_if_any()
+        runs.write(resolved, Path("resolved") / name)
+
+
+@app.command()
+def lint(
+    leaves: Annotated[list[Path] | None, typer.Argument(help="gin files; else all leaves and ablations")] = None,
+) -> None:
+    """Says everything that is wrong with leaves, before anything is imported, read or trained."""
+    from boot_exp.config import runs
+    from boot_exp.config.faults import Faults
+
+    faults = Faults()
+    count = runs.check_all(leaves or [], faults)
+    faults.raise_if_any()
+    print(f"{count} configurations, no fault")
+
+
+@app.command()
+def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads the default, nobody writes it
+    """Prints all that a leaf, or a frozen file, configures: every value, and a hash of each component's code."""
+    for stage, frozen in _stages(config, bind).items():
+        print(f"# stage {stage}\n{frozen.text()}")
+
+
+@app.command()
+def diff(a: Config, b: Config) -> None:
+    """Prints the values in which two leaves or frozen files differ."""
+    from boot_exp.config.frozen import differences
+
+    first, second = _stages(a, []), _stages(b, [])
+    for stage in [*first, *(name for name in second if name not in first)]:
+        if stage in first and stage in second:
+            lines = list(differences(first[stage], second[stage]))
+        else:
+            lines = [f"{'-' if stage in first else '+'} the whole stage"]
+        if lines:
+            print("\n".join([f"# stage {stage}", *lines]))
+
+
+@app.command()
+def data(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
+    """Reads, transforms and validates a data set, once."""
+    _run("data", config, bind, out)
+
+
+@app.command()
+def reference(
+    config: Config,
+    out: Out,
+    data: Annotated[Path, typer.Option(help="folder written by `data`")],
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Trains a suite's feature network and takes the statistics that samples are compared with."""
+    _run("reference", config, bind, out, data=data)
 
 
 @app.command()
 def teacher(
-    leaf: Leaf,
+    config: Config,
     out: Out,
     data: Annotated[Path, typer.Option(help="folder written by `data`")],
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Trains a teacher on prepared images."""
-    from boot_exp import config
-    from boot_exp.stages.place import Place
-    from boot_exp.stages.teacher import Teacher
-
-    text = config.read(leaf, bind)
-    config.build(Teacher).run(Place(out=out, config=text), data=data)
+    _run("teacher", config, bind, out, data=data)
 
 
 @app.command()
 def distil(
-    leaf: Leaf,
+    config: Config,
     out: Out,
     teacher: Annotated[Path, typer.Option(help="folder written by `teacher`")],
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Distils a student from a teacher, without data."""
-    from boot_exp import config
-    from boot_exp.stages.distil import Distil
-    from boot_exp.stages.place import Place
-
-    text = config.read(leaf, bind)
-    config.build(Distil).run(Place(out=out, config=text), teacher=teacher)
+    _run("distil", config, bind, out, teacher=teacher)
 
 
 @app.command()
 def sample(
-    leaf: Leaf,
+    config: Config,
     out: Out,
     model: Annotated[Path, typer.Option(help="folder written by `teacher` or `distil`")],
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Draws images with each of a model's samplers."""
-    from boot_exp import config
-    from boot_exp.stages.place import Place
-    from boot_exp.stages.sample import Sample
+    _run("sample", config, bind, out, model=model)
 
-    text = config.read(leaf, bind)
-    config.build(Sample).run(Place(out=out, config=text), model=model)
+
+@app.command()
+def evaluate(
+    config: Config,
+    out: Annotated[Path, typer.Option(help="the .json to write")],
+    samples: Annotated[Path, typer.Option(help="folder written by `sample`")],
+    reference: Annotated[Path, typer.Option(help="folder written by `reference`")],
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Scores each sampler's images against the reference."""
+    _run("evaluate", config, bind, out, samples=samples, reference=reference)
+
+
+def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
+    """The frozen stages of a file: of a frozen one its own, of a leaf all that it configures."""
+    from boot_exp.config import runs
+    from boot_exp.config.faults import Faults
+    from boot_exp.config.frozen import Frozen
+
+    if config.suffix == ".json":
+        if bind:
+            raise ConfigurationFault(
+                f"--bind overrides a leaf, but {config} is frozen; give the leaf, or resolve again"
+            )
+        frozen = Frozen.read(config)
+        return {frozen.stage: frozen}
+    faults = Faults()
+    ((_, stages),) = runs.compiled([runs.leaf_run(config)], {}, faults, bind)
+    faults.raise_if_any()
+    return stages
+
+
+def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -> None:
+    """Builds a stage and runs it on its inputs: nothing is read or written before it is built."""
+    stages = _stages(config, bind)
+    if stage not in stages:
+        raise ConfigurationFault(f"{config} configures {', '.join(sorted(stages))}, not {stage}; give another file")
+    from boot_exp.config import runtime
+    from boot_exp.stages.place import Place
+
+    frozen = stages[stage]
+    settings: dict[str, Any] = {
+        key: value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
+        for key, value in frozen.settings().items()
+    }
+    place = Place(out=out, suite=frozen.suite, name=frozen.name, config=frozen.text(), settings=settings)
+    runtime.build(frozen).run(place, **inputs)
+    runtime.check_operative(frozen)
 
 
 def main() -> None:
-    """Runs a verb; a fault is one line on standard error and its own exit code."""
+    """Runs a verb; a fault says what is wrong on standard error and has its own exit code."""
     try:
-        app(standalone_mode=True)
+        with stoppable():
+            app(standalone_mode=True)
     except Fault as fault:
         print(f"boot-exp: {fault}", file=sys.stderr)
         sys.exit(fault.exit_code)

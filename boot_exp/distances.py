@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+
+from boot_exp.components import component
 
 
 class Distance(Protocol):
@@ -14,7 +15,7 @@ class Distance(Protocol):
     def __call__(self, a: Tensor, b: Tensor) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class SquaredError:
     """Mean squared difference over all that is not the batch."""
 

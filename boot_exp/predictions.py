@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
 
+from boot_exp.components import component
 from boot_exp.levels import Level, over, signal
 
 
@@ -16,7 +16,7 @@ class Prediction(Protocol):
     def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class FromX:
     """The network predicts x0 itself."""
 
@@ -24,7 +24,7 @@ class FromX:
         return output
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class FromEps:
     """The network predicts eps (arXiv 2006.11239)."""
 
@@ -32,7 +32,7 @@ class FromEps:
         return signal(level, x_t, output)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class FromV:
     """The network predicts v = alpha eps - sigma x0 (arXiv 2202.00512, section 4)."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import field
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from boot_exp.components import Count, Share, component
 from boot_exp.solvers import Solver
 from boot_exp.times import Grid, UniformGrid
 
@@ -27,30 +28,35 @@ class Sampler(Protocol):
     def __call__(self, model: Any, eps: Tensor, label: Tensor | None = None) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class OneJump:
-    """A signal student's y at t_min: one network call (arXiv 2306.05544)."""
+    """A signal student's y at t, which is t_min where it is None: one network call (arXiv 2306.05544).
 
-    name: str = "one-jump"
-    nfe: int = field(default=1, init=False)
+    At another t between t_min and t_max it shows how much the signal still changes along the trajectory.
+    """
+
+    t: Share | None = None
+
+    nfe: ClassVar[int] = 1
+
+    @property
+    def name(self) -> str:
+        return "one-jump" if self.t is None else f"signal-{self.t:g}"
 
     def __call__(self, model: Any, eps: Tensor, label: Tensor | None = None) -> Tensor:
-        t = torch.full((len(eps),), model.schedule.t_min, dtype=torch.float64, device=eps.device)
+        time = model.schedule.t_min if self.t is None else self.t
+        t = torch.full((len(eps),), time, dtype=torch.float64, device=eps.device)
         jumped: Tensor = model(eps, t, label)
         return jumped
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Along:
     """A denoiser's trajectory along a grid of `steps` steps with a solver; starts from x = eps at t_max."""
 
     solver: Solver
-    steps: int
+    steps: Count
     grid: Grid = field(default_factory=UniformGrid)
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"Along.steps counts solver steps and must be at least 1, got {self.steps}")
 
     @property
     def nfe(self) -> int:
@@ -68,12 +74,12 @@ class Along:
         return x
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Sweep:
     """One solver and grid at several numbers of steps: the teacher's rows of a leaderboard."""
 
     solver: Solver
-    steps: Sequence[int]
+    steps: Sequence[Count]
     grid: Grid = field(default_factory=UniformGrid)
 
     def __iter__(self) -> Iterator[Along]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
+from boot_exp.components import NonNegative, OpenShare, Positive, component
 from boot_exp.levels import Level
+
+Entries = Annotated[int, Ge(2)]
 
 
 class Schedule(ABC):
@@ -43,7 +47,7 @@ class Schedule(ABC):
         return (low + high) / 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Cosine(Schedule):
     """alpha = cos(pi t / 2) (Nichol & Dhariwal 2021, arXiv 2102.09672, as in arXiv 2202.00512)."""
 
@@ -52,17 +56,17 @@ class Cosine(Schedule):
         return torch.log(torch.sin(math.pi / 2 * t)) - torch.log(torch.sin(math.pi / 2 * (1 - t)))
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class LinearBeta(Schedule):
     """beta(t) = beta_min + t (beta_max - beta_min): DDPM's schedule in continuous time (arXiv 2011.13456)."""
 
-    beta_min: float = 0.1
-    beta_max: float = 20.0
+    beta_min: Positive = 0.1
+    beta_max: Positive = 20.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.beta_min < self.beta_max:
+        if not self.beta_min < self.beta_max:
             raise ValueError(
-                f"LinearBeta needs 0 < beta_min < beta_max, got beta_min={self.beta_min}, beta_max={self.beta_max}"
+                f"LinearBeta needs beta_min < beta_max, got beta_min={self.beta_min}, beta_max={self.beta_max}"
             )
 
     def lam(self, t: Tensor) -> Tensor:
@@ -90,37 +94,37 @@ class Table(Schedule):
         return entries[below] + (position - below) * (entries[below + 1] - entries[below])
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class ScaledLinearTable(Table):
     """Stable Diffusion's table: square roots of beta evenly spaced (arXiv 2112.10752)."""
 
-    beta_first: float = 0.00085
-    beta_last: float = 0.012
-    steps: int = 1000
+    beta_first: OpenShare = 0.00085
+    beta_last: OpenShare = 0.012
+    steps: Entries = 1000
 
     def betas(self) -> Tensor:
         return torch.linspace(self.beta_first**0.5, self.beta_last**0.5, self.steps, dtype=torch.float64) ** 2
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class LinearTable(Table):
     """DDPM's table: beta evenly spaced (arXiv 2006.11239)."""
 
-    beta_first: float = 1e-4
-    beta_last: float = 0.02
-    steps: int = 1000
+    beta_first: OpenShare = 1e-4
+    beta_last: OpenShare = 0.02
+    steps: Entries = 1000
 
     def betas(self) -> Tensor:
         return torch.linspace(self.beta_first, self.beta_last, self.steps, dtype=torch.float64)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class SquaredCosineTable(Table):
     """DeepFloyd IF's table: the cosine of Nichol & Dhariwal 2021 with its offset and cap (arXiv 2102.09672, eq. 17)."""
 
-    offset: float = 0.008
-    cap: float = 0.999
-    steps: int = 1000
+    offset: NonNegative = 0.008
+    cap: OpenShare = 0.999
+    steps: Entries = 1000
 
     def betas(self) -> Tensor:
         t = torch.linspace(0, 1, self.steps + 1, dtype=torch.float64)
@@ -128,7 +132,7 @@ class SquaredCosineTable(Table):
         return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=self.cap)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Clamped(Schedule):
     """A schedule kept within [lam_min, lam_max]: t_min and t_max are the times at which it meets them.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from boot_exp.components import component
 from boot_exp.denoisers import Denoiser
 from boot_exp.levels import Level, carry, diffuse, noise, over, signal
 
@@ -26,7 +27,7 @@ class Solver(Protocol):
     def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, label: Tensor | None = None) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Ddim:
     """The deterministic DDIM step (Song et al. 2021, arXiv 2010.02502, eq. 12 with sigma = 0)."""
 
@@ -44,7 +45,7 @@ class Coordinate(Protocol):
         """What is added to the DDIM step x_s, given the denoiser's x0 at both ends: [B, ...]."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class NoiseRatio:
     """x / alpha over sigma / alpha, whose slope is eps: Karras et al. 2022 (arXiv 2206.00364, algorithm 1).
 
@@ -56,7 +57,7 @@ class NoiseRatio:
         return over(half, x_s) * (noise(s, x_s, x0_s) - noise(t, x_t, x0_t))
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class SignalRatio:
     """x / sigma over alpha / sigma, whose slope is x0: the data prediction of DPM-Solver++ (arXiv 2211.01095).
 
@@ -68,7 +69,7 @@ class SignalRatio:
         return over(half, x_s) * (x0_s - x0_t)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Heun:
     """Heun's method: a DDIM step, then the trapezoid of the slopes at its two ends."""
 
@@ -100,7 +101,7 @@ class SignalStep(Protocol):
     ) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class OnSignal:
     """A solver of x as a step of y = (x - sigma eps) / alpha: with DDIM, the signal-ODE's exact coefficient."""
 
@@ -121,7 +122,7 @@ class OnSignal:
         return signal(denoise.schedule(s), x_s, eps)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class SignalEuler:
     """The literal Euler step of the signal-ODE dy/dt = -lam' (f(x_t, t) - y) (BOOT, arXiv 2306.05544).
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from boot_exp.components import Positive, PositiveShare, component
 from boot_exp.schedules import Schedule
 
 
@@ -17,7 +17,7 @@ class Grid(Protocol):
     def __call__(self, schedule: Schedule, steps: int) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class UniformGrid:
     """Evenly spaced in t (arXiv 2010.02502, appendix D.2, "linear")."""
 
@@ -25,11 +25,11 @@ class UniformGrid:
         return torch.linspace(schedule.t_max, schedule.t_min, steps + 1, dtype=torch.float64)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class KarrasGrid:
     """Evenly spaced in (sigma / alpha) ** (1 / rho) (Karras et al. 2022, arXiv 2206.00364, eq. 5)."""
 
-    rho: float = 7.0
+    rho: Positive = 7.0
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         ends = torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
@@ -56,7 +56,7 @@ def stratified(generator: torch.Generator, count: int) -> Tensor:
     return (part + torch.rand(count, generator=generator, device=device, dtype=torch.float64)) / count
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class UniformTimes:
     """Uniform in [low, high] throughout training."""
 
@@ -64,14 +64,14 @@ class UniformTimes:
         return low + (high - low) * stratified(generator, count)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class ProgressiveTimes:
     """From high down to low as training goes on: an ablation of BOOT (arXiv 2306.05544).
 
     At progress p, t is uniform within `window` (a share of the whole range) around high - p (high - low).
     """
 
-    window: float = 0.1
+    window: PositiveShare = 0.1
 
     def __call__(self, generator: torch.Generator, count: int, low: float, high: float, progress: float) -> Tensor:
         centre = 1 - progress

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from boot_exp.components import Positive, component
 from boot_exp.levels import Level
 
 
@@ -17,7 +17,7 @@ class Weight(Protocol):
     def __call__(self, level: Level) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Uniform:
     """1: every noise level counts alike in x0."""
 
@@ -25,7 +25,7 @@ class Uniform:
         return torch.ones_like(level.lam)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Snr:
     """alpha^2 / sigma^2: uniform in eps (arXiv 2202.00512, section 4)."""
 
@@ -33,7 +33,7 @@ class Snr:
         return level.snr
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class SnrPlusOne:
     """alpha^2 / sigma^2 + 1: uniform in v (arXiv 2202.00512, section 4)."""
 
@@ -41,7 +41,7 @@ class SnrPlusOne:
         return level.snr + 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class TruncatedSnr:
     """max(alpha^2 / sigma^2, 1) (arXiv 2202.00512, section 4)."""
 
@@ -49,11 +49,11 @@ class TruncatedSnr:
         return level.snr.clamp(min=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class MinSnr:
     """min(alpha^2 / sigma^2, gamma) (Hang et al. 2023, arXiv 2303.09556)."""
 
-    gamma: float = 5.0
+    gamma: Positive = 5.0
 
     def __call__(self, level: Level) -> Tensor:
         return level.snr.clamp(max=self.gamma)

@@ -2,16 +2,14 @@
 
 import json
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from evals.errors import ConfigurationFault, DataFault, Fault
+from evals.errors import ConfigurationFault, Fault
 from evals.evaluate import Record
-from evals.files import first_line
 
 if TYPE_CHECKING:
     from evals.extractors import Extractor
@@ -62,14 +60,12 @@ def train_extractor(
     ] = None,
 ) -> None:
     """Train a suite's own feature network on its labelled images."""
-    from evals.indomain import train
+    from evals.indomain import train_extractor as train
 
-    images, labels = _array(data / "images.npy"), _array(data / "labels.npy")
-    updates = updates or max(600, 4 * len(images) // 128)
-    trained = train(images, labels, suite=suite or data.name, seed=seed, updates=updates)
-    trained.save(out)
-    accuracy = trained.card["held_out_accuracy"]
-    _tell(f"{trained.card['name']}: accuracy {accuracy:.3f} on a held-out tenth of {len(images):,} images, in {out}")
+    progress = _Progress(f"extractor of {suite or data.name}")
+    card = train(data, out, suite=suite or data.name, seed=seed, updates=updates, tell=progress).card
+    accuracy = card["held_out_accuracy"]
+    _tell(f"{card['name']}: accuracy {accuracy:.3f} on a held-out tenth of {card['n']:,} images, in {out}")
 
 
 @app.command()
@@ -84,20 +80,11 @@ def reference(
     device: Device = "cpu",
 ) -> None:
     """Write the statistics and features that samples are compared with."""
-    from evals.files import read_json
     from evals.reference import reference as make
 
-    beside = images.parent / "card.json"
-    said = read_json(beside) if beside.is_file() else {}
-    name, split = name or said.get("name"), split or said.get("split")
-    if split is None:
-        raise ConfigurationFault(
-            f"--split must say which part of its data set {images} is, got none and no card.json beside it "
-            "that does; give --split"
-        )
     network = _extractor(extractor, weights, weights_sha256, device)
     card = make(images, network, split=split, out=out, name=name).card
-    _tell(f"{card.reference} ({split}): {card.reference_n:,} images seen by {card.extractor}, in {out}")
+    _tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images seen by {card.extractor}, in {out}")
 
 
 @app.command()
@@ -125,21 +112,33 @@ def evaluate(
 
 @app.command()
 def leaderboard(
-    suite: Annotated[str, typer.Argument(help="the suite's name")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
+    method: Annotated[list[str], typer.Option(help="whose rows to rank, SCORES/METHOD.json; repeat it")],
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s .json files")],
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
 ) -> None:
-    """Rank every row of a suite, and write the report."""
+    """Rank every row of a suite's methods, and write the report."""
     from evals.leaderboard import leaderboard as rank
+    from evals.leaderboard import score_files
     from evals.report import report
 
-    files = sorted(scores.glob("*.json"))
-    if not files:
-        raise DataFault(f"{scores} must hold the scores of {suite}, got no .json file; run its evaluate stages first")
-    rank(files, [models / file.stem / "card.json" for file in files], out)
+    rank(score_files(scores, method), [models / name / "card.json" for name in method], out)
     report(out / "leaderboard.json", samples, out / "report.html")
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="the study's name")],
+    ablation: Annotated[list[str], typer.Option(help="a row, in order, the control first; repeat it")],
+    seed: Annotated[list[int], typer.Option(help="a training seed of every ablation; repeat it")],
+    scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s files, ABLATION/SEED.json")],
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+) -> None:
+    """Compare ablations over training seeds: mean, deviation, diversity beside FID."""
+    from evals.study import study as compare
+
+    compare(name, scores, ablation, seed, out)
 
 
 @app.command()
@@ -167,12 +166,17 @@ def _extractor(name: str, weights: str | None, sha256: str | None, device: str) 
     return InDomain(name)
 
 
-def _array(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataFault(f"{path} must be a readable .npy array, got {first_line(error)}; write it again") from error
-    return array
+class _Progress:
+    """How far a job is, in a line every ten seconds at most."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._said >= 10:
+            self._said = time.monotonic()
+            _tell(f"{self._title}: {done:,}/{total:,} updates")
 
 
 def _tell(line: str) -> None:

@@ -10,8 +10,9 @@ from evals.extractors import Extractor
 from evals.files import read_json, write_json
 from evals.frechet import frechet_distance
 from evals.images import open_images
-from evals.kid import KernelDistance
+from evals.kid import STANDARD, KernelDistance
 from evals.manifold import NEIGHBOURS, precision_recall, radii
+from evals.pairs import pairwise_distance
 from evals.reference import Reference, Seen, see
 
 EVALUATOR = "boot_exp evals 1"
@@ -28,24 +29,31 @@ def fid(samples_path: Path, reference: Reference, extractor: Extractor) -> Recor
     return _fid(see(open_images(samples_path), extractor), reference, extractor)
 
 
-def evaluate(samples_path: Path, reference: Reference, extractor: Extractor) -> Record:
-    """`fid`'s record with kid_mean, kid_std, precision, recall and score.
+def evaluate(
+    samples_path: Path, reference: Reference, extractor: Extractor, kernel: KernelDistance = STANDARD
+) -> Record:
+    """`fid`'s record with kid_mean, kid_std, precision, recall, diversity and score.
 
-    The first four are None where the features were too many to keep or, for statistics of others, are not there; the
-    score is None for an extractor without classes.
+    Diversity is the mean distance between two samples' features over that between two of the reference: 1 means as
+    spread as the data, 0 that all samples are one. The first five are None where the features were too many to keep
+    or, for statistics of others, are not there, and diversity where all of the reference is one; the score is None for
+    an extractor without classes.
     """
     reference.check(extractor)
     seen = see(open_images(samples_path), extractor)
     record = _fid(seen, reference, extractor)
-    kernel = KernelDistance()
-    record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall")) | {"score": seen.score}
+    record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall", "diversity")) | {"score": seen.score}
     if seen.features is not None and reference.features is not None:
         reference_radii = reference.radii if reference.radii is not None else radii(reference.features)
+        spread = reference.pairwise_distance
+        spread = pairwise_distance(reference.features) if spread is None else spread
         record["kid_mean"], record["kid_std"] = kernel(seen.features, reference.features)
         record["precision"], record["recall"] = precision_recall(seen.features, reference.features, reference_radii)
+        record["diversity"] = pairwise_distance(seen.features) / spread if spread > 0 else None
         size = min(kernel.subset_size, seen.n, len(reference.features))
         record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
         record["card"]["neighbours"] = NEIGHBOURS
+        record["card"]["reference_pairwise_distance"] = spread
     return record
 
 
@@ -55,6 +63,7 @@ def evaluate_folder(
     extractor: Extractor,
     out_json: Path,
     tell: Callable[[Record], None] = lambda record: None,
+    kernel: KernelDistance = STANDARD,
 ) -> list[Record]:
     """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list.
 
@@ -71,7 +80,7 @@ def evaluate_folder(
     claims = {stem: _claim(path) for stem, path in sorted(cards.items())}
     records = []
     for stem, claim in claims.items():
-        scores = evaluate(zips[stem], reference, extractor)
+        scores = evaluate(zips[stem], reference, extractor, kernel)
         if scores["n"] != claim["n"]:
             raise DataFault(
                 f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,55 @@ from evals.errors import ConfigurationFault, DataFault
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place if the block ends without an error, and is removed if not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with _written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` if the block ends without an error, and is removed if not.
+
+    holding: pattern of a file that each earlier result has at its top. ConfigurationFault: `folder` cannot be
+    written, or holds other things than an earlier result, which are then left alone.
+    """
+    partial, old = (folder.absolute().with_name(f".{folder.absolute().name}.{word}") for word in ("partial", "old"))
+
+    def tidy() -> None:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+    with _written(folder):
+        tidy()  # after a process that was killed
+        if folder.exists() and (folder.is_file() or (any(folder.iterdir()) and not any(folder.glob(holding)))):
+            raise ConfigurationFault(
+                f"the output must be new, empty or an earlier result with its {holding}, got {folder}, which holds "
+                "other things; choose another place"
+            )
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+            if folder.exists():
+                folder.rename(old)
+            partial.rename(folder)
+        finally:
+            tidy()
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigurationFault(
             f"the output {path} must be writable, got {error.strerror or error}; choose another place"
@@ -39,6 +82,13 @@ def write_json(path: Path, value: object) -> None:
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Writes each text under its name into the folder."""
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

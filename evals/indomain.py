@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
 from evals.extractors import Observation
-from evals.files import first_line, read_json, replacing, sha256_of, write_json
+from evals.files import first_line, read_json, replacing_folder, sha256_of, write_json
 from evals.images import Fingerprint, Images
 
 DIMENSIONS = 64
@@ -56,21 +57,31 @@ class Trained:
     card: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Writes network.safetensors, then card.json; without the card the folder does not count as an extractor."""
-        with replacing(folder / WEIGHTS) as temporary:
-            save_file(self.network.state_dict(), temporary)
-        write_json(folder / CARD, self.card)
+        """Writes network.safetensors and card.json; the folder appears when both are there."""
+        with replacing_folder(folder, holding=CARD) as partial:
+            save_file(self.network.state_dict(), partial / WEIGHTS)
+            write_json(partial / CARD, self.card)
 
 
 def train(
-    images: Images, labels: NDArray[np.integer[Any]], *, suite: str, seed: int = 0, updates: int = 600
+    images: Images,
+    labels: NDArray[np.integer[Any]],
+    *,
+    suite: str,
+    seed: int = 0,
+    updates: int | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """Trains on nine tenths of images [N, H, W, C] with labels [N] in 0..K-1; the last tenth measures accuracy.
 
+    An update sees 128 images; None are 600 updates, or four epochs if longer. `tell` hears (done, total) after each.
     The same on every run with one seed and one thread count, on a CPU. DataFault: shapes or labels that do not fit.
     """
     classes = _check(images, labels)
     n = len(images)
+    updates = max(600, 4 * n // 128) if updates is None else updates
+    if updates < 2:
+        raise ConfigurationFault(f"an extractor needs at least 2 updates, got {updates}; train longer")
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(n, generator=generator)
     held, kept = order[: n // 10], order[n // 10 :]
@@ -81,7 +92,7 @@ def train(
         network = Classifier(size=size, channels=channels, classes=classes)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=updates)
-    for _ in range(updates):
+    for done in range(1, updates + 1):
         batch = kept[torch.randint(len(kept), (128,), generator=generator)]
         _, logits = network(to_input(x[batch]))
         loss = F.cross_entropy(logits, y[batch])
@@ -89,6 +100,7 @@ def train(
         loss.backward()
         optimizer.step()
         schedule.step()
+        tell(done, updates)
     _settle(network, x[kept])
     right = torch.cat([logits.argmax(1) for _, logits in _passes(network, x[held])]) == y[held]
     fingerprint = Fingerprint()
@@ -106,6 +118,22 @@ def train(
         "images_sha256": fingerprint.hexdigest(),
     }
     return Trained(network=network, card=card)
+
+
+def train_extractor(
+    data: Path,
+    out: Path,
+    *,
+    suite: str,
+    seed: int = 0,
+    updates: int | None = None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Trained:
+    """`train` on the images.npy and labels.npy of a prepared data folder, saved into the folder `out`."""
+    images, labels = _array(data / "images.npy"), _array(data / "labels.npy")
+    trained = train(images, labels, suite=suite, seed=seed, updates=updates, tell=tell)
+    trained.save(out)
+    return trained
 
 
 class InDomain:
@@ -168,6 +196,14 @@ def _settle(network: Classifier, images: Tensor) -> None:
     raw = torch.cat([linear(network.trunk(to_input(batch))) for batch in images.split(1000)])
     norm.running_mean.copy_(raw.mean(dim=0))
     norm.running_var.copy_(raw.var(dim=0))
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataFault(f"{path} must be a readable .npy array, got {first_line(error)}; write it again") from error
+    return array
 
 
 def _check(images: Images, labels: NDArray[np.integer[Any]]) -> int:

@@ -1,9 +1,13 @@
 """Kernel inception distance: the unbiased squared maximum mean discrepancy with a cubic kernel."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
+
+from evals.errors import ConfigurationFault
 
 Array = NDArray[np.float64]
 
@@ -15,9 +19,15 @@ class KernelDistance:
     `subset_size` is lowered to the smaller set where that has fewer images. Source: arXiv 1801.01401, equation 4.
     """
 
-    subsets: int = 100
-    subset_size: int = 1000
-    seed: int = 2020
+    subsets: Annotated[int, Ge(1)] = 100
+    subset_size: Annotated[int, Ge(2)] = 1000
+    seed: Annotated[int, Ge(0)] = 2020
+
+    def __post_init__(self) -> None:
+        if self.subsets < 1 or self.subset_size < 2 or self.seed < 0:
+            raise ConfigurationFault(
+                f"KernelDistance needs at least 1 subset of 2 images and a seed from 0, got {self}; raise what is lower"
+            )
 
     def __call__(self, samples: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, float]:
         """Features [N, D] and [M, D] -> mean and standard deviation over the subsets. Slightly negative is no error."""
@@ -29,6 +39,9 @@ class KernelDistance:
             y = reference[draw.choice(len(reference), size, replace=False)]
             distances.append(squared_mmd(x.astype(np.float64), y.astype(np.float64)))
         return float(np.mean(distances)), float(np.std(distances))
+
+
+STANDARD = KernelDistance()
 
 
 def squared_mmd(x: Array, y: Array) -> float:

@@ -1,11 +1,9 @@
 """Ranks measured rows of one protocol, and writes them as JSON, CSV and Markdown."""
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,13 +13,28 @@ from rich.table import Table
 from rich.text import Text
 
 from evals.errors import DataFault, NumericalFault
-from evals.files import first_line, replacing
-from evals.tables import MISSING, Column, count, figures, leaves, markdown, numbers, said, share, spoken
+from evals.files import first_line, write_texts
+from evals.tables import (
+    MISSING,
+    Column,
+    around,
+    comma_separated,
+    count,
+    facts,
+    figures,
+    leaves,
+    markdown,
+    numbers,
+    said,
+    share,
+    spoken,
+)
 
 Record: TypeAlias = dict[str, Any]
 """One row: suite, method, sampler, nfe, n, fid, ..., and the card that says how the number was made."""
 
-SCORES = ("fid", "kid_mean", "kid_std", "precision", "recall", "score", "seconds_per_image")
+SCORES = ("fid", "kid_mean", "kid_std", "precision", "recall", "diversity", "score", "seconds_per_image")
+HEADLINE = ("fid", "recall", "diversity")
 KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)
 NEEDED = ("suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card")
 NEEDED_IN_CARD = ("extractor", "reference", "reference_split", "resize", "seeds", "selection")
@@ -29,7 +42,7 @@ PROTOCOL = (
     *("suite", "n", "extractor", "extractor_sha256", "resize"),
     *("reference", "reference_split", "reference_sha256", "reference_n"),
 )
-SAID_IN_THE_ROW = ("seeds", "selection", "ema", "commit")
+SAID_IN_THE_ROW = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
 COSTS = {
     "images": "images",
     "images_seen": "images seen",
@@ -40,31 +53,64 @@ FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}
 
 
 def leaderboard(metric_files: Iterable[Path], training_files: Iterable[Path], out_dir: Path) -> list[Record]:
-    """Rank the rows of metric files; write leaderboard.{json,csv,md} and training.json into `out_dir`.
+    """Rank the rows of metric files; write leaderboard.{json,csv,md}, training.json and metrics.json into `out_dir`.
 
     A metric file is a list of records, a training file one card with its `stage`; the folder is one suite's.
-    Raises DataFault when a file cannot be read or rows of two protocols meet, NumericalFault when a number
-    is not finite.
+    metrics.json holds {method: {sampler: HEADLINE}} for `dvc metrics diff`. Raises DataFault when a file cannot be
+    read, rows of two protocols meet or two have one name, NumericalFault when a number is not finite.
     """
-    records = ranked([record for path in metric_files for record in _records(path)])
+    records = ranked([record for path in metric_files for record in read_records(path)])
     cards = sorted((_training_card(path, _json(path)) for path in training_files), key=lambda c: str(c["stage"]))
+    metrics: dict[str, Record] = {}
+    for row in records:
+        metrics.setdefault(row["method"], {})[row["sampler"]] = headline(row)
     texts = {
-        "leaderboard.json": json.dumps(records, indent=2) + "\n",
-        "leaderboard.csv": _csv(records),
+        "leaderboard.json": as_json(records),
+        "leaderboard.csv": comma_separated(records),
         "leaderboard.md": _page(records, cards),
-        "training.json": json.dumps(cards, indent=2) + "\n",
+        "training.json": as_json(cards),
+        "metrics.json": as_json(metrics),
     }
-    for name, text in texts.items():
-        with replacing(out_dir / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_texts(out_dir, texts)
     return records
+
+
+def score_files(folder: Path, names: Sequence[str]) -> list[Path]:
+    """`folder`/NAME.json for each of the names; raises DataFault that lists all that are missing, or a name said twice.
+
+    A name may have slashes. What else lies in the folder does not count: it may be of a run that is no longer wanted.
+    """
+    if not names or len(set(names)) < len(names):
+        raise DataFault(f"scores of {folder} must be named, each once, got {', '.join(names) or 'none'}; name them so")
+    files = [folder / f"{name}.json" for name in names]
+    missing = [f"{name}.json" for name, file in zip(names, files, strict=True) if not file.is_file()]
+    if missing:
+        raise DataFault(f"{folder} must hold the scores asked for, got no {', '.join(missing)}; evaluate these first")
+    return files
+
+
+def headline(scores: Mapping[str, Any]) -> Record:
+    """The few scores that two versions of a project are compared by, unrounded; those that are there."""
+    return {key: scores[key] for key in HEADLINE if scores.get(key) is not None}
 
 
 def ranked(records: Sequence[Record]) -> list[Record]:
     """Records by rising FID, then NFE, each with the same keys in the same order.
 
-    Raises DataFault when there are none, or when two differ in what makes a FID comparable (PROTOCOL).
+    Raises DataFault when there are none, when two differ in what makes a FID comparable (PROTOCOL) or when two have
+    the same method, sampler and training seed.
     """
+    check_protocol(records)
+    names = [f"{name_of(record)} of training seed {record['card'].get('training_seed')}" for record in records]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataFault(f"rows ranked together must differ in method or sampler, got {name} twice; leave one out")
+    ordered = sorted(records, key=lambda row: (row["fid"], row["nfe"], row["method"], row["sampler"]))
+    return [_with_stable_keys(record) for record in ordered]
+
+
+def check_protocol(records: Sequence[Record]) -> None:
+    """Raises DataFault when there are no records, or when two differ in what makes a FID comparable (PROTOCOL)."""
     if not records:
         raise DataFault("a leaderboard must have at least one row, got none; evaluate some samples first")
     first = records[0]
@@ -76,8 +122,6 @@ def ranked(records: Sequence[Record]) -> list[Record]:
                     f"rows ranked together must share their {field}, got {ours!r} ({name_of(first)}) and "
                     f"{theirs!r} ({name_of(other)}); evaluate both alike, or rank them in two folders"
                 )
-    ordered = sorted(records, key=lambda row: (row["fid"], row["nfe"], row["method"], row["sampler"]))
-    return [_with_stable_keys(record) for record in ordered]
 
 
 def show(path: Path, logs: Path = Path("logs"), console: Console | None = None) -> None:
@@ -104,7 +148,7 @@ def show(path: Path, logs: Path = Path("logs"), console: Console | None = None) 
 
 def read_leaderboard(path: Path) -> list[Record]:
     """The rows of a leaderboard.json, ranked; raises as `leaderboard` does."""
-    return ranked(_records(path))
+    return ranked(read_records(path))
 
 
 def read_training(path: Path) -> list[Record]:
@@ -116,9 +160,10 @@ def score_columns(records: Sequence[Record]) -> list[Column]:
     """The table's columns, rounded for reading; a score that no row has is left out."""
     scores = {
         fid_name(records[0]["card"]["extractor"]): [figures(row["fid"]) for row in records],
-        "KID × 10³": [_kid(row) for row in records],
+        "KID × 10³": [around(row["kid_mean"], row["kid_std"], scale=1e3) for row in records],
         "precision": [share(row["precision"]) for row in records],
         "recall": [share(row["recall"]) for row in records],
+        "diversity": [share(row["diversity"]) for row in records],
         "score": [figures(row["score"]) for row in records],
         "ms / image": [figures(row["seconds_per_image"], digits=3, scale=1e3) for row in records],
     }
@@ -130,13 +175,13 @@ def score_columns(records: Sequence[Record]) -> list[Column]:
     ]
 
 
-def fact_columns(records: Sequence[Record]) -> list[Column]:
-    """What rows may differ in without a loss of rank (seeds, selection, EMA, commit), where they do."""
-    facts = [dict(leaves(row["card"])) for row in records]
+def fact_columns(records: Sequence[Record], may_differ: Collection[str] = SAID_IN_THE_ROW) -> list[Column]:
+    """What rows may differ in without a loss of rank (seeds, selection, EMA, commit, ...), where they do."""
+    cards = [dict(leaves(row["card"])) for row in records]
     shared = shared_facts(records)
-    names = dict.fromkeys(name for row in facts for name in row if name.partition(".")[0] in SAID_IN_THE_ROW)
+    names = dict.fromkeys(name for row in cards for name in row if name.partition(".")[0] in may_differ)
     return [
-        Column(heading=spoken(name), cells=[_shortened(said(row.get(name))) for row in facts])
+        Column(heading=spoken(name), cells=[_shortened(said(row.get(name))) for row in cards])
         for name in names
         if name not in shared
     ]
@@ -165,6 +210,16 @@ def fid_name(extractor: str) -> str:
     return FID_NAMES.get(extractor, f"FID ({extractor})")
 
 
+def diversity_words(records: Sequence[Record]) -> str:
+    """What diversity is, in a sentence and a space, for readers of records that have it."""
+    if all(row.get("diversity") is None for row in records):
+        return ""
+    return (
+        "Diversity is the mean distance between the features of two samples over that of two reference images: "
+        "1 is as spread as the data. "
+    )
+
+
 def name_of(record: Record) -> str:
     """A row's name for people: its method and its sampler."""
     return f"{record['method']} {record['sampler']}"
@@ -175,45 +230,31 @@ def _with_stable_keys(record: Record) -> Record:
     return {key: record.get(key) for key in (*KEYS, *rest)} | {"card": record["card"]}
 
 
-def _kid(record: Record) -> str:
-    mean, std = record.get("kid_mean"), record.get("kid_std")
-    if mean is None or std is None:
-        return figures(mean, scale=1e3)
-    spread = figures(std, digits=2, scale=1e3)
-    return f"{mean * 1e3:,.{len(spread.partition('.')[2])}f} ± {spread}"
-
-
 def _shortened(text: str) -> str:
     return re.sub(r"\b[0-9a-f]{40,64}\b", lambda sha: sha[0][:10], text)
-
-
-def _csv(records: Sequence[Record]) -> str:
-    rows = [
-        {k: v for k, v in row.items() if k != "card"} | {f"card.{k}": v for k, v in leaves(row["card"])}
-        for row in records
-    ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(k for row in rows for k in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()} for row in rows)
-    return text.getvalue()
 
 
 def _page(records: Sequence[Record], cards: Sequence[Record]) -> str:
     parts = [
         f"# {records[0]['suite']}",
         markdown([*score_columns(records), *fact_columns(records)]),
-        "Lower FID and KID are better, higher precision and recall. "
+        f"Lower FID and KID are better, higher precision and recall. {diversity_words(records)}"
         "All scores are taken in the same features. NFE is network evaluations per image.",
         "## How the numbers were made",
-        "\n".join(f"* {spoken(name)}: {said(value)}" for name, value in shared_facts(records).items()),
+        facts(shared_facts(records)),
     ]
     if cards:
         parts += ["## What training cost", markdown(cost_columns(cards))]
     return "\n\n".join(parts) + "\n"
 
 
-def _records(path: Path) -> list[Record]:
+def as_json(value: object) -> str:
+    """Indented JSON, keys in their own order."""
+    return json.dumps(value, indent=2) + "\n"
+
+
+def read_records(path: Path) -> list[Record]:
+    """The rows of one file of `evaluate`, unranked; raises as `leaderboard` does."""
     return [_checked(path, record) for record in _list(path)]
 
 

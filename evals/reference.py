@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from evals.entropy import EntropyScore
-from evals.errors import DataFault, StateFault
+from evals.errors import ConfigurationFault, DataFault, StateFault
 from evals.extractors import Extractor
-from evals.files import first_line, replacing
-from evals.frechet import Gaussian
+from evals.files import first_line, read_json, replacing
+from evals.frechet import Array, Gaussian
 from evals.images import Fingerprint, ImageSet, open_images
-from evals.manifold import Array, radii
+from evals.manifold import radii
+from evals.pairs import pairwise_distance
 from evals.statistics import Features, Moments
 
 BATCH = 64
@@ -80,12 +81,13 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A Gaussian for FID; features [N, D] for KID, precision and recall, and the radii [N] of the latter."""
+    """A Gaussian for FID; features [N, D] for the other scores; their radii [N], their mean pairwise distance."""
 
     card: Card
     gaussian: Gaussian
     features: Features | None = None
     radii: Array | None = None
+    pairwise_distance: float | None = None
 
     @staticmethod
     def of(images: ImageSet, extractor: Extractor, *, name: str, split: str | None = None) -> "Reference":
@@ -110,6 +112,8 @@ class Reference:
             arrays["features"] = self.features
         if self.radii is not None:
             arrays["radii"] = self.radii
+        if self.pairwise_distance is not None:
+            arrays["pairwise_distance"] = np.array(self.pairwise_distance)
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
 
@@ -123,11 +127,26 @@ class Reference:
             )
 
 
-def reference(images_path: Path, extractor: Extractor, *, split: str, out: Path, name: str | None = None) -> Reference:
-    """Writes the reference of a set of images, with the radii for precision and recall, to the .npz `out`."""
-    made = Reference.of(open_images(images_path), extractor, name=name or images_path.stem, split=split)
+def reference(
+    images_path: Path, extractor: Extractor, *, out: Path, split: str | None = None, name: str | None = None
+) -> Reference:
+    """Writes the reference of a set of images, with all that its scores need of it alone, to the .npz `out`.
+
+    `split` says which part of its data set the images are, `name` the data set; where one is None, the card.json beside
+    the images says it, and last the name is the file's. ConfigurationFault: no split.
+    """
+    beside = images_path.parent / "card.json"
+    said = read_json(beside) if beside.is_file() else {}
+    split = split or said.get("split")
+    if split is None:
+        raise ConfigurationFault(
+            f"--split must say which part of its data set {images_path} is, got none and no card.json beside it "
+            "that does; give --split"
+        )
+    name = name or said.get("name") or images_path.stem
+    made = Reference.of(open_images(images_path), extractor, name=name, split=split)
     if made.features is not None:
-        made = replace(made, radii=radii(made.features))
+        made = replace(made, radii=radii(made.features), pairwise_distance=pairwise_distance(made.features))
     made.save(out)
     return made
 
@@ -157,6 +176,7 @@ def load_reference(path: Path | str) -> Reference:
             card = Card(**json.loads(str(arrays["card"]))) if "card" in arrays else Card(reference=path.stem)
             features = arrays.get("features")
             kept_radii = arrays.get("radii")
+            spread = float(arrays["pairwise_distance"]) if "pairwise_distance" in arrays else None
     except Exception as error:  # numpy, zipfile and json each have their own ways to fail on a damaged file
         raise DataFault(
             f"{path} must be an .npz with mu and sigma, got {first_line(error)}; fetch or make it again"
@@ -167,7 +187,7 @@ def load_reference(path: Path | str) -> Reference:
             "fetch or make it again"
         )
     gaussian = Gaussian(mean=mean, covariance=covariance)
-    return Reference(card=card, gaussian=gaussian, features=features, radii=kept_radii)
+    return Reference(card=card, gaussian=gaussian, features=features, radii=kept_radii, pairwise_distance=spread)
 
 
 def _short(name: str | None, sha256: str | None) -> str:

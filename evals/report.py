@@ -9,14 +9,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import matplotlib.style
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 from PIL import Image
 
+from evals.drawing import drawing, svg
 from evals.errors import DataFault
 from evals.files import replacing
 from evals.images import Images, iterate
@@ -24,6 +23,7 @@ from evals.leaderboard import (
     FID_NAMES,
     Record,
     cost_columns,
+    diversity_words,
     fact_columns,
     fid_name,
     name_of,
@@ -85,6 +85,7 @@ def report(leaderboard_json: Path, samples_dir: Path, out_html: Path, *, columns
         records=records,
         fid=fid_name(records[0]["card"]["extractor"]),
         published=records[0]["card"]["extractor"] in FID_NAMES,
+        diversity=diversity_words(records),
         columns=[*score_columns(records), *fact_columns(records)],
         series={name_of(row): family.series for family in families for row in family.records},
         points={name_of(family.records[0]) for family in families if len(family.records) == 1},
@@ -111,17 +112,9 @@ def families_of(records: Sequence[Record]) -> list[Family]:
 
 def plot(families: Sequence[Family], fid: str) -> str:
     """FID over NFE as an inline SVG in the page's colours; a family of one row is a bold point."""
-    style = {
-        **{"svg.fonttype": "none", "svg.hashsalt": "evals", "font.size": 9, "axes.linewidth": 0.6},
-        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), INK),
-    }
-    with matplotlib.style.context(style, after_reset=True):
-        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-        axes = figure.subplots()
+    with drawing(ink=INK, paper="none", size=(5.4, 3.4)) as (figure, axes):
         axes.set(xscale="log", yscale="log", xlabel="NFE, network evaluations per image", ylabel=fid)
         axes.grid(color=RULE, linewidth=0.6)
-        axes.tick_params(length=0)
-        axes.spines[["top", "right", "left"]].set_visible(False)
         for family in families:
             _draw(axes, family)
         ticks = _apart(sorted({row["nfe"] for family in families for row in family.records}))
@@ -130,19 +123,19 @@ def plot(families: Sequence[Family], fid: str) -> str:
         axes.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         figure.legend(loc="outside upper left", ncols=3, frameon=False)
-        svg = io.StringIO()
-        figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator")))
-    text = svg.getvalue()
+        text = svg(figure)
     for stand_in, variable in VARIABLES.items():
         text = text.replace(stand_in, f"var(--{variable})")
-    return text[text.index("<svg") :]
+    return text
 
 
 def gallery(records: Sequence[Record], samples_dir: Path, columns: int) -> list[Strip]:
     """A strip of each row's first `columns` images, from cheap to dear; raises DataFault as `report` does."""
     strips = []
     for row in sorted(records, key=lambda row: (row["nfe"], row["fid"])):
-        path = samples_dir / row["method"] / f"{row['sampler']}.zip"
+        folder = samples_dir / row["method"]
+        seeded = folder / str(row["card"].get("training_seed"))  # of a method that was trained with several seeds
+        path = (seeded if seeded.is_dir() else folder) / f"{row['sampler']}.zip"
         strips.append(_strip(row, path, columns))
         if strips[-1].names != strips[0].names:
             raise DataFault(

@@ -1,5 +1,8 @@
 """Tables of text: numbers in significant digits, aligned at the decimal point; facts of a card as words."""
 
+import csv
+import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +49,14 @@ def figures(value: float | None, *, digits: int = 4, scale: float = 1.0) -> str:
     return f"{float(rounded):,.{places}f}"
 
 
+def around(mean: float | None, std: float | None, *, scale: float = 1.0) -> str:
+    """`mean ± std`, both times `scale`, the deviation in two digits and the mean to the same place."""
+    if mean is None or std is None:
+        return figures(mean, scale=scale)
+    spread = figures(std, digits=2, scale=scale)
+    return f"{mean * scale:,.{len(spread.partition('.')[2])}f} ± {spread}"
+
+
 def share(value: float | None) -> str:
     """A share between 0 and 1 in three decimals; a dash for None."""
     return MISSING if value is None else f"{value:.3f}"
@@ -77,6 +88,21 @@ def leaves(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def comma_separated(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A CSV with a column for every fact of nested rows, by its dotted name; a list is JSON."""
+    flat = [dict(leaves(row)) for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(k for row in flat for k in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()} for row in flat)
+    return text.getvalue()
+
+
+def facts(pairs: Mapping[str, Any]) -> str:
+    """Facts as a Markdown list, one a line."""
+    return "\n".join(f"* {spoken(name)}: {said(value)}" for name, value in pairs.items())
 
 
 def markdown(columns: Sequence[Column]) -> str:

@@ -28,6 +28,7 @@ TINY = [
     "loop.Training.save_every = 128",
     "sample.Sample.n = 24",
 ]
+QUICK = ["reference.Reference.updates = 20"]
 FACTS = {"extractor", "extractor_sha256", "reference", "reference_split", "reference_sha256", "resize", "seeds"}
 FACTS |= {"solver", "ema", "commit", "selection"}
 FEW = ["ddim/samplers.Sweep.steps = (1, 2)", "heun/samplers.Sweep.steps = (1,)"]
@@ -72,14 +73,14 @@ def run_all() -> list[dict[str, object]]:
     ]
     for result in done:
         assert result.exit_code == 0, result.output + repr(result.exception)
-    extractor, statistics = "reference/digits/extractor", "reference/digits/statistics.npz"
-    evals("train-extractor", "data/digits", "--out", extractor, "--updates", "20")
-    evals("reference", "data/digits/images.npy", "--extractor", extractor, "--out", statistics)
-    for model in ("teacher", "boot"):
-        scores = f"scores/{model}.json"
-        evals("evaluate", f"samples/digits/{model}", statistics, "--extractor", extractor, "--out", scores)
+    assert (
+        verb("reference", TEACHER, "--data", "data/digits", "--out", "reference/digits", *options(QUICK)).exit_code == 0
+    )
+    for leaf, model in ((TEACHER, "teacher"), (BOOT, "boot")):
+        inputs = ["--samples", f"samples/digits/{model}", "--reference", "reference/digits"]
+        assert verb("evaluate", leaf, *inputs, "--out", f"scores/{model}.json").exit_code == 0
     folders = ["--scores", "scores", "--models", "models/digits", "--samples", "samples/digits"]
-    evals("leaderboard", "digits", *folders, "--out", "results/digits")
+    evals("leaderboard", *folders, "--out", "results/digits", "--method", "teacher", "--method", "boot")
     records: list[dict[str, object]] = json.loads(Path("results/digits/leaderboard.json").read_text())
     return records
 
@@ -164,7 +165,7 @@ def test_distillation_is_data_free(house: Path, data_there: bool) -> None:
 
 def test_an_interrupted_stage_says_75_and_goes_on(house: Path) -> None:
     trained_teacher(house)
-    tiny = options([*TINY, "loop.Training.images = 2048"])
+    tiny = options([line.replace("512", "2048") for line in TINY])
     arguments = ["distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *tiny]
     process = subprocess.Popen([sys.executable, "-m", "boot_exp", *arguments], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -185,10 +186,10 @@ def test_an_interrupted_stage_says_75_and_goes_on(house: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["data", "gin/experiments/digits/nothing.gin", "--out", "data/x"], 2, "there is no leaf"),
+        (["data", "gin/experiments/digits/nothing.gin", "--out", "data/x"], 2, "nothing.gin cannot be read"),
         (["data", TEACHER, "--out", "data/x", "-b", "data.Data.datset = 1"], 2, "datset"),
         (["data", TEACHER, "--out", "data/x", "-b", "data.Date.dataset = 1"], 2, "Date"),
-        (["data", TEACHER, "--out", "data/x", "-b", "data.Data.dataset = "], 2, "teacher.gin"),
+        (["distil", TEACHER, "--teacher", "m", "--out", "models/digits/x"], 2, "configures data, "),
         (["teacher", TEACHER, "--data", "data/none", "--out", "models/digits/x"], 3, "data/none"),
         (["distil", BOOT, "--teacher", "models/none", "--out", "models/digits/x"], 4, "models/none"),
         (["distil", BOOT, "--teacher", "m", "--out", "models/digits/x", "-b", "boot.Boot.delta = 40.0"], 2, "got 40.0"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
+from boot_exp.components import component
 from boot_exp.data.dataset import Example, Split, check_split
 from evals.errors import MissingResource
 from evals.files import first_line
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Cifar10:
     """50,000 (train) or 10,000 (test) photographs, RGB 32x32, classes 0 to 9.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from boot_exp.components import component
 from boot_exp.data.dataset import Example
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Digits:
     """scikit-learn's 1,797 handwritten digits, gray 8x8, classes 0 to 9.
 

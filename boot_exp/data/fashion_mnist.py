@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
+from boot_exp.components import component
 from boot_exp.data.dataset import Example, Split, check_split
 from boot_exp.data.idx import read_idx
 from evals.errors import DataFault, MissingResource
@@ -18,7 +18,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 PREFIX = {"train": "train", "test": "t10k"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class FashionMnist:
     """60,000 (train) or 10,000 (test) articles of clothing, gray 28x28, classes 0 to 9.
 

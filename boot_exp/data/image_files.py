@@ -5,16 +5,16 @@ from __future__ import annotations
 import os.path
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from boot_exp.components import component
 from boot_exp.data.dataset import Example
 from evals.errors import DataFault
 from evals.images import image_names, iterate
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class ImageFiles:
     """The images of a folder (recursive) or a zip, sorted by name.
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from boot_exp.data.checks import checked, is_image
 from boot_exp.data.dataset import Dataset, Example
 from boot_exp.data.npy import NpyStream
 from boot_exp.data.transforms import Transform
-from evals.errors import ConfigurationFault, DataFault
+from evals.errors import DataFault
+from evals.files import replacing_folder
 from evals.images import Fingerprint
 
 
@@ -28,7 +27,7 @@ def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) 
     ConfigurationFault: `out` holds something else, or cannot be written.
     """
     fingerprint, numbers = Fingerprint(), array("q")
-    with _replacing_folder(Path(out)) as folder:
+    with replacing_folder(Path(out), holding="images.npy") as folder:
         with (folder / "images.npy").open("wb") as file:
             images = NpyStream(file)
             for example in checked(repr(dataset), _transformed(dataset, transforms)):
@@ -70,26 +69,3 @@ def _transformed(dataset: Dataset, transforms: Sequence[Transform]) -> Iterator[
         except DataFault as fault:
             raise DataFault(f"{fault} ({example.name})") from fault
         yield replace(example, image=image)
-
-
-@contextmanager
-def _replacing_folder(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` if the block ends without an error, and is removed if not."""
-    if folder.exists() and not (folder / "images.npy").exists() and (folder.is_file() or any(folder.iterdir())):
-        raise ConfigurationFault(
-            f"the output must be new, empty or a prepared data set, got {folder}, which holds other things; "
-            "choose another place"
-        )
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except OSError as error:
-        raise ConfigurationFault(
-            f"the output {folder} must be writable, got {error.strerror or error}; choose another place"
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
 from PIL import Image
 
-from evals.errors import ConfigurationFault, DataFault
+from boot_exp.components import Count, Natural, component
+from evals.errors import DataFault
 
 
 class Transform(Protocol):
@@ -19,34 +20,22 @@ class Transform(Protocol):
         """uint8 [H, W, C] -> uint8 [H', W', C]. DataFault: it cannot be applied to this image."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Pad:
     """A border of `pixels` pixels of one value in 0..255 on all four sides."""
 
-    pixels: int
-    value: int = 0
-
-    def __post_init__(self) -> None:
-        if self.pixels < 0:
-            raise ConfigurationFault(f"Pad.pixels must be at least 0, got {self.pixels}; give the width of the border")
-        if not 0 <= self.value <= 255:
-            raise ConfigurationFault(f"Pad.value must lie in 0..255, got {self.value}; 0 is black, 255 is white")
+    pixels: Natural
+    value: Annotated[int, Interval(ge=0, le=255)] = 0
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.pad(image, [(self.pixels,) * 2, (self.pixels,) * 2, (0, 0)], constant_values=self.value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class AverageDown:
     """The mean of every block of `factor` x `factor` pixels, rounded to the nearest, halves up."""
 
-    factor: int
-
-    def __post_init__(self) -> None:
-        if self.factor < 1:
-            raise ConfigurationFault(
-                f"AverageDown.factor must be at least 1, got {self.factor}; 2 halves the height and the width"
-            )
+    factor: Count
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width, channels = image.shape
@@ -60,7 +49,7 @@ class AverageDown:
         return ((2 * sums + area) // (2 * area)).astype(np.uint8)
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class CentreCropResize:
     """ADM's way to a square of `size` pixels: halve by boxes while twice too large, bicubic, the centre.
 
@@ -68,11 +57,7 @@ class CentreCropResize:
     EDM's center-crop-dhariwal is the same. An image that is smaller is enlarged.
     """
 
-    size: int
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigurationFault(f"CentreCropResize.size must be at least 1, got {self.size}; give it in pixels")
+    size: Count
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -19,9 +19,9 @@ class Term:
     t: Tensor
 
 
-def edge_of(batch: int, share: float) -> int:
-    """How many of a batch a boundary loss is taken on; one at least."""
-    return max(1, round(share * batch))
+def edge_of(batch: int, share: float, beta: float) -> int:
+    """How many of a batch a boundary loss of weight beta is taken on: one at least, none without weight."""
+    return max(1, round(share * batch)) if beta else 0
 
 
 class Method(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import torch
 from torch import Tensor
 
+from boot_exp.components import NonNegative, PositiveShare, component
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import diffuse, over
@@ -15,7 +16,7 @@ from boot_exp.student import SignalStudent
 from boot_exp.times import Times, UniformTimes
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class BootDerivative:
     """|| dy/dt + sg[ lam' (f(x_t, t) - y) ] ||^2 / lam'^2 + beta || y(eps, T) - f(eps, T) ||^2.
 
@@ -23,10 +24,10 @@ class BootDerivative:
     frequencies (arXiv 2410.11081, section 4.1). Dividing by lam' keeps the residual in units of y.
     """
 
-    beta: float
+    beta: NonNegative
     times: Times = field(default_factory=UniformTimes)
     distance: Distance = field(default_factory=SquaredError)
-    boundary_share: float = 0.125
+    boundary_share: PositiveShare = 0.125
 
     def loss(
         self,
@@ -40,7 +41,7 @@ class BootDerivative:
     ) -> dict[str, Term]:
         schedule = teacher.schedule
         t = self.times(generator, len(eps), schedule.t_min, schedule.t_max, progress)
-        edge = edge_of(len(eps), self.boundary_share)
+        edge = edge_of(len(eps), self.boundary_share, self.beta)
         last = torch.full_like(t[:edge], schedule.t_max)
         label_edge = None if label is None else label[:edge]
         # In the network's own precision: a derivative in float64 would double the cost for nothing.
@@ -48,14 +49,14 @@ class BootDerivative:
         y, slope = torch.func.jvp(lambda time: student(eps, time, label), (now,), (torch.ones_like(now),))[:2]
         with torch.no_grad():
             drift = teacher(diffuse(schedule(t), y, eps), t, label) - y
-            limit = teacher(eps[:edge], last, label_edge)
+            limit = teacher(eps[:edge], last, label_edge) if edge else None
         residual = slope / over(schedule.rate(t), y) + drift
-        boundary = self.beta * self.distance(student(eps[:edge], last, label_edge), limit)
-        return {
-            "derivative": Term(value=self.distance(residual, torch.zeros_like(residual)), t=t),
-            "boundary": Term(value=boundary, t=last),
-        }
+        terms = {"derivative": Term(value=self.distance(residual, torch.zeros_like(residual)), t=t)}
+        if limit is not None:
+            boundary = self.beta * self.distance(student(eps[:edge], last, label_edge), limit)
+            terms["boundary"] = Term(value=boundary, t=last)
+        return terms
 
     def evaluations(self, batch: int) -> int:
         # A forward-mode derivative costs a second forward pass.
-        return 3 * batch + 2 * edge_of(batch, self.boundary_share)
+        return 3 * batch + 2 * edge_of(batch, self.boundary_share, self.beta)

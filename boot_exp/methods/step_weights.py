@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from boot_exp.components import Share, component
 from boot_exp.levels import Level
 from boot_exp.weights import Uniform, Weight
 
@@ -18,7 +19,7 @@ class StepWeight(Protocol):
     def __call__(self, level_t: Level, level_s: Level, delta: Tensor) -> Tensor: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class InverseSquareStep:
     """w_t / delta^2: a residual of the step's order counts alike whatever the step (arXiv 2306.05544)."""
 
@@ -28,19 +29,19 @@ class InverseSquareStep:
         return self.weight(level_t) / delta.square()
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class InverseSquareCoefficient:
     """w_t / c^2 with c = 1 - exp(lam_s - lam_t), the share of the way to x0 that the step goes, at least `floor`."""
 
     weight: Weight = field(default_factory=Uniform)
-    floor: float = 0.05
+    floor: Share = 0.05
 
     def __call__(self, level_t: Level, level_s: Level, delta: Tensor) -> Tensor:
         coefficient = -torch.expm1(level_s.lam - level_t.lam)
         return self.weight(level_t) / coefficient.clamp(min=self.floor).square()
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Unweighted:
     """1: the ablation in which the boundary term drowns a converged residual, which is O(delta)."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from annotated_types import Ge
 from torch import Tensor, nn
 
+from boot_exp.components import Count
 from boot_exp.nets.embeddings import Sinusoidal
 
 
@@ -14,7 +18,7 @@ class AdaIN(nn.Module):
     1703.06868; zero initialisation as in arXiv 2302.05543).
     """
 
-    def __init__(self, *, channels: int, embedding: int) -> None:
+    def __init__(self, *, channels: Count, embedding: Count) -> None:
         super().__init__()
         self.to_scale_shift = nn.Linear(embedding, 2 * channels)
         nn.init.zeros_(self.to_scale_shift.weight)
@@ -29,7 +33,7 @@ class AdaIN(nn.Module):
 class GuidanceEmbedding(nn.Module):
     """Guidance weight w: [B] (the formula f(0) + w (f(c) - f(0))) -> [B, dimensions]."""
 
-    def __init__(self, *, dimensions: int) -> None:
+    def __init__(self, *, dimensions: Annotated[int, Ge(2)]) -> None:
         super().__init__()
         # w runs over about [0, 10]: at scale 1 its fastest wave has a period of 2 pi.
         self.layers = nn.Sequential(

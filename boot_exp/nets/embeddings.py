@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
+
+from boot_exp.components import Positive
 
 
 class Sinusoidal(nn.Module):
@@ -17,7 +21,9 @@ class Sinusoidal(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, *, dimensions: int, scale: float = 1000.0, max_period: float = 10000.0) -> None:
+    def __init__(
+        self, *, dimensions: Annotated[int, Ge(2)], scale: Positive = 1000.0, max_period: Positive = 10000.0
+    ) -> None:
         super().__init__()
         self.scale, self.max_period = scale, max_period
         if dimensions % 2:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from boot_exp.components import Count, Natural
 from boot_exp.nets.adain import AdaIN, GuidanceEmbedding
 from boot_exp.nets.embeddings import Sinusoidal
 
@@ -87,15 +88,15 @@ class UNet(nn.Module):
     def __init__(
         self,
         *,
-        image_channels: int,
-        channels: int,
-        multipliers: Sequence[int],
-        blocks: int,
+        image_channels: Count,
+        channels: Count,
+        multipliers: Sequence[Count],
+        blocks: Count,
         attention: Sequence[bool],
         time: Sinusoidal,
-        head_channels: int = 64,
-        classes: int | None = None,
-        seed: int = 0,
+        head_channels: Count = 64,
+        classes: Count | None = None,
+        seed: Natural = 0,
     ) -> None:
         super().__init__()
         if len(attention) != len(multipliers):

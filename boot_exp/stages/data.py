@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from boot_exp.components import component
 from boot_exp.data import Dataset, Transform, prepare
 from boot_exp.stages.place import Place
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Data:
     """The data set and what is done to each of its images."""
 

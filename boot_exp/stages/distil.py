@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from boot_exp.components import component
 from boot_exp.denoisers import Networked
 from boot_exp.methods import Method, Term
 from boot_exp.samplers import Sampler
@@ -38,7 +39,7 @@ class Distilling:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Distil:
     """The teacher's network, how a student is made of it, the method, how long, and the sampler of previews."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,32 +20,30 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """out: folder of the result, KIND/SUITE/NAME; config: the stage's gin configuration, flat."""
+    """out: folder of the result; suite and name: whose it is; config: the stage's frozen configuration, as text.
+
+    settings: the configuration's bindings, flat, for tables of runs.
+    """
 
     out: Path
+    suite: str
+    name: str
     config: str
-
-    @property
-    def suite(self) -> str:
-        """The suite that the result belongs to."""
-        return self.out.parent.name
-
-    @property
-    def name(self) -> str:
-        """The model that is trained or sampled."""
-        return self.out.name
+    settings: Mapping[str, str | float] = field(default_factory=dict)
 
     @property
     def logs(self) -> Path:
-        """TensorBoard's folder."""
-        return Path("logs") / self.suite / self.name
+        """TensorBoard's folder: logs/ in place of the first folder of `out`."""
+        return Path("logs", *self.out.parts[1:]) if not self.out.is_absolute() else Path("logs", self.suite, self.name)
 
     def work(self, *inputs: str) -> Path:
-        """The folder of unfinished work, one for each configuration, code, and hashes of what goes in."""
-        package = Path(__file__).parent.parent
-        code = [file.read_text() for file in sorted(package.rglob("*.py"))]
-        text = "\n".join([str(self.out), self.config, *inputs, *code])
-        return Path(".work") / hashlib.sha256(text.encode()).hexdigest()[:16]
+        """The folder of unfinished work, one for each configuration (which names the code's hashes) and input hashes.
+
+        Under the repository that DVC was started in, so that a queued or temporary run that crashed goes on.
+        """
+        text = "\n".join([str(self.out), self.config, *inputs])
+        root = Path(os.environ.get("DVC_ROOT", ""))
+        return root / ".work" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def device(name: str) -> torch.device:

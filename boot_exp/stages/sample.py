@@ -5,22 +5,25 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from boot_exp.components import Count, Natural, component
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, device, provenance, put
+from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
 from boot_exp.training.seeds import sample_noise
 from evals.errors import NumericalFault
-from evals.files import write_json
+from evals.files import replacing_folder, write_json
 from evals.images import write_zip
 
 
@@ -34,21 +37,19 @@ def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Sample:
     """n images of a seed with each sampler, drawn `batch` at a time; samplers may be sweeps of several."""
 
     model: nn.Module
     samplers: Sequence[Sampler | Iterable[Sampler]]
-    n: int
-    seed: int = 0
-    batch: int = 500
+    n: Annotated[int, Ge(2), "a number of images, of which statistics need two,"]
+    seed: Natural = 0
+    batch: Count = 500
     device: str = "auto"
     each: list[Sampler] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"Sample.n counts images, of which statistics need at least 2, got {self.n}")
         flat = [s for group in self.samplers for s in (group if isinstance(group, Iterable) else [group])]
         names = [sampler.name for sampler in flat]
         if len(set(names)) < len(names):
@@ -68,15 +69,17 @@ class Sample:
         with Meter(title=title, total=self.n * sum(sampler.nfe for sampler in self.each)) as meter:
             done = 0
             for sampler in self.each:
-                if not (work / f"{sampler.name}.json").exists():
+                archive, record = work / f"{sampler.name}.zip", work / f"{sampler.name}.json"
+                if not (archive.exists() and record.exists()):
                     spent = [0.0]
-                    images = self.images(ready, sampler, tuple(card["shape"]), where, spent, meter, done)
-                    write_zip(work / f"{sampler.name}.zip", images)
-                    write_json(work / f"{sampler.name}.json", self.record(place, sampler, card, spent[0], where))
+                    write_zip(archive, self.images(ready, sampler, tuple(card["shape"]), where, spent, meter, done))
+                    write_json(record, self.record(place, sampler, card, spent[0], where))
                 done += self.n * sampler.nfe
-        shutil.rmtree(place.out, ignore_errors=True)
-        place.out.parent.mkdir(parents=True, exist_ok=True)
-        work.rename(place.out)
+        with stop_requests() as stops:
+            with replacing_folder(place.out, holding="*.zip") as folder:
+                shutil.copytree(work, folder, dirs_exist_ok=True)  # the work may lie on another disk
+            if not stops:  # DVC deletes the result of a stage that was stopped
+                shutil.rmtree(work)
 
     def images(
         self,

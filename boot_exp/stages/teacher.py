@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from boot_exp.components import component
 from boot_exp.data import Images
 from boot_exp.denoisers import Networked
 from boot_exp.distances import SquaredError
@@ -47,7 +48,7 @@ class Denoising:
         return {"denoising": Term(value=value, t=t)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Teacher:
     """The network to train, its loss, how long, and the sampler of the pictures shown on the way."""
 

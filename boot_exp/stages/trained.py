@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, provenance
+from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Objective, Training, fit
 from boot_exp.training.seeds import sample_noise
@@ -46,6 +47,7 @@ def train_and_write(
         work=work,
         logs=place.logs,
         config=place.config,
+        settings=place.settings,
         preview=draw,
     )
     card = {
@@ -63,5 +65,7 @@ def train_and_write(
         "config": place.config,
         **made_by,
     }
-    write_folder(place.out, {"weights": trained.average.state_dict()}, card)
-    work.clear()
+    with stop_requests() as stops:
+        write_folder(place.out, {"weights": trained.average.state_dict()}, card)
+        if not stops:  # DVC deletes the result of a stage that was stopped
+            work.clear()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,33 +13,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evals.errors import StateFault
-from evals.files import sha256_of, write_json
+from evals.files import replacing_folder, sha256_of, write_json
 
 CARD = "card.json"
 
 
 def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card: Mapping[str, Any]) -> None:
     """Writes NAME.safetensors for each name, and card.json with their hashes; the folder appears when all is there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    try:
+    with replacing_folder(folder, holding=CARD) as partial:
         hashes = {}
         for name, named in tensors.items():
             path = partial / f"{name}.safetensors"
-            save_file({key: value.detach().cpu().contiguous() for key, value in named.items()}, path)
+            try:
+                save_file({key: value.detach().cpu().contiguous() for key, value in named.items()}, path)
+            except SafetensorError as error:  # its word for a full disk
+                raise OSError(str(error)) from error
             hashes[path.name] = sha256_of(path)
         write_json(partial / CARD, {**card, "sha256": hashes})
-        for path in partial.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except SafetensorError as error:  # its word for a full disk
-        raise OSError(f"{folder} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import nn
 
+from boot_exp.components import Positive, component
 
-@dataclass(frozen=True, kw_only=True)
+
+@component
 class Ema:
     """Half-life in images, ramped up so that it is never longer than `ramp` of the images seen.
 
     Karras et al. 2022 (arXiv 2206.00364) count the half-life in images and ramp it this way.
     """
 
-    half_life: float
-    ramp: float = 0.05
+    half_life: Annotated[float, Gt(0), "a number of images"]
+    ramp: Positive = 0.05
 
     def decay(self, images: int, batch: int) -> float:
         """Share of the average that is kept at a step on `batch` images, after `images` have been seen."""

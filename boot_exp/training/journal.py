@@ -24,7 +24,7 @@ def clock(seconds: float) -> str:
 class Meter:
     """Progress of `total` images: a bar where there is a terminal, else a line every ten seconds."""
 
-    def __init__(self, *, title: str, total: int, done: int = 0) -> None:
+    def __init__(self, *, title: str, total: int = 0, done: int = 0) -> None:
         self.title, self.total, self.first = title, total, done
         self.started = self.said = time.monotonic()
         self.bar: Progress | None = None
@@ -51,13 +51,14 @@ class Meter:
         if self.bar:
             self.bar.stop()
 
-    def update(self, done: int, figures: Mapping[str, float] | None = None) -> None:
-        """`done` of the images are done; figures stand beside the bar."""
+    def update(self, done: int, figures: Mapping[str, float] | None = None, *, total: int | None = None) -> None:
+        """`done` of the images are done; figures stand beside the bar; total: where it was not known before."""
+        self.total = total or self.total
         now = time.monotonic()
         rate = (done - self.first) / max(now - self.started, 1e-9)
         text = "  ".join(f"{name} {value:.4g}" for name, value in (figures or {}).items())
         if self.bar:
-            self.bar.update(self.task, completed=done, rate=f"{rate:,.0f}", figures=text)
+            self.bar.update(self.task, completed=done, total=self.total, rate=f"{rate:,.0f}", figures=text)
         elif now - self.said >= SECONDS_BETWEEN_LINES or done == self.total:
             self.said = now
             left = clock((self.total - done) / max(rate, 1e-9))
@@ -75,7 +76,7 @@ class Journal:
         if resumed_at == 0 and folder.is_dir():
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
-        self.writer = SummaryWriter(str(folder), purge_step=resumed_at or None)
+        self.writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
         self.writer.add_text("gin", "    " + config.replace("\n", "\n    "), resumed_at)
 
     def scalars(self, values: Mapping[str, float], images: int) -> None:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from boot_exp.components import Count, Natural, Positive, component
 from boot_exp.methods import Term
+from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.checkpoints import load_optimizer, optimizer_tensors
 from boot_exp.training.ema import Ema
 from boot_exp.training.journal import Journal, Meter, by_time
 from boot_exp.training.rates import Rate
 from boot_exp.training.seeds import TRAINING, generator
 from boot_exp.training.work import Work
-from evals.errors import Fault, NumericalFault
-
-
-class Stopped(Fault):
-    """The run was asked to stop, has saved its state, and goes on when started again."""
-
-    exit_code = 75
+from evals.errors import NumericalFault
 
 
 class Objective(Protocol):
@@ -42,7 +36,7 @@ class Objective(Protocol):
         """Network calls of one step, counted in images; a backward pass is not one."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class Training:
     """How long and how fast. Durations are in images, so that batch sizes compare.
 
@@ -50,22 +44,16 @@ class Training:
     the gradient; seed: of every draw; save_every, preview_every, log_every: images between two of each.
     """
 
-    images: int
-    batch: int
+    images: Count
+    batch: Count
     optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
     rate: Rate
     ema: Ema
-    clip: float = 1.0
-    seed: int = 0
-    save_every: int = 25_000
-    preview_every: int = 50_000
-    log_every: int = 2_500
-
-    def __post_init__(self) -> None:
-        for name in ("images", "batch", "save_every", "preview_every", "log_every"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"Training.{name} counts images and must be a whole number from 1, got {value}")
+    clip: Positive = 1.0
+    seed: Natural = 0
+    save_every: Count = 25_000
+    preview_every: Count = 50_000
+    log_every: Count = 2_500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,22 +64,6 @@ class Trained:
     images: int
     seconds: float
     evaluations: int
-
-
-@contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them, so that a step is finished and saved first."""
-    received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def every(interval: int, before: int, after: int) -> bool:
@@ -108,25 +80,27 @@ def fit(
     work: Work,
     logs: Path,
     config: str,
+    settings: Mapping[str, str | float],
     preview: Callable[[nn.Module], Tensor],
 ) -> Trained:
     """Trains the model in place and returns its average; goes on from the work state where there is one.
 
     Every draw depends on the seed and on the images seen alone, so that a resumed run repeats exactly what an
-    uninterrupted one does. Raises Stopped when signalled, NumericalFault when a loss is not finite.
+    uninterrupted one does. The state after the last step is saved too, for the caller to clear when the result is
+    written. config, settings: for the journal. Raises Stopped when signalled, NumericalFault when a loss is not finite.
     """
     cure = f"lower the learning rate, or go on from a checkpoint in {work.folder}"
     device = next(model.parameters()).device
     average = training.ema.start(model)
     optimizer = training.optimizer(model.parameters())
     seen, seconds, evaluations = 0, 0.0, 0
+    figures: dict[str, float] = {}
     if found := work.latest():
         card, tensors = found
-        seen, seconds, evaluations = card["images"], card["seconds"], card["evaluations"]
+        seen, seconds, evaluations, figures = (card[key] for key in ("images", "seconds", "evaluations", "figures"))
         model.load_state_dict(tensors["model"])
         average.load_state_dict(tensors["average"])
         load_optimizer(optimizer, tensors["optimizer"])
-    journal = Journal(logs, resumed_at=seen, config=config)
     started = time.monotonic() - seconds
 
     def save() -> None:
@@ -137,9 +111,14 @@ def fit(
             "average": average.state_dict(),
             "optimizer": optimizer_tensors(optimizer),
         }
-        work.save(seen, state, {"seconds": time.monotonic() - started, "evaluations": evaluations})
+        costs = {"seconds": time.monotonic() - started, "evaluations": evaluations}
+        work.save(seen, state, {**costs, "figures": figures})
 
-    with Meter(title=title, total=training.images, done=seen) as meter, stop_requests() as stops:
+    with (
+        closing(Journal(logs, resumed_at=seen, config=config)) as journal,
+        Meter(title=title, total=training.images, done=seen) as meter,
+        stop_requests() as stops,
+    ):
         while seen < training.images:
             before, batch = seen, min(training.batch, training.images - seen)
             progress = seen / training.images
@@ -160,7 +139,8 @@ def fit(
             seen += batch
             evaluations += objective.evaluations(batch)
             training.ema.update(average, model, images=seen, batch=batch)
-            if every(training.log_every, before, seen) or seen == training.images:
+            last = seen == training.images
+            if last or every(training.log_every, before, seen):
                 figures = {name: float(term.value.detach().mean()) for name, term in terms.items()}
                 if not all(map(math.isfinite, [*figures.values(), float(norm)])):
                     raise NumericalFault(
@@ -177,19 +157,14 @@ def fit(
                     seen,
                 )
                 meter.update(seen, figures)
-            if every(training.preview_every, before, seen) or seen == training.images:
+            if last or every(training.preview_every, before, seen):
                 with torch.no_grad():
                     journal.grid("samples", preview(average), seen)
-            if every(training.save_every, before, seen) and seen < training.images:
+            if stops or last or every(training.save_every, before, seen):
                 save()
-            if stops and seen < training.images:
-                save()
-                journal.close()
-                raise Stopped(f"{title} stopped after {seen} images on request; start it again to go on from there")
-    seconds = time.monotonic() - started
-    journal.hparams(
-        {"batch": training.batch, "images": training.images, "seed": training.seed},
-        {"hparam/seconds": seconds, **{f"hparam/{name}": value for name, value in figures.items()}},
-    )
-    journal.close()
+                if stops:
+                    raise Stopped(f"{title} stopped after {seen} images on request; start it again to go on from there")
+        seconds = time.monotonic() - started
+        results = {"hparam/seconds": seconds, **{f"hparam/{name}": value for name, value in figures.items()}}
+        journal.hparams(settings, results)
     return Trained(average=average, images=seen, seconds=seconds, evaluations=evaluations)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Protocol
+
+from boot_exp.components import Positive, Share, component
 
 
 class Rate(Protocol):
@@ -13,23 +14,23 @@ class Rate(Protocol):
     def __call__(self, progress: float) -> float: ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class ConstantRate:
     """The peak, after a linear warm-up over a share of training."""
 
-    peak: float
-    warmup: float = 0.02
+    peak: Positive
+    warmup: Share = 0.02
 
     def __call__(self, progress: float) -> float:
         return self.peak * min(1.0, progress / self.warmup) if self.warmup else self.peak
 
 
-@dataclass(frozen=True, kw_only=True)
+@component
 class CosineRate:
     """Linear warm-up to the peak, then half a cosine down to zero (arXiv 1608.03983)."""
 
-    peak: float
-    warmup: float = 0.02
+    peak: Positive
+    warmup: Share = 0.02
 
     def __call__(self, progress: float) -> float:
         rise = min(1.0, progress / self.warmup) if self.warmup else 1.0

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.__main__ import main
+from evals.__main__ import _Progress, main
 from evals.images import Images, write_zip
 
 Digits = tuple[Images, np.ndarray]
@@ -120,6 +120,47 @@ def test_a_reference_needs_a_split_and_takes_it_from_the_card_beside(
     assert code == 0 and "digits (all): 8 images" in err
     code, _, err = run(*call, "--split", "half", "--name", "mine")
     assert code == 0 and "mine (half): 8 images" in err
+
+
+def test_a_leaderboard_ranks_the_methods_named(run, tmp_path: Path) -> None:
+    """Scores of what is no longer wanted may lie beside; scores that are wanted and not there are named."""
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+    for place, method in enumerate(("teacher", "boot", "gone")):
+        write_zip(tmp_path / f"samples/{method}/a.zip", [image, image])
+        card = {key: "x" for key in ("extractor", "reference", "reference_split", "resize", "selection")} | {
+            "seeds": []
+        }
+        row = {"suite": "s", "method": method, "sampler": "a", "nfe": 1, "n": 2, "fid": 1.5 + place}
+        for path, value in (
+            (tmp_path / f"scores/{method}.json", [row | {"seconds_per_image": 1.0, "card": card}]),
+            (tmp_path / f"models/{method}/card.json", {"stage": method}),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(value))
+    folders = [part for name in ("scores", "models", "samples") for part in (f"--{name}", tmp_path / name)]
+    call = ("leaderboard", "--method", "teacher", "--method", "boot", *folders, "--out", tmp_path / "out")
+    assert run(*call)[0] == 0
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == {
+        "teacher": {"a": {"fid": 1.5}},
+        "boot": {"a": {"fid": 2.5}},
+    }
+    assert "gone" not in (tmp_path / "out/report.html").read_text()
+    code, _, err = run(*call, "--method", "new")
+    assert code == 3 and err.count("\n") == 1 and "got no new.json; evaluate these first" in err
+    assert run("leaderboard", *folders, "--out", tmp_path / "out")[0] == 2
+
+
+def test_progress_is_a_line_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    progress = _Progress("extractor of digits")
+    for done in range(1, 31):
+        now[0] += 1
+        progress(done, 1000)
+    lines = [f"extractor of digits: {done}/1,000 updates" for done in (10, 20, 30)]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 @pytest.mark.parametrize("missing", ["images.npy", "labels.npy"])

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
 
 from evals.entropy import EntropyScore
 from evals.errors import ConfigurationFault, DataFault, NumericalFault
 from evals.frechet import Gaussian, frechet_distance
 from evals.kid import KernelDistance, squared_mmd
 from evals.manifold import precision_recall, radii
+from evals.pairs import pairwise_distance, squared_distances
 from evals.statistics import Moments
 
 Array = NDArray[np.float64]
@@ -143,6 +145,50 @@ def test_recall_is_precision_the_other_way_round() -> None:
 def test_three_images_have_no_third_neighbour() -> None:
     with pytest.raises(DataFault, match="at least 4 images, got 3"):
         radii(draw(0, 3, 2))
+
+
+@pytest.mark.parametrize(("n", "d", "rank"), [(2, 3, 3), (3, 1, 1), (100, 64, 64), (300, 64, 2), (3000, 8, 8)])
+def test_the_mean_distance_is_the_brute_force(n: int, d: int, rank: int) -> None:
+    features = draw(n, n, d, rank)
+    assert pairwise_distance(features) == pytest.approx(pdist(features.astype(np.float64)).mean(), rel=1e-10)
+
+
+def test_blocks_are_all_pairs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = draw(1, 9000, 2), draw(2, 1700, 2)
+    starts, shapes = zip(*((start, block.shape) for start, block in squared_distances(x, y)), strict=True)
+    assert len(starts) == 2 and starts == (0, shapes[0][0]) and sum(rows for rows, _ in shapes) == 9000
+    assert {columns for _, columns in shapes} == {1700}
+
+
+def test_the_mean_distance_scales_does_not_move_and_knows_no_order() -> None:
+    features = draw(5, 200, 6)
+    exact = pairwise_distance(features)
+    assert pairwise_distance(4 * features) == pytest.approx(4 * exact, rel=1e-12)
+    assert pairwise_distance(features[::-1]) == pytest.approx(exact, rel=1e-12)
+    # Whole numbers, so that the move itself rounds nothing away.
+    whole = np.rint(features * 64)
+    assert pairwise_distance(whole + 4096) == pytest.approx(pairwise_distance(whole), rel=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.7, 1e4])
+def test_images_that_are_one_have_no_distance(value: float) -> None:
+    one = np.tile(draw(1, 1, 64) + np.float32(value), (50, 1))
+    assert pairwise_distance(one) == 0
+    # Two points, half of the features each: of 50 * 49 ordered pairs, 2 * 25 * 25 are one apart.
+    one[:25, 0] += 1
+    assert pairwise_distance(one) == pytest.approx(1250 / 2450 * float(one[0, 0] - one[-1, 0]), rel=1e-9)
+
+
+def test_one_image_has_no_distance_to_another() -> None:
+    with pytest.raises(DataFault, match="at least 2 of them, got 1"):
+        pairwise_distance(draw(0, 1, 3))
+
+
+@pytest.mark.parametrize("wrong", [{"subsets": 0}, {"subset_size": 1}, {"seed": -1}])
+def test_a_kernel_distance_of_nothing_is_refused(wrong: dict[str, int]) -> None:
+    [(name, value)] = wrong.items()
+    with pytest.raises(ConfigurationFault, match=f"{name}={value}"):
+        KernelDistance(**wrong)
 
 
 def test_the_score_counts_sure_and_even_classes() -> None:

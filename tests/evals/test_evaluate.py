@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from evals.errors import DataFault, StateFault
 from evals.evaluate import Record, evaluate, evaluate_folder, fid
 from evals.extractors import Observation
 from evals.images import Images, open_images, write_zip
+from evals.kid import KernelDistance
 from evals.reference import Reference, is_statistics, load_reference, reference, see
 
 
@@ -53,6 +55,7 @@ def test_a_reference_comes_back_as_it_was_saved(real: Path, tmp_path: Path) -> N
     assert (back.card.reference, back.card.reference_split, back.card.reference_n) == ("real", "train", 150)
     assert back.card.reference_sha256 == open_images(real).sha256()
     np.testing.assert_array_equal(back.gaussian.covariance, made.gaussian.covariance)
+    assert back.pairwise_distance == made.pairwise_distance is not None
     assert back.features is not None and back.radii is not None and len(back.radii) == len(back.features) == 150
     first = (tmp_path / "new" / "ref.npz").read_bytes()
     reference(real, Pixels(), split="train", out=tmp_path / "new" / "ref.npz")
@@ -92,7 +95,7 @@ def test_statistics_of_others_are_read(real: Path, samples: Path, tmp_path: Path
     record = evaluate(samples, against, Pixels())
     own = Reference.of(open_images(real), Pixels(), name="dots")
     assert record["fid"] == pytest.approx(fid(samples, own, Pixels())["fid"], rel=1e-10)
-    assert record["kid_mean"] is record["precision"] is None
+    assert record["kid_mean"] is record["precision"] is record["diversity"] is None
     assert record["card"]["reference"] == "foreign" and record["card"]["reference_n"] is None
 
 
@@ -132,8 +135,41 @@ def test_a_folder_of_samples_becomes_a_list_of_records(real: Path, tmp_path: Pat
     assert [record["sampler"] for record in records] == ["ddim_8", "heun_8"]
     assert records[0]["fid"] == fid(folder / "ddim_8.zip", against, Pixels())["fid"] != records[1]["fid"]
     wanted = {"suite", "method", "sampler", "nfe", "n", "fid", "kid_mean", "kid_std", "precision", "recall"}
-    assert records[0].keys() == wanted | {"score", "seconds_per_image", "card"}
+    assert records[0].keys() == wanted | {"diversity", "score", "seconds_per_image", "card"}
     assert records[0]["card"]["solver"] == "Ddim" and records[0]["card"]["extractor"] == "corner"
+
+
+def test_the_kernel_of_a_folder_is_an_argument(real: Path, samples: Path, tmp_path: Path) -> None:
+    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    folder = tmp_path / "samples"
+    write_zip(folder / "a.zip", pictures(1, 20))
+    (folder / "a.json").write_text(json.dumps(claim(20)))
+    kernels = KernelDistance(), KernelDistance(subsets=3, subset_size=10, seed=1)
+    usual, other = (
+        evaluate_folder(folder, against, Pixels(), tmp_path / "out.json", kernel=kernel)[0] for kernel in kernels
+    )
+    assert usual["fid"] == other["fid"] and usual["kid_mean"] != other["kid_mean"]
+    assert usual["card"]["kid"] == "100 subsets of 20, seed 2020"
+    assert other["card"]["kid"] == "3 subsets of 10, seed 1"
+
+
+def test_diversity_is_the_spread_beside_that_of_the_reference(real: Path, samples: Path, tmp_path: Path) -> None:
+    """An older reference does not say its own: it is computed, to the same number."""
+    made = reference(real, Pixels(), split="train", out=tmp_path / "ref.npz")
+    record = evaluate(samples, made, Pixels())
+    ours, theirs = (pdist(Pixels()(pictures(*of)).features).mean() for of in ((1, 100, 200), (0,)))
+    assert record["diversity"] == pytest.approx(ours / theirs, rel=1e-6)
+    assert record["card"]["reference_pairwise_distance"] == pytest.approx(theirs, rel=1e-6)
+    assert evaluate(real, made, Pixels())["diversity"] == 1
+    with np.load(tmp_path / "ref.npz") as arrays:
+        np.savez(tmp_path / "old.npz", **{k: v for k, v in arrays.items() if k != "pairwise_distance"})
+    old = load_reference(tmp_path / "old.npz")
+    assert old.pairwise_distance is None and evaluate(samples, old, Pixels()) == record
+    one = np.zeros((6, 4, 4, 1), np.uint8) + np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+    np.save(tmp_path / "one.npy", one)
+    assert evaluate(tmp_path / "one.npy", made, Pixels())["diversity"] == 0
+    collapsed = Reference.of(open_images(tmp_path / "one.npy"), Pixels(), name="one")
+    assert evaluate(samples, collapsed, Pixels())["diversity"] is None
 
 
 def lost(name: str):

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from evals.errors import DataFault, Fault, NumericalFault
-from evals.leaderboard import PROTOCOL, leaderboard, show
+from evals.leaderboard import PROTOCOL, leaderboard, score_files, show
 from evals.tables import Column, figures, leaves, markdown, numbers
 
 FIDS = {"ddim-1": 741.2000000000001, "ddim-10": 6.5 + 1 / 3, "heun-5": 6.5 + 1 / 3, "one-jump": 0.1 + 0.2}
@@ -163,6 +163,40 @@ def test_fid_is_named_after_its_extractor(tmp_path: Path, extractor: str, headin
     assert [name for name in row if "FID" in name] == [heading]
 
 
+def test_diversity_is_a_column_where_a_row_has_it(tmp_path: Path) -> None:
+    assert "iversity" not in (rank(tmp_path, record("ddim-1")) / "leaderboard.md").read_text()
+    out = rank(tmp_path, record("ddim-1", diversity=0.12345), record("one-jump"))
+    text = (out / "leaderboard.md").read_text()
+    assert [row["diversity"] for row in markdown_rows(text)] == ["–", "0.123"]
+    assert "Diversity is the mean distance" in text
+
+
+def test_metrics_are_the_headline_of_every_row_unrounded(tmp_path: Path) -> None:
+    out = rank(tmp_path, record("one-jump", diversity=1 / 3), record("ddim-1"), record("ddim-10"))
+    assert json.loads((out / "metrics.json").read_text()) == {
+        "boot": {"one-jump": {"fid": FIDS["one-jump"], "recall": 2 / 3, "diversity": 1 / 3}},
+        "teacher": {sampler: {"fid": FIDS[sampler], "recall": 2 / 3} for sampler in ("ddim-1", "ddim-10")},
+    }
+
+
+def test_two_rows_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataFault, match="got teacher ddim-1 twice"):
+        rank(tmp_path, record("ddim-1"), record("ddim-10"), record("ddim-1", fid=3.0))
+
+
+def test_only_the_scores_asked_for_are_taken_and_all_that_lack_are_named(tmp_path: Path) -> None:
+    (tmp_path / "boot").mkdir()
+    for name in ("teacher", "boot/0", "no-longer-wanted"):
+        written(tmp_path / f"{name}.json", [])
+    assert score_files(tmp_path, ["teacher", "boot/0"]) == [tmp_path / "teacher.json", tmp_path / "boot/0.json"]
+    with pytest.raises(DataFault, match=r"got no boot/1\.json, guided\.json; evaluate"):
+        score_files(tmp_path, ["boot/1", "teacher", "guided"])
+    with pytest.raises(DataFault, match="each once, got teacher, teacher"):
+        score_files(tmp_path, ["teacher", "teacher"])
+    with pytest.raises(DataFault, match="got none"):
+        score_files(tmp_path, [])
+
+
 def test_markdown_is_even(tmp_path: Path) -> None:
     lines = (rank(tmp_path, *map(record, FIDS)) / "leaderboard.md").read_text().splitlines()
     assert len({len(line) for line in itertools.takewhile(bool, lines[2:])}) == 1
@@ -231,13 +265,13 @@ def test_a_leaderboard_over_an_old_one_leaves_only_its_own_files(tmp_path: Path)
     rank(tmp_path, record("ddim-1"))
     out = rank(tmp_path, record("ddim-10"))
     names = {path.name for path in out.iterdir()}
-    assert names == {"leaderboard.json", "leaderboard.csv", "leaderboard.md", "training.json"}
+    assert names == {"leaderboard.json", "leaderboard.csv", "leaderboard.md", "training.json", "metrics.json"}
     assert "741" not in (out / "leaderboard.md").read_text()
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_show_prints_whole_numbers_and_the_places(tmp_path: Path, width: int) -> None:
-    path = rank(tmp_path, *map(record, FIDS)) / "leaderboard.json"
+    path = rank(tmp_path, *(record(sampler, diversity=0.9876) for sampler in FIDS)) / "leaderboard.json"
     text = io.StringIO()
     show(path, Path("logs/digits"), Console(file=text, width=width))
     for row in json.loads(path.read_text()):

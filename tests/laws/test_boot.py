@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,7 +109,43 @@ class Middle:
 
 @every_method
 def test_the_exact_student_has_no_boundary_loss(method: Method) -> None:
-    assert float(losses(method, Exact(Gaussian()), noise(64))["boundary"].max()) < 1e-20
+    boundary = losses(method, Exact(Gaussian()), noise(64)).get("boundary")
+    assert (boundary is None) == (method.beta == 0)  # type: ignore[attr-defined]
+    assert boundary is None or float(boundary.detach().max()) < 1e-20
+
+
+class Counting:
+    """What a network is called on, in images."""
+
+    def __init__(self, inner: Gaussian | Exact) -> None:
+        self.inner, self.schedule, self.images = inner, inner.schedule, 0
+
+    def __call__(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        self.images += len(x)
+        return self.inner(x, t, label)
+
+
+@every_method
+@pytest.mark.parametrize("share", [0.001, 0.125, 1.0])
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_a_method_makes_the_calls_that_it_declares(method: Method, share: float, beta: float) -> None:
+    """A forward-mode derivative is one call that costs two. Without a boundary loss none is made for it."""
+    method = replace(method, beta=beta, boundary_share=share)  # type: ignore[type-var, assignment]
+    student, teacher = Counting(Exact(Gaussian())), Counting(Gaussian())
+    terms = method.loss(
+        student=student, teacher=teacher, eps=noise(32), label=None, generator=generator(0), progress=0.5
+    )
+    assert ("boundary" in terms) == (beta > 0)
+    extra = 32 if isinstance(method, BootDerivative) else 0
+    assert student.images + teacher.images + extra == method.evaluations(32)
+
+
+def test_without_weight_the_boundary_loss_is_all_that_goes() -> None:
+    with_it, without = Boot(step=HEUN, delta=0.1, beta=1.0), Boot(step=HEUN, delta=0.1, beta=0.0)
+    student = Exact(Gaussian())
+    torch.testing.assert_close(
+        losses(with_it, student, noise(32))["bootstrap"], losses(without, student, noise(32))["bootstrap"]
+    )
 
 
 def test_the_exact_student_has_no_derivative_loss() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -11,8 +13,11 @@ from boot_exp.nets.adain import AdaIN
 from boot_exp.nets.embeddings import Sinusoidal
 from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromEps, FromV, FromX, Prediction
+from boot_exp.samplers import OneJump
 from boot_exp.schedules import Clamped, Cosine
-from boot_exp.student import SignalStudent
+from boot_exp.student import AtEnd, AtTime, Reading, SignalStudent
+from boot_exp.training.checkpoints import load_weights, write_folder
+from evals.errors import StateFault
 
 X = torch.randn((5, 3, 8, 8), generator=torch.Generator().manual_seed(0))
 T = torch.linspace(0.1, 0.9, 5)
@@ -97,13 +102,17 @@ def test_the_embedding_is_of_unit_circles() -> None:
     torch.testing.assert_close(cos[:, 0], torch.cos(10 * T))
 
 
-@pytest.mark.parametrize("prediction", [FromX(), FromEps(), FromV()], ids=repr)
-def test_the_student_is_its_teacher_at_t_max(prediction: Prediction) -> None:
-    schedule = Clamped(schedule=Cosine(), lam_min=-5.0, lam_max=5.0)
-    teacher = Networked(net=unet(), prediction=prediction, schedule=schedule).requires_grad_(False)
-    student = SignalStudent(teacher)
-    last = torch.full((5,), schedule.t_max, dtype=torch.float64)
-    assert torch.equal(student(X, last), teacher(X, last))
+SCHEDULE = Clamped(schedule=Cosine(), lam_min=-5.0, lam_max=5.0)
+LAST = torch.full((5,), SCHEDULE.t_max, dtype=torch.float64)
+every_prediction = pytest.mark.parametrize("prediction", [FromX(), FromEps(), FromV()], ids=repr)
+
+
+@every_prediction
+@pytest.mark.parametrize("reading", [AtEnd(), AtTime()], ids=repr)
+def test_the_student_is_its_teacher_at_t_max(prediction: Prediction, reading: Reading) -> None:
+    teacher = Networked(net=unet(), prediction=prediction, schedule=SCHEDULE).requires_grad_(False)
+    student = SignalStudent(teacher, reading=reading)
+    assert torch.equal(student(X, LAST), teacher(X, LAST))
     assert all(parameter.requires_grad for parameter in student.parameters())
     with torch.no_grad():
         next(student.parameters()).add_(1)
@@ -113,3 +122,45 @@ def test_the_student_is_its_teacher_at_t_max(prediction: Prediction) -> None:
 def test_an_attention_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"UNet.attention says yes or no for each of UNet.multipliers, got 1 for 2"):
         unet(attention=(True,))
+
+
+@every_prediction
+def test_a_student_read_at_t_is_the_denoiser_of_the_noise(prediction: Prediction) -> None:
+    """The usual reading is the teacher's own f(eps, t); that at t_max differs from it, but for a network of x0."""
+    teacher = Networked(net=unet(), prediction=prediction, schedule=SCHEDULE)
+    at_time = SignalStudent(teacher, reading=AtTime())(X, T)
+    assert torch.equal(at_time, teacher(X, T))
+    assert torch.equal(at_time, SignalStudent(teacher)(X, T)) == (prediction == FromX())
+
+
+def test_weights_read_at_one_level_are_not_read_at_another(tmp_path: Path) -> None:
+    teacher = Networked(net=unet(), prediction=FromV(), schedule=SCHEDULE)
+    student, other = SignalStudent(teacher), SignalStudent(teacher, reading=AtTime())
+    card = {"architecture": str(student), "shape": [3, 8, 8]}
+    write_folder(tmp_path / "student", {"weights": student.state_dict()}, card)
+    load_weights(SignalStudent(teacher), tmp_path / "student")
+    with pytest.raises(StateFault, match=r"reading=AtEnd\(\) stored, .*reading=AtTime\(\) configured"):
+        load_weights(other, tmp_path / "student")
+
+
+def test_a_student_from_scratch_takes_the_teachers_meaning_and_not_its_weights(tmp_path: Path) -> None:
+    teachers = [Networked(net=unet(seed=seed), prediction=FromV(), schedule=SCHEDULE) for seed in (0, 1)]
+    with torch.no_grad():
+        next(teachers[1].parameters()).add_(1)
+    first, second = (SignalStudent(teacher.requires_grad_(False), net=unet(seed=2)) for teacher in teachers)
+    assert torch.equal(first(X, T), second(X, T)) and not torch.equal(first(X, T), SignalStudent(teachers[0])(X, T))
+    assert (first.schedule, first.prediction) == (SCHEDULE, FromV())
+    assert all(parameter.requires_grad for parameter in first.parameters())
+    write_folder(tmp_path / "student", {"weights": first.state_dict()}, {"architecture": str(first)})
+    stored = SignalStudent(teachers[1])  # what was trained from scratch is sampled like any other student
+    load_weights(stored, tmp_path / "student")
+    assert torch.equal(stored(X, T), first(X, T))
+
+
+@pytest.mark.parametrize("t", [None, 0.25, 1])
+def test_one_jump_is_the_student_at_its_time(t: float | None) -> None:
+    student = SignalStudent(Networked(net=unet(), prediction=FromV(), schedule=SCHEDULE))
+    at = torch.full((5,), SCHEDULE.t_min if t is None else t, dtype=torch.float64)
+    sampler = OneJump(t=t)
+    assert torch.equal(sampler(student, X), student(X, at))
+    assert (sampler.name, sampler.nfe) == ("one-jump" if t is None else f"signal-{t}", 1)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import nn
 
 from boot_exp.methods import Term
+from boot_exp.stopping import Stopped
 from boot_exp.training.checkpoints import load_weights, read_card, read_tensors, write_folder
 from boot_exp.training.ema import Ema
-from boot_exp.training.journal import by_time
-from boot_exp.training.loop import Stopped, Trained, Training, every, fit
+from boot_exp.training.journal import Journal, by_time
+from boot_exp.training.loop import Trained, Training, every, fit
 from boot_exp.training.rates import ConstantRate, CosineRate
 from boot_exp.training.seeds import generator, sample_noise
 from boot_exp.training.work import Work
@@ -126,20 +129,52 @@ def train(folder: Path, objective: Noisy) -> tuple[Trained, Line]:
         work=Work(folder=folder / "work"),
         logs=folder / "logs",
         config="",
+        settings={"rate.peak": 0.1, "ema": "Ema"},
         preview=lambda average: torch.zeros(4, 1, 2, 2),
     )
     return trained, model
 
 
-@pytest.mark.parametrize("stop_at", [0, 8, 40, 88])
+@pytest.mark.parametrize("stop_at", [0, 8, 40, 88, 96])
 def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, stop_at: int) -> None:
     whole, model = train(tmp_path / "whole", Noisy())
-    with pytest.raises(Stopped, match=f"after {stop_at + 8} images"):
+    with pytest.raises(Stopped, match=f"after {min(stop_at + 8, 100)} images"):
         train(tmp_path / "cut", Noisy(stop_at=stop_at))
     rest, again = train(tmp_path / "cut", Noisy())
     assert torch.equal(model.weight, again.weight)
     assert torch.equal(whole.average.weight, rest.average.weight)  # type: ignore[arg-type]
     assert (whole.images, whole.evaluations) == (rest.images, rest.evaluations) == (100, 200)
+
+
+def test_a_run_stopped_in_its_last_step_repeats_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[Mapping[str, str | float], Mapping[str, float]]] = []
+    monkeypatch.setattr(Journal, "hparams", lambda self, *both: told.append(both))
+    train(tmp_path / "whole", Noisy())
+    found = Work(folder=tmp_path / "whole" / "work").latest()
+    assert found is not None and found[0]["images"] == 100, "a result that cannot be written must not cost a training"
+    with pytest.raises(Stopped, match="after 100 images"):
+        train(tmp_path / "cut", Noisy(stop_at=96))
+    assert len(told) == 1
+    train(tmp_path / "cut", Noisy(broken_at=96))
+    assert [settings for settings, _ in told] == [{"rate.peak": 0.1, "ema": "Ema"}] * 2
+    whole, rest = (figures for _, figures in told)
+    assert whole.keys() == rest.keys() == {"hparam/line", "hparam/seconds"}
+    assert whole["hparam/line"] == rest["hparam/line"]
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder / "logs")).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag != "images_per_second"]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+@pytest.mark.parametrize("stop_at", [8, 56, 96])
+def test_the_curves_of_a_stopped_run_have_no_gap(tmp_path: Path, stop_at: int) -> None:
+    train(tmp_path / "whole", Noisy())
+    with pytest.raises(Stopped):
+        train(tmp_path / "cut", Noisy(stop_at=stop_at))
+    train(tmp_path / "cut", Noisy())
+    assert curves(tmp_path / "cut") == curves(tmp_path / "whole") != {}
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

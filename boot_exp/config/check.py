@@ -1,0 +1,174 @@
+"""Whether a value fits the annotation of the parameter that it is bound to: type, range, kind of component."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import annotated_types
+
+from boot_exp.components import broken_rule
+from boot_exp.config import source
+from boot_exp.config.source import Definition
+
+BASIC: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+SEQUENCES = ("Sequence", "list", "tuple", "Collection")
+CALLED_BY = {"Iterable": "__iter__", "Iterator": "__next__", "Callable": "__call__"}
+RANGES = ("Interval", "Gt", "Ge", "Lt", "Le")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a reference means: the component as a thing to call, or (called) what calling it returns."""
+
+    definition: Definition
+    scope: str
+    shown: str
+    called: bool
+
+    def __repr__(self) -> str:
+        scope = f"{self.scope}/" if self.scope else ""
+        return f"@{scope}{self.shown}{'()' if self.called else ''}"
+
+
+def misfit(value: object, annotation: ast.expr | None, module: str) -> str | None:
+    """None where the value fits; else what it must be, e.g. "must be a float" or "must lie in (0, 1)"."""
+    if annotation is None:
+        return None
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return misfit(value, ast.parse(annotation.value, mode="eval").body, module)
+    if isinstance(annotation, ast.Constant):
+        return None if value is annotation.value else f"must be {annotation.value!r}"
+    if isinstance(annotation, ast.BinOp):
+        return _either(value, [annotation.left, annotation.right], module)
+    if isinstance(annotation, ast.Subscript):
+        inside = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+        return _subscript(value, _last(annotation.value), inside, module)
+    name = _last(annotation)
+    if name in BASIC:
+        fits = isinstance(value, BASIC[name]) and (name == "bool") == isinstance(value, bool)
+        return None if fits else f"must be {'an' if name == 'int' else 'a'} {name}"
+    found = source.lookup(module, ast.unparse(annotation))
+    if found is None:
+        return None
+    if isinstance(found.node, ast.Assign | ast.AnnAssign):
+        return misfit(value, found.node.value, found.module)
+    return _component(value, found)
+
+
+def words(annotation: ast.expr | None, module: str) -> str:
+    """What the annotation says the parameter is, in words; empty where it says nothing."""
+    if isinstance(annotation, ast.Subscript) and _last(annotation.value) == "Annotated":
+        parts = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else []
+        return next((str(p.value) for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)), "")
+    if isinstance(annotation, ast.Name | ast.Attribute):
+        found = source.lookup(module, ast.unparse(annotation))
+        if found is not None and isinstance(found.node, ast.Assign):
+            return words(found.node.value, found.module)
+    return ""
+
+
+def _last(expression: ast.expr) -> str:
+    return ast.unparse(expression).split(".")[-1]
+
+
+def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | None:
+    said = [misfit(value, choice, module) for choice in choices]
+    wanted = [text for text in said if text is not None]
+    return None if len(wanted) < len(said) else " or ".join([wanted[0], *(w.removeprefix("must ") for w in wanted[1:])])
+
+
+def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: str) -> str | None:
+    if outer == "Annotated":
+        return misfit(value, inside[0], module) or _out_of_range(value, inside[1:])
+    if outer in ("Optional", "Union"):
+        return _either(value, [*inside, *([ast.Constant(None)] if outer == "Optional" else [])], module)
+    if outer == "Literal":
+        choices = [ast.literal_eval(part) for part in inside]
+        return None if value in choices else f"must be one of {choices}"
+    if outer in SEQUENCES:
+        if not isinstance(value, list | tuple):
+            return f"must be a {outer.lower()} in brackets"
+        one_each = outer == "tuple" and not (len(inside) == 2 and ast.unparse(inside[1]) == "...")
+        if one_each and len(value) != len(inside):
+            return f"must have {len(inside)} entries"
+        kinds = inside if one_each else [inside[0]] * len(value)
+        return next((m for v, kind in zip(value, kinds, strict=True) if (m := misfit(v, kind, module))), None)
+    if outer in ("Mapping", "dict"):
+        return None if isinstance(value, dict) else "must be a mapping in braces"
+    if outer in CALLED_BY:
+        if not isinstance(value, Target):
+            return f"must be a component that is {outer.lower()}"
+        if outer == "Callable" and not value.called:
+            return None
+        has = source.attributes(value.definition)
+        if outer == "Callable" and CALLED_BY[outer] not in has:
+            return f"must be called by the stage itself, so without brackets: @{value.shown}"
+        return None if CALLED_BY[outer] in has or _unread(value.definition) else f"must be {outer.lower()}"
+    return None
+
+
+def _out_of_range(value: object, metadata: Sequence[ast.expr]) -> str | None:
+    ranges = [
+        getattr(annotated_types, _last(part.func))(
+            *map(ast.literal_eval, part.args),
+            **{keyword.arg: ast.literal_eval(keyword.value) for keyword in part.keywords if keyword.arg},
+        )
+        for part in metadata
+        if isinstance(part, ast.Call) and _last(part.func) in RANGES
+    ]
+    broken = broken_rule(ranges, value) if isinstance(value, int | float) else ""
+    return f"must {broken}" if broken else None
+
+
+def _component(value: object, wanted: Definition) -> str | None:
+    if not isinstance(wanted.node, ast.ClassDef) or wanted.module.startswith("pathlib"):
+        return None
+    choices = ", ".join(sorted(f"@{item.module.split('.')[-1]}.{item.name}()" for item in conforming(wanted)))
+    must = f"must be a {wanted.name}" + (f", one of {choices}" if choices else "")
+    if not isinstance(value, Target) or not conforms(value.definition, wanted):
+        return must
+    return None if value.called else f"must be an object, so with brackets: @{value.shown}()"
+
+
+def conforms(definition: Definition, wanted: Definition) -> bool:
+    """Whether objects of a class are of the wanted kind, by inheritance or by what a Protocol asks for."""
+    if not isinstance(definition.node, ast.ClassDef):
+        return True  # a function: what it returns is not known here
+    if wanted in source.bases(definition):
+        return True
+    if source.is_protocol(wanted):
+        asked = {name for kind in source.bases(wanted) for name in _asked(kind)}
+        return asked <= source.attributes(definition)
+    return _unread(definition) and not source.is_project(wanted.module)
+
+
+def _asked(protocol: Definition) -> Iterator[str]:
+    for part in protocol.node.body if isinstance(protocol.node, ast.ClassDef) else []:
+        if isinstance(part, ast.FunctionDef):
+            yield part.name
+        elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+            yield part.target.id
+
+
+def _unread(definition: Definition) -> bool:
+    """Whether a class inherits from something that cannot be read."""
+    return any(
+        source.lookup(kind.module, ast.unparse(base).split("[")[0]) is None
+        for kind in source.bases(definition)
+        if isinstance(kind.node, ast.ClassDef)
+        for base in kind.node.bases
+        if _last(base).split("[")[0] not in ("Protocol", "Generic", "object")
+    )
+
+
+def conforming(wanted: Definition) -> list[Definition]:
+    """The project's concrete classes that are of the wanted kind."""
+    if not source.is_project(wanted.module):
+        return []
+    return [
+        item
+        for item in source.index()
+        if isinstance(item.node, ast.ClassDef) and not source.is_protocol(item) and conforms(item, wanted)
+    ]

@@ -1,0 +1,254 @@
+"""From bindings to frozen configurations: what each stage of a leaf reaches, through references, macros and scopes.
+
+Where gin's own semantics are followed: a binding in scope a/b counts over one in a, and that over one in no scope; what
+a scoped reference builds is built in that scope. Where they are not: a macro is its value, put in its place, and a
+default that is a component is a component like any other, so that what is bound to it holds.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from boot_exp.config import source
+from boot_exp.config.check import Target, misfit, words
+from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.frozen import Component, Frozen
+from boot_exp.config.parse import Binding, Macro, Reference
+from boot_exp.config.source import Definition, Parameter
+
+STAGES = "boot_exp.stages."
+Key = tuple[Definition, str, str]  # component, scope, parameter
+
+
+@dataclass
+class Compiler:
+    """Compiles the bindings of one leaf; `used` gathers those that some stage reached."""
+
+    bindings: Sequence[Binding]
+    faults: Faults
+    used: set[Spot] = field(default_factory=set)
+    bound: dict[Key, Binding] = field(default_factory=dict)
+    macros: dict[str, Binding] = field(default_factory=dict)
+    shown: dict[Definition, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for binding in self.bindings:
+            if not binding.parameter:
+                self.macros[binding.key] = binding
+                continue
+            definition = self.find(binding.selector, binding)
+            if definition is None:
+                continue
+            takes = source.signature(definition)
+            if binding.parameter not in takes.parameters and not takes.more:
+                near = Faults.nearest(binding.parameter, takes.parameters)
+                self.faults.add(binding.spot, f"{binding.selector} has no parameter {binding.parameter}{near}")
+                self.used.add(binding.spot)
+                continue
+            self.bound[definition, binding.scope, binding.parameter] = binding
+
+    def stages(self, suite: str, name: str) -> dict[str, Frozen]:
+        """The frozen configuration of each stage that the leaf binds something of, by the stage's name."""
+        roots = {d: b for (d, _, _), b in self.bound.items() if d.module.startswith(STAGES)}
+        if not roots and not self.faults.found and self.bindings:
+            self.faults.add(
+                Spot(self.bindings[-1].spot.file), "a leaf must configure a stage, got none; include one of gin/runs"
+            )
+        found = {}
+        for root, binding in roots.items():
+            nodes: dict[tuple[str, Definition], dict[str, object]] = {}
+            self.visit(root, "", binding.spot, nodes, called=True)
+            found[root.module.removeprefix(STAGES)] = self.freeze(suite, name, root, nodes)
+        return found
+
+    def say_unused(self, used: set[Spot], *, overrides: bool = False) -> None:
+        """A fault for each of the leaf's bindings, or of those that override it, that no stage has reached."""
+        for binding in [*self.bound.values(), *self.macros.values()]:
+            if binding.anywhere == overrides and binding.spot not in used:
+                kind = "binding" if binding.parameter else "macro"
+                cure = "take it out, or refer to what it configures"
+                self.faults.add(binding.spot, f"unused {kind} {binding.key}: no stage reaches it; {cure}")
+
+    def find(self, selector: str, binding: Binding) -> Definition | None:
+        """The component that a selector names where a binding stands; None, and a fault, where there is none."""
+        alias, _, rest = selector.partition(".")
+        module = binding.imports.get(alias)
+        if module is not None:
+            definition = source.lookup(module, rest)
+            if definition is not None:
+                if not source.is_project(definition.module):
+                    head, _, last = f"{module}.{rest}".rpartition(".")
+                    self.shown.setdefault(definition, (head, last))
+                return definition
+            if source.is_module(module):
+                near = Faults.nearest(rest, source.names(module))
+                self.faults.add(binding.spot, f"{module} has no component {rest}{near}")
+        elif binding.anywhere:
+            # The leaf's own components first: a name may be the project's twice and the leaf's once.
+            own, known = {d for d, _, _ in self.bound}, set(source.index())
+            found = [d for d in own if f".{d}".endswith(f".{selector}")]
+            found = found or [d for d in known if f".{d}".endswith(f".{selector}")]
+            if len(found) == 1:
+                return found[0]
+            several = " or ".join(sorted(map(str, found)))
+            near = Faults.nearest(selector, {d.name for d in own | known})
+            said = f"is several: {several}; write more of its name" if found else f"is unknown{near}"
+            self.faults.add(binding.spot, f"component {selector} {said}")
+        else:
+            module = next((d.module for d in source.index() if d.module.split(".")[-1] == alias), "")
+            package, _, last = module.rpartition(".")
+            cure = f"; write: from {package} import {last}" if module else Faults.nearest(alias, binding.imports)
+            self.faults.add(binding.spot, f"{selector}: {alias} is not imported in this file{cure}")
+        self.used.add(binding.spot)
+        return None
+
+    def visit(
+        self,
+        definition: Definition,
+        scope: str,
+        spot: Spot,
+        nodes: dict[tuple[str, Definition], dict[str, object]],
+        *,
+        called: bool,
+    ) -> None:
+        """Records a component, in a scope, with the value of each parameter, and what its values reach."""
+        if (scope, definition) in nodes:
+            return
+        values = nodes[scope, definition] = {}
+        takes = source.signature(definition)
+        extra = [p for d, _, p in self.bound if d == definition and p not in takes.parameters]
+        absent = []
+        for name in [*takes.parameters, *dict.fromkeys(extra)]:
+            parameter = takes.parameters.get(name, Parameter(name, definition.module, None, None))
+            binding = self.effective(definition, scope, name)
+            if binding is None:
+                if parameter.default is None:
+                    absent += [name] if name in takes.parameters else []
+                else:
+                    values[name] = self.default(parameter, definition, scope, spot, nodes)
+                continue
+            self.used.add(binding.spot)
+            given = self.value(binding.value, binding, scope, nodes, ())
+            wrong = misfit(given, parameter.annotation, parameter.module)
+            if wrong is not None and given is not INVALID:
+                about = words(parameter.annotation, parameter.module)
+                what = f"{self.name(definition)}.{name}{f' is {about} and' if about else ''} {wrong}"
+                self.faults.add(binding.spot, f"{what}, got {given!r}")
+            values[name] = given
+        if called and absent:
+            needs = ", ".join(f"{self.name(definition)}.{name}" for name in absent)
+            self.faults.add(spot, f"REQUIRED but bound nowhere: {needs}; bind {'it' if len(absent) == 1 else 'them'}")
+
+    def effective(self, definition: Definition, scope: str, parameter: str) -> Binding | None:
+        """The binding that holds in a scope: that of the longest part of it."""
+        parts = scope.split("/") if scope else []
+        for length in range(len(parts), -1, -1):
+            if found := self.bound.get((definition, "/".join(parts[:length]), parameter)):
+                return found
+        return None
+
+    def value(
+        self,
+        given: object,
+        binding: Binding,
+        scope: str,
+        nodes: dict[tuple[str, Definition], dict[str, object]],
+        above: tuple[str, ...],
+    ) -> object:
+        """A bound value with its macros replaced and its references resolved and visited."""
+        if isinstance(given, Macro):
+            macro = self.macros.get(given.name)
+            if macro is None or given.name in above:
+                near = Faults.nearest(given.name, self.macros)
+                said = (
+                    f"macro %{given.name} is defined by itself" if macro else f"macro %{given.name} is undefined{near}"
+                )
+                self.faults.add(binding.spot, said)
+                return INVALID
+            self.used.add(macro.spot)
+            return self.value(macro.value, macro, scope, nodes, (*above, given.name))
+        if isinstance(given, Reference):
+            definition = self.find(given.selector, binding)
+            if definition is None:
+                return INVALID
+            # What is handed over uncalled is called later, by code that stands in no scope.
+            inside = given.scope or (scope if given.called else "")
+            self.visit(definition, inside, binding.spot, nodes, called=given.called)
+            return Target(definition, given.scope, self.name(definition), given.called)
+        if isinstance(given, list | tuple):
+            items = [self.value(item, binding, scope, nodes, above) for item in given]
+            return INVALID if INVALID in items else items
+        if isinstance(given, dict):
+            return {key: self.value(item, binding, scope, nodes, above) for key, item in given.items()}
+        return given
+
+    def default(
+        self,
+        parameter: Parameter,
+        definition: Definition,
+        scope: str,
+        spot: Spot,
+        nodes: dict[tuple[str, Definition], dict[str, object]],
+    ) -> object:
+        """A default as a value: a literal, a component that is made anew each time, or the code that says it."""
+        assert parameter.default is not None
+        made = parameter.default.func if isinstance(parameter.default, ast.Call) else parameter.default
+        bare = not isinstance(parameter.default, ast.Call) or not (parameter.default.args or parameter.default.keywords)
+        target = source.lookup(parameter.module, ast.unparse(made)) if bare else None
+        if (parameter.factory or made is not parameter.default) and target and isinstance(target.node, ast.ClassDef):
+            self.visit(target, scope, spot, nodes, called=True)
+            return Target(target, "", self.name(target), True)
+        try:
+            return source.constant(parameter.module, parameter.default)
+        except ValueError:
+            return Code(ast.unparse(parameter.default))
+
+    def name(self, definition: Definition) -> str:
+        """module.Component, with the module's last name only."""
+        module, name = self.shown.get(definition, (definition.module, definition.name))
+        return f"{module.split('.')[-1]}.{name}"
+
+    def freeze(
+        self, suite: str, name: str, root: Definition, nodes: dict[tuple[str, Definition], dict[str, object]]
+    ) -> Frozen:
+        """The frozen form of what a stage reached."""
+        components = []
+        for (scope, definition), values in nodes.items():
+            module, last = self.shown.get(definition, (definition.module, definition.name))
+            ours = source.is_project(definition.module)
+            components.append(
+                Component(
+                    scope=scope,
+                    module=module,
+                    name=last,
+                    values={key: _plain(item) for key, item in values.items()},
+                    sha256=source.sha256(definition) if ours else "",
+                )
+            )
+        return Frozen(suite=suite, name=name, root=self.name(root), components=tuple(components))
+
+
+@dataclass(frozen=True)
+class Code:
+    """A default that is no literal: recorded as its text, and left to Python."""
+
+    text: str
+
+
+INVALID = Code("invalid")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Code):
+        return f"={value.text}"
+    if isinstance(value, Target):
+        return repr(value)
+    if isinstance(value, str):
+        return f"\\{value}" if value.startswith(("@", "=", "\\")) else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

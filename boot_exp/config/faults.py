@@ -1,0 +1,56 @@
+"""Everything that is wrong with a configuration, gathered, so that it is said at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from boot_exp.config import source
+from evals.errors import ConfigurationFault
+
+
+@dataclass(frozen=True, order=True)
+class Spot:
+    """A line of a file; line 0 is the whole of it."""
+
+    file: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass
+class Faults:
+    """Collects faults; each is said once, in the order of files and lines."""
+
+    found: dict[tuple[Spot, str], None] = field(default_factory=dict)
+
+    def add(self, spot: Spot | None, text: str) -> None:
+        """One fault, and where it stands."""
+        self.found.setdefault((spot or Spot("configuration"), text))
+
+    def imported(self, module: str, spot: Spot) -> None:
+        """A module that a file imports must be there."""
+        if not source.is_module(module):
+            package, _, name = module.rpartition(".")
+            there = [item.removeprefix(f"{package}.") for item in source.submodules(package)] if package else []
+            self.add(
+                spot, f"there is no module {module}{self.nearest(name, (item for item in there if '.' not in item))}"
+            )
+
+    @staticmethod
+    def nearest(name: str, there: Iterable[str]) -> str:
+        """The nearest names and the list of all, as the end of a sentence."""
+        every = sorted(set(there))
+        close = difflib.get_close_matches(name, every, n=3, cutoff=0.6)
+        meant = f"; did you mean {' or '.join(close)}?" if close else ""
+        listed = ", ".join(every[:40]) + (", ..." if len(every) > 40 else "")
+        return f"{meant} There are: {listed}" if every else meant
+
+    def raise_if_any(self) -> None:
+        """ConfigurationFault with one line a fault."""
+        if self.found:
+            lines = [f"{spot}: {text}" for spot, text in sorted(self.found)]
+            raise ConfigurationFault("\n".join(lines if len(lines) == 1 else [f"{len(lines)} faults", *lines]))

@@ -1,0 +1,154 @@
+"""A stage's configuration, frozen: every value that it uses, bound or default, and a hash of each component's code.
+
+As JSON it is a parameter file of DVC's and all that a stage needs; as gin text it is what gin builds the stage from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.errors import ConfigurationFault
+from evals.files import write_json
+
+STAGE, CODE = "stage", "sha256"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One component in one scope. A value that begins with @ is a reference, with = the code of a default."""
+
+    scope: str
+    module: str
+    name: str
+    values: Mapping[str, Any]
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """suite, name: whose it is; root: the stage, module.Class; components: all that it reaches."""
+
+    suite: str
+    name: str
+    root: str
+    components: tuple[Component, ...]
+
+    @property
+    def stage(self) -> str:
+        """The stage's name, which is its verb."""
+        return self.root.partition(".")[0]
+
+    def imports(self) -> dict[str, str]:
+        """Alias -> module: the module's last name, or where two share one, all of it with underscores."""
+        modules = sorted({component.module for component in self.components})
+        shared = Counter(module.split(".")[-1] for module in modules)
+        return {
+            (last if shared[last := module.split(".")[-1]] == 1 else module.replace(".", "_")): module
+            for module in modules
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """scope/module.Component.parameter -> value, in order of names."""
+        alias = {module: name for name, module in self.imports().items()}
+        flat = {
+            f"{component.scope}/".lstrip("/") + f"{alias[component.module]}.{component.name}.{key}": value
+            for component in self.components
+            for key, value in component.values.items()
+        }
+        return dict(sorted(flat.items()))
+
+    def text(self) -> str:
+        """One line a value, and one a component's code: what `show` prints and cards keep."""
+        alias = {module: name for name, module in self.imports().items()}
+        codes = {
+            f"{alias[component.module]}.{component.name}: code {component.sha256}"
+            for component in self.components
+            if component.sha256
+        }
+        values = [f"{key} = {_literal(value)}" for key, value in self.settings().items()]
+        return "\n".join([*values, *(f"# {code}" for code in sorted(codes))]) + "\n"
+
+    def gin(self) -> str:
+        """The text from which gin builds the stage."""
+        imports = []
+        for alias, module in self.imports().items():
+            package, _, last = module.rpartition(".")
+            name = f"{last} as {alias}" if alias != last else last
+            imports.append(f"from {package} import {name}" if package else f"import {module} as {alias}")
+        values = [f"{key} = {_literal(value)}" for key, value in self.settings().items() if not _is_code(value)]
+        return "\n".join(["from __gin__ import dynamic_registration", *imports, *values]) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Writes {stage: ..., module: {Component: {parameter: value}}}."""
+        alias = {module: name for name, module in self.imports().items()}
+        tree: dict[str, Any] = {
+            STAGE: {"suite": self.suite, "name": self.name, "root": self.root, "modules": self.imports()}
+        }
+        for component in sorted(self.components, key=lambda c: (c.module, c.name, c.scope)):
+            scope = f"{component.scope}/" if component.scope else ""
+            code = {CODE: component.sha256} if component.sha256 else {}
+            named = tree.setdefault(f"{scope}{alias[component.module]}", {})
+            named[component.name] = {**component.values, **code}
+        write_json(path, tree)
+
+    @staticmethod
+    def read(path: Path) -> Frozen:
+        """What `write` wrote. ConfigurationFault: it cannot be read as such."""
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            head = tree.pop(STAGE)
+            components = tuple(
+                Component(
+                    scope=scoped.rpartition("/")[0],
+                    module=head["modules"][scoped.rpartition("/")[2]],
+                    name=name,
+                    values={key: value for key, value in values.items() if key != CODE},
+                    sha256=values.get(CODE, ""),
+                )
+                for scoped, named in tree.items()
+                for name, values in named.items()
+            )
+            return Frozen(suite=head["suite"], name=head["name"], root=head["root"], components=components)
+        except FileNotFoundError:
+            raise ConfigurationFault(
+                f"there is no {path}; write it with boot-exp resolve, or give a leaf of gin/"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ConfigurationFault(
+                f"{path} must be a frozen configuration, got {type(error).__name__} ({error}); resolve it again"
+            ) from error
+
+
+def differences(a: Frozen, b: Frozen) -> Iterator[str]:
+    """One line a value that differs: - what a has, + what b has; code as its hash."""
+    first, second = (
+        dict(line.split(" = ", 1) if " = " in line else line.split(": code ", 1) for line in item.text().splitlines())
+        for item in (a, b)
+    )
+    for key in sorted(first.keys() | second.keys()):
+        if first.get(key) != second.get(key):
+            yield from (
+                f"{sign} {key} = {values[key]}" for sign, values in (("-", first), ("+", second)) if key in values
+            )
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("=")
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, str):
+        if value.startswith(("@", "=")):
+            return value
+        return repr(value.removeprefix("\\"))
+    if isinstance(value, list):
+        inside = ", ".join(map(_literal, value))
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_literal(item)}" for key, item in value.items()) + "}"
+    return repr(value)

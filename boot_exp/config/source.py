@@ -1,0 +1,349 @@
+"""Python read as text: what a name means, what a component takes, and the hash of what it is made of. Imports nothing.
+
+A configuration is checked before torch is imported, and in a fraction of the time that takes.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+OURS = ("boot_exp", "evals")
+Node = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's definitions by name, its imports, alias -> (module, name in it or ""), and whose names it takes."""
+
+    name: str
+    path: Path
+    definitions: dict[str, Node]
+    imports: dict[str, tuple[str, str]]
+    stars: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A class, a function or a constant of a module."""
+
+    module: str
+    name: str
+
+    @property
+    def node(self) -> Node:
+        return read(self.module).definitions[self.name]  # type: ignore[union-attr]
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a component: its annotation and its default (None: it has none), as trees of `module`."""
+
+    name: str
+    module: str
+    annotation: ast.expr | None
+    default: ast.expr | None
+    factory: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a component takes; `more`: it takes any other keyword as well, or cannot be read."""
+
+    parameters: dict[str, Parameter]
+    more: bool = False
+
+
+@cache
+def read(name: str) -> Module | None:
+    """The module of that dotted name, or None where there is none that is written in Python."""
+    path = _find(name)
+    if path is None:
+        return None
+    tree = ast.parse(path.read_bytes())
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    definitions: dict[str, Node] = {}
+    for node in _top_level(tree.body):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            definitions[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                for name_node in target.elts if isinstance(target, ast.Tuple) else [target]:
+                    if isinstance(name_node, ast.Name):
+                        definitions[name_node.id] = node
+    imports: dict[str, tuple[str, str]] = {}
+    stars = []
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Import):
+            for alias in part.names:
+                imports[alias.asname or alias.name.split(".")[0]] = (
+                    (alias.name, "") if alias.asname else (alias.name.split(".")[0], "")
+                )
+        elif isinstance(part, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - part.level + 1] if part.level else []
+            origin = ".".join([*parents, *([part.module] if part.module else [])])
+            for alias in part.names:
+                if alias.name == "*":
+                    stars.append(origin)
+                else:
+                    imports[alias.asname or alias.name] = (origin, alias.name)
+    return Module(name=name, path=path, definitions=definitions, imports=imports, stars=tuple(stars))
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        yield node
+        if isinstance(node, ast.If):
+            yield from _top_level([*node.body, *node.orelse])
+        elif isinstance(node, ast.Try):
+            yield from _top_level([*node.body, *(part for handler in node.handlers for part in handler.body)])
+
+
+@cache
+def _find(name: str) -> Path | None:
+    """The file of a module. Only the top package is asked of the import system, which does not import it."""
+    first, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(first)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest and spec.origin and spec.origin.endswith(".py"):
+        return Path(spec.origin)
+    stems = [Path(folder).joinpath(*rest) for folder in spec.submodule_search_locations or []]
+    candidates = [path for stem in stems for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py"))]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def is_module(name: str) -> bool:
+    """Whether there is a module or package of that dotted name."""
+    return _find(name) is not None
+
+
+@cache
+def lookup(module: str, dotted: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Definition | None:
+    """What a dotted name means in a module: a definition, in the module that defines it; None for anything else."""
+    here = read(module)
+    if here is None or (module, dotted) in seen:
+        return None
+    seen |= {(module, dotted)}
+    first, _, rest = dotted.partition(".")
+    if first in here.definitions:
+        return Definition(module, first)
+    origin, name = here.imports.get(first, ("", ""))
+    if not origin:
+        if rest and is_module(f"{module}.{first}"):
+            return lookup(f"{module}.{first}", rest, seen)
+        return next((found for star in here.stars if (found := lookup(star, dotted, seen))), None)
+    if name and is_module(f"{origin}.{name}"):
+        return lookup(f"{origin}.{name}", rest, seen) if rest else None
+    return lookup(origin, ".".join(part for part in (name, rest) if part), seen) if name or rest else None
+
+
+def names(module: str) -> list[str]:
+    """The public classes and functions that a module defines or re-exports."""
+    here = read(module)
+    if here is None:
+        return []
+    defined = {name for name, node in here.definitions.items() if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    taken = here.imports.keys() if here.path.name == "__init__.py" else set()
+    return sorted(name for name in defined | taken if not name.startswith("_"))
+
+
+def submodules(package: str) -> Iterator[str]:
+    """The package and every module in it."""
+    root = _find(package)
+    if root is not None:
+        for path in sorted(root.parent.rglob("*.py")):
+            parts = path.relative_to(root.parent).with_suffix("").parts
+            yield ".".join([package, *(part for part in parts if part != "__init__")])
+
+
+@cache
+def bases(definition: Definition) -> tuple[Definition, ...]:
+    """A class and what it inherits from, nearest first, as far as that can be read; typing's own classes left out."""
+    found = [definition]
+    node = definition.node
+    for base in node.bases if isinstance(node, ast.ClassDef) else []:
+        expression = base.value if isinstance(base, ast.Subscript) else base
+        above = lookup(definition.module, ast.unparse(expression))
+        if above is not None and isinstance(above.node, ast.ClassDef) and above.module != "typing":
+            found += bases(above)
+    return tuple(found)
+
+
+@cache
+def signature(definition: Definition) -> Signature:
+    """What a class or a function takes: of a dataclass its fields, of another class its __init__."""
+    node = definition.node
+    if isinstance(node, ast.FunctionDef):
+        return _arguments(definition.module, node.args, skip=0)
+    fields: dict[str, Parameter] = {}
+    for kind in bases(definition):
+        body = kind.node.body if isinstance(kind.node, ast.ClassDef) else []
+        if _is_dataclass(kind.node):
+            fields = {**_fields(kind.module, body), **fields}
+            continue
+        for part in body:
+            if isinstance(part, ast.FunctionDef) and part.name == "__init__" and not fields:
+                return _arguments(kind.module, part.args, skip=1)
+    return Signature(parameters=fields)
+
+
+def _is_dataclass(node: Node) -> bool:
+    decorators = node.decorator_list if isinstance(node, ast.ClassDef) else []
+    called = [part.func if isinstance(part, ast.Call) else part for part in decorators]
+    return any(ast.unparse(part).split(".")[-1] in ("dataclass", "component") for part in called)
+
+
+def _fields(module: str, body: list[ast.stmt]) -> dict[str, Parameter]:
+    found: dict[str, Parameter] = {}
+    for part in body:
+        if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+            continue
+        if ast.unparse(part.annotation).split("[")[0].split(".")[-1] == "ClassVar":
+            continue
+        default, factory = part.value, False
+        if isinstance(default, ast.Call) and ast.unparse(default.func).split(".")[-1] == "field":
+            said = {keyword.arg: keyword.value for keyword in default.keywords}
+            if "init" in said and ast.unparse(said["init"]) == "False":
+                continue
+            factory = "default_factory" in said
+            default = said.get("default_factory", said.get("default"))
+        found[part.target.id] = Parameter(part.target.id, module, part.annotation, default, factory)
+    return found
+
+
+def _arguments(module: str, arguments: ast.arguments, *, skip: int) -> Signature:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults]
+    pairs = [*zip(positional, defaults, strict=True)][skip:]
+    pairs += [*zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    parameters = {
+        argument.arg: Parameter(argument.arg, module, argument.annotation, default) for argument, default in pairs
+    }
+    return Signature(parameters=parameters, more=arguments.kwarg is not None)
+
+
+@cache
+def attributes(definition: Definition) -> set[str]:
+    """The names of what an object of a class has: methods, fields, and what its own code assigns to self."""
+    found: set[str] = set()
+    for kind in bases(definition):
+        for part in ast.walk(kind.node):
+            if isinstance(part, ast.FunctionDef):
+                found.add(part.name)
+            elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+                found.add(part.target.id)
+            elif isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
+                found.add(part.attr)
+            elif isinstance(part, ast.Assign):
+                found |= {target.id for target in part.targets if isinstance(target, ast.Name)}
+    return found
+
+
+@cache
+def is_protocol(definition: Definition) -> bool:
+    """Whether a class is a Protocol itself."""
+    node = definition.node
+    return isinstance(node, ast.ClassDef) and any(
+        ast.unparse(base).split("[")[0].split(".")[-1] == "Protocol" for base in node.bases
+    )
+
+
+@cache
+def is_project(module: str) -> bool:
+    """Whether a module is the project's own or its user's, not an installed library's."""
+    path = _find(module)
+    if module.split(".")[0] in OURS:
+        return True
+    libraries = {sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")}
+    return path is not None and not any(path.is_relative_to(library) for library in libraries)
+
+
+@cache
+def uses(definition: Definition) -> frozenset[Definition]:
+    """The project's definitions that a definition names in its code and its annotations.
+
+    Not in its default factories: those are components of their own, reached only where nothing else is bound.
+    """
+    found = set()
+    factories = {
+        keyword.value
+        for keyword in ast.walk(definition.node)
+        if isinstance(keyword, ast.keyword) and keyword.arg == "default_factory"
+    }
+    for part in ast.walk(definition.node):
+        dotted = _dotted(part) if part not in factories else ""
+        used = lookup(definition.module, dotted) if dotted and not _foreign(definition.module, dotted) else None
+        if used is not None and is_project(used.module):
+            found.add(used)
+    return frozenset(found - {definition})
+
+
+def _foreign(module: str, dotted: str) -> bool:
+    """Whether a name comes from a library, as its import says: libraries are large, and are not followed."""
+    here = read(module)
+    origin = here.imports.get(dotted.partition(".")[0], ("", ""))[0] if here else ""
+    return bool(origin) and not is_project(origin.split(".")[0])
+
+
+def _dotted(node: ast.AST) -> str:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+
+
+@cache
+def sha256(definition: Definition) -> str:
+    """Hash of a definition and of all that it uses, however far, without comments and docstrings."""
+    reached, waiting = {definition}, [definition]
+    while waiting:
+        new = uses(waiting.pop()) - reached
+        reached |= new
+        waiting += new
+    text = "\n".join(f"{item}\n{_code(item)}" for item in sorted(reached, key=str))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _code(definition: Definition) -> str:
+    tree = ast.parse(ast.unparse(definition.node))
+    for part in ast.walk(tree):
+        if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part, clean=False) is not None:
+            part.body = part.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def constant(module: str, expression: ast.expr) -> object:
+    """The value of a literal, or of the name of one. ValueError: it is neither."""
+    if isinstance(expression, ast.Name | ast.Attribute):
+        found = lookup(module, ast.unparse(expression))
+        if found is not None and isinstance(found.node, ast.Assign | ast.AnnAssign) and found.node.value is not None:
+            return constant(found.module, found.node.value)
+    return ast.literal_eval(expression)
+
+
+@cache
+def index() -> tuple[Definition, ...]:
+    """Every public class and function of the project."""
+    found = {
+        here: None
+        for package in OURS
+        for module in submodules(package)
+        for name in names(module)
+        if (here := lookup(module, name)) is not None and is_project(here.module)
+    }
+    return tuple(found)
