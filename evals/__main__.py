@@ -144,7 +144,7 @@ def study(
 @app.command()
 def show(results: Annotated[Path, typer.Argument(help="a folder written by `leaderboard`")]) -> None:
     """Print a leaderboard, and where its report and logs are."""
-    from evals.leaderboard import show as print_table
+    from evals.terminal import show as print_table
 
     print_table(results / "leaderboard.json")
 

@@ -3,14 +3,10 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from evals.errors import DataFault, NumericalFault
 from evals.files import first_line, write_texts
@@ -56,20 +52,17 @@ def leaderboard(metric_files: Iterable[Path], training_files: Iterable[Path], ou
     """Rank the rows of metric files; write leaderboard.{json,csv,md}, training.json and metrics.json into `out_dir`.
 
     A metric file is a list of records, a training file one card with its `stage`; the folder is one suite's.
-    metrics.json holds {method: {sampler: HEADLINE}} for `dvc metrics diff`. Raises DataFault when a file cannot be
-    read, rows of two protocols meet or two have one name, NumericalFault when a number is not finite.
+    Raises DataFault when a file cannot be read, rows of two protocols meet or two have one name, NumericalFault when
+    a number is not finite.
     """
     records = ranked([record for path in metric_files for record in read_records(path)])
     cards = sorted((_training_card(path, _json(path)) for path in training_files), key=lambda c: str(c["stage"]))
-    metrics: dict[str, Record] = {}
-    for row in records:
-        metrics.setdefault(row["method"], {})[row["sampler"]] = headline(row)
     texts = {
         "leaderboard.json": as_json(records),
         "leaderboard.csv": comma_separated(records),
         "leaderboard.md": _page(records, cards),
         "training.json": as_json(cards),
-        "metrics.json": as_json(metrics),
+        "metrics.json": as_json(metrics(records)),
     }
     write_texts(out_dir, texts)
     return records
@@ -89,6 +82,19 @@ def score_files(folder: Path, names: Sequence[str]) -> list[Path]:
     return files
 
 
+def metrics(records: Sequence[Record]) -> Record:
+    """{method: {sampler: headline}}, for `dvc metrics diff`; a method of several training seeds is method/seed."""
+    seeds: dict[str, set[Any]] = {}
+    for row in records:
+        seeds.setdefault(row["method"], set()).add(row["card"].get("training_seed"))
+    nested: dict[str, Record] = {}
+    for row in records:
+        method = row["method"]
+        key = method if len(seeds[method]) == 1 else f"{method}/{row['card'].get('training_seed')}"
+        nested.setdefault(key, {})[row["sampler"]] = headline(row)
+    return nested
+
+
 def headline(scores: Mapping[str, Any]) -> Record:
     """The few scores that two versions of a project are compared by, unrounded; those that are there."""
     return {key: scores[key] for key in HEADLINE if scores.get(key) is not None}
@@ -101,10 +107,12 @@ def ranked(records: Sequence[Record]) -> list[Record]:
     the same method, sampler and training seed.
     """
     check_protocol(records)
-    names = [f"{name_of(record)} of training seed {record['card'].get('training_seed')}" for record in records]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataFault(f"rows ranked together must differ in method or sampler, got {name} twice; leave one out")
+    named = Counter((name_of(record), record["card"].get("training_seed")) for record in records)
+    (name, _), times = named.most_common(1)[0]
+    if times > 1:
+        raise DataFault(
+            f"rows ranked together must differ in method, sampler or training seed, got {name} {times} times; keep one"
+        )
     ordered = sorted(records, key=lambda row: (row["fid"], row["nfe"], row["method"], row["sampler"]))
     return [_with_stable_keys(record) for record in ordered]
 
@@ -122,28 +130,6 @@ def check_protocol(records: Sequence[Record]) -> None:
                     f"rows ranked together must share their {field}, got {ours!r} ({name_of(first)}) and "
                     f"{theirs!r} ({name_of(other)}); evaluate both alike, or rank them in two folders"
                 )
-
-
-def show(path: Path, logs: Path = Path("logs"), console: Console | None = None) -> None:
-    """Print a leaderboard.json to the terminal, and where its report and the TensorBoard logs are."""
-    console = console or Console()
-    records = read_leaderboard(path)
-    title = f"{records[0]['suite']}, n = {records[0]['n']:,}"
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=(0, 0, 0, 1))
-    shown: list[list[str]] = []
-    for column in score_columns(records):
-        if column.heading.startswith(("KID", "score")):
-            continue  # eighty columns hold the others; the files hold all
-        heading = column.heading.replace(" (", "\n(")
-        width = max(map(len, (*heading.split("\n"), *column.cells)))
-        # A number broken over two lines would be another number: rather run over the edge.
-        table.add_column(Text(heading, justify="right" if column.number else "left"), min_width=width)
-        shown.append([cell.rjust(width) if column.number else cell for cell in column.cells])
-    for row in zip(*shown, strict=True):
-        table.add_row(*row)
-    console.print(table, crop=False)
-    console.print(f"report       {path.with_name('report.html')}", soft_wrap=True, markup=False, highlight=False)
-    console.print(f"TensorBoard  {logs}", soft_wrap=True, markup=False, highlight=False)
 
 
 def read_leaderboard(path: Path) -> list[Record]:

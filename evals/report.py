@@ -50,6 +50,11 @@ class Family:
     series: int
     records: Sequence[Record]
 
+    @property
+    def point(self) -> bool:
+        """Whether all rows have one NFE: a sampler of one kind, of one training seed or several."""
+        return len({row["nfe"] for row in self.records}) == 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
@@ -88,7 +93,7 @@ def report(leaderboard_json: Path, samples_dir: Path, out_html: Path, *, columns
         diversity=diversity_words(records),
         columns=[*score_columns(records), *fact_columns(records)],
         series={name_of(row): family.series for family in families for row in family.records},
-        points={name_of(family.records[0]) for family in families if len(family.records) == 1},
+        points={name_of(family.records[0]) for family in families if family.point},
         plot=plot(families, fid_name(records[0]["card"]["extractor"])),
         strips=gallery(records, samples_dir, columns),
         shared=_as_words(shared.items()),
@@ -111,7 +116,7 @@ def families_of(records: Sequence[Record]) -> list[Family]:
 
 
 def plot(families: Sequence[Family], fid: str) -> str:
-    """FID over NFE as an inline SVG in the page's colours; a family of one row is a bold point."""
+    """FID over NFE as an inline SVG in the page's colours; a family of one NFE is bold points."""
     with drawing(ink=INK, paper="none", size=(5.4, 3.4)) as (figure, axes):
         axes.set(xscale="log", yscale="log", xlabel="NFE, network evaluations per image", ylabel=fid)
         axes.grid(color=RULE, linewidth=0.6)
@@ -148,11 +153,12 @@ def gallery(records: Sequence[Record], samples_dir: Path, columns: int) -> list[
 def _draw(axes: Axes, family: Family) -> None:
     nfe, fid = ([row[key] for row in family.records] for key in ("nfe", "fid"))
     hue, marker = HUES[family.series], MARKERS[family.series]
-    if len(nfe) > 1:
+    if not family.point:
         axes.plot(nfe, fid, color=hue, marker=marker, markersize=4, linewidth=1.6, label=family.name)
     else:
-        # The dotted level meets the curves where they first do as well.
-        axes.axhline(fid[0], color=hue, linewidth=1, linestyle=(0, (1, 2)))
+        # The dotted levels meet the curves where they first do as well.
+        for level in fid:
+            axes.axhline(level, color=hue, linewidth=1, linestyle=(0, (1, 2)))
         axes.plot(nfe, fid, color=hue, marker=marker, markersize=9, linestyle="none", label=family.name, zorder=3)
 
 

@@ -26,7 +26,7 @@ from evals.leaderboard import (
     score_files,
     shared_facts,
 )
-from evals.tables import Column, around, comma_separated, facts, figures, leaves, markdown, numbers, said
+from evals.tables import Column, around, comma_separated, facts, figures, leaves, markdown, numbers, said, share
 
 IMAGE = "one-jump"
 """The sampler whose images a study scores; `signal-T` are the student's signals at another time T, same noise."""
@@ -146,22 +146,28 @@ def _signals(samplers: Iterable[str]) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: -float(item[1])))
 
 
+def _share(score: Record) -> str:
+    return share(score["mean"]) if score["std"] is None else f"{share(score['mean'])} ± {share(score['std'])}"
+
+
 def _page(made: Record, runs: Mapping[str, Sequence[Run]]) -> str:
     rows, card = made["rows"], made["card"]
     fid = fid_name(card["extractor"])
     first = next(iter(runs.values()))[0]
-    columns = {
-        fid: [row["fid"] for row in rows],
+    shares = {
         **{metric: [row[metric] for row in rows] for metric in ("precision", "recall", "diversity")},
         **{f"diversity at t = {t}": [row["diversity_at"][name] for row in rows] for name, t in _signals(first).items()},
     }
-    scores = [
-        numbers(heading, [around(score["mean"], score["std"]) for score in cells])
-        for heading, cells in columns.items()
-        if any(score["mean"] is not None for score in cells)
+    columns = [
+        Column(heading="ablation", cells=[row["ablation"] for row in rows]),
+        numbers(fid, [around(row["fid"]["mean"], row["fid"]["std"]) for row in rows]),
+        numbers("FID ratio to control", [figures(row["fid_ratio"], digits=3) for row in rows]),
+        *(
+            numbers(heading, [_share(score) for score in scores])
+            for heading, scores in shares.items()
+            if any(score["mean"] is not None for score in scores)
+        ),
     ]
-    ratio = numbers("FID ratio to control", [figures(row["fid_ratio"], digits=3) for row in rows])
-    names = Column(heading="ablation", cells=[row["ablation"] for row in rows])
     within = [{"n": card["n"], "card": shared_facts([run[IMAGE] for run in several])} for several in runs.values()]
     differing = fact_columns(within, (*SAID_IN_THE_ROW, "training_images"))
     seeds = said(card["training_seeds"])
@@ -175,7 +181,7 @@ def _page(made: Record, runs: Mapping[str, Sequence[Run]]) -> str:
     ]
     parts = [
         f"# {made['study']}",
-        markdown([names, scores[0], ratio, *scores[1:], *differing]),
+        markdown([*columns, *differing]),
         " ".join(filter(None, words)),
         f"![{fid} of every ablation and seed](study.svg)",
         "## How the numbers were made",

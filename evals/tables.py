@@ -53,6 +53,8 @@ def around(mean: float | None, std: float | None, *, scale: float = 1.0) -> str:
     """`mean ± std`, both times `scale`, the deviation in two digits and the mean to the same place."""
     if mean is None or std is None:
         return figures(mean, scale=scale)
+    if std == 0:
+        return f"{figures(mean, scale=scale)} ± 0"
     spread = figures(std, digits=2, scale=scale)
     return f"{mean * scale:,.{len(spread.partition('.')[2])}f} ± {spread}"
 

@@ -1,21 +1,25 @@
-"""The pipeline on real DVC: a tiny suite from nothing to its leaderboard, then again for nothing."""
+"""The pipeline on real DVC, tiny: what runs again when a binding changes, and the page of documentation, executed."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
 TINY = """
 from __gin__ import dynamic_registration
-include 'gin/experiments/digits/{leaf}.gin'
+include 'gin/experiments/digits/whole_{leaf}.gin'
 from boot_exp.nets import embeddings
 from boot_exp.nets import unet
 from boot_exp.stages import sample
@@ -23,47 +27,226 @@ from boot_exp.training import loop
 unet.UNet.channels = 8
 unet.UNet.head_channels = 16
 embeddings.Sinusoidal.dimensions = 8
-loop.Training.images = 512
+loop.Training.images = 256
 loop.Training.batch = 64
 sample.Sample.n = 20
 """
+TINY_TEACHER = """
+from boot_exp.stages import reference
+reference.Reference.updates = 2
+ddim/samplers.Sweep.steps = (1, 2)
+heun/samplers.Sweep.steps = (1,)
+from boot_exp import samplers
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """A copy of the repository, and the environment in which commands run there."""
+
+    path: Path
+    environment: Mapping[str, str]
+
+    def run(self, *command: str, shell: bool = False) -> str:
+        given = " ".join(command) if shell else command
+        done = subprocess.run(
+            given, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False, shell=shell
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    """The stages that DVC says it runs, without those that freeze configurations."""
+    found = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    return {stage for stage in found if "resolve" not in stage}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A copy of the repository whose suite digits is tiny and has run once."""
+    house = tmp_path_factory.mktemp("house")
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "boot_exp", "evals", "gin"):
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, house / name, ignore=ignore) if source.is_dir() else shutil.copy(source, house / name)
+    leaves = house / "gin/experiments/digits"
+    for leaf in ("teacher", "boot", "study"):
+        whole = (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
+        text = whole.read_text().replace("digits/boot.gin", "digits/whole_boot.gin")
+        whole.write_text(text)
+        (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf) + (TINY_TEACHER if leaf == "teacher" else ""))
+    params = house / "params.yaml"
+    text = params.read_text().replace("suites: [digits, fashion_mnist, fashion_mnist_gpu]", "suites: [digits]")
+    head, _ = text.split("study:\n")
+    params.write_text(
+        f"{head}study:\n  suite: digits\n  leaf: study\n  seeds: [0, 1]\n  ablations: [none, no_boundary]\n"
+    )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(house), "DVC_NO_ANALYTICS": "1"}
+    for who in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
+
+    made = House(path=house, environment=environment)
+    run = made.run
+    run("git", "init", "-q")
+    run("dvc", "init", "-q")
+    first = run("dvc", "repro", "leaderboard@digits")
+    assert ran(first) == {
+        *(f"{stage}@digits" for stage in ("data", "reference", "teacher", "baselines", "evaluate_baselines")),
+        *(f"{stage}@digits-boot-0" for stage in ("distil", "sample", "evaluate")),
+        "leaderboard@digits",
+    }
+    run("git", "add", "-A")
+    run("git", "commit", "-qm", "all")
+    return made
+
+
+@pytest.fixture
+def run(house: House) -> Callable[..., str]:
+    return house.run
 
 
 @pytest.mark.slow
-def test_a_suite_from_nothing_and_again_for_nothing(tmp_path: Path) -> None:
-    for name in ("dvc.yaml", "boot_exp", "evals", "gin"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-    (tmp_path / "params.yaml").write_text("suites: [tiny]\nmethods: [boot]\n")
-    leaves = tmp_path / "gin/experiments/tiny"
-    leaves.mkdir()
-    for leaf in ("teacher", "boot"):
-        (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf))
-    (leaves / "network.gin").write_text("")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(tmp_path), "DVC_NO_ANALYTICS": "1"}
-
-    def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    run("git", "init", "-q")
-    run("dvc", "init", "-q")
-    run("dvc", "repro")
-    results = tmp_path / "results/tiny"
-    records = json.loads((results / "leaderboard.json").read_text())
-    assert {record["method"] for record in records} == {"teacher", "boot"}
-    assert {path.name for path in results.iterdir()} >= {"leaderboard.csv", "leaderboard.md", "report.html"}
+def test_again_for_nothing_and_the_rows_are_there(run: Callable[..., str]) -> None:
     started = time.monotonic()
-    assert "Running stage" not in run("dvc", "repro")
+    assert "Running stage" not in run("dvc", "repro", "leaderboard@digits")
     assert time.monotonic() - started < 10
-    # A method's file and its settings reach no teacher: only what stands after them runs again.
-    settings = tmp_path / "gin/parts/boot.gin"
-    settings.write_text(settings.read_text().replace("boot.Boot.delta = 0.08", "boot.Boot.delta = 0.1"))
-    assert "boot.Boot.delta = 0.1\n" in settings.read_text()
-    method = tmp_path / "boot_exp/methods/boot.py"
-    method.write_text(method.read_text() + "\n# changed\n")
-    again = run("dvc", "repro")
-    ran = {line.split("'")[1] for line in again.splitlines() if line.startswith("Running stage")}
-    assert "distil@tiny-boot" in ran and not ran & {"data@tiny", "teacher@tiny", "baselines@tiny"}
+    records = json.loads(run("cat", "results/digits/leaderboard.json"))
+    assert {record["method"] for record in records} == {"teacher", "boot"}
+    assert {"leaderboard.csv", "leaderboard.md", "report.html", "metrics.json"} <= set(
+        run("ls", "results/digits").split()
+    )
+
+
+AFTER_A_STUDENT = {"sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
+BASELINES = {"baselines@digits", "evaluate_baselines@digits", "leaderboard@digits"}
+RERUN = {
+    "gin.bindings.KernelDistance.subsets=7": {
+        "evaluate_baselines@digits",
+        "evaluate@digits-boot-0",
+        "leaderboard@digits",
+    },
+    "gin.overrides=['ddim/samplers.Sweep.steps = (1, 2, 3)']": BASELINES,
+    "gin.bindings.Boot.delta=0.2": {"distil@digits-boot-0", *AFTER_A_STUDENT},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binding", RERUN)
+def test_a_binding_runs_again_what_it_reaches_and_its_old_value_nothing(run: Callable[..., str], binding: str) -> None:
+    changed = run("dvc", "exp", "run", "-S", binding, "leaderboard@digits")
+    assert ran(changed) == RERUN[binding]
+    run("git", "checkout", "params.yaml")
+    back = run("dvc", "repro", "leaderboard@digits")
+    assert not ran(back) - {"leaderboard@digits"}, "everything comes back from the run cache"
+
+
+CODE = {
+    ("boot_exp/methods/boot.py", "self.beta * self.distance", "2 * self.beta * self.distance"): {
+        "distil@digits-boot-0"
+    },
+    ("boot_exp/training/ema.py", "ramp: Positive = 0.05", "ramp: Positive = 0.1"): {
+        "teacher@digits",
+        "distil@digits-boot-0",
+    },
+    ("boot_exp/solvers.py", "half = -s.alpha", "half = -1.5 * s.alpha"): {"baselines@digits", "distil@digits-boot-0"},
+    ("evals/kid.py", "subsets: Annotated[int, Ge(1)] = 100", "subsets: Annotated[int, Ge(1)] = 50"): {
+        "evaluate_baselines@digits",
+        "evaluate@digits-boot-0",
+    },
+    ("boot_exp/methods/boot_derivative.py", "@component", "# another method\n@component"): set(),
+    ("boot_exp/methods/boot.py", "Where the student should land", "Where it should land"): set(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CODE, ids=lambda change: f"{change[0]}: {change[2]}")
+def test_a_formula_or_a_default_makes_stale_the_stages_that_use_it(
+    run: Callable[..., str], change: tuple[str, str, str]
+) -> None:
+    """What DVC would run first; what follows from that depends on the results."""
+    file, old, new = change
+    text = run("cat", file)
+    assert text.count(old) == 1, f"{old} in {file}"
+    path = Path(run("pwd").strip()) / file
+    path.write_text(text.replace(old, new))
+    try:
+        run("dvc", "repro", "resolve@digits")
+        status = json.loads(run("dvc", "status", "--json"))
+    finally:
+        path.write_text(text)
+        run("dvc", "repro", "resolve@digits")
+    stale = {
+        stage
+        for stage, reasons in status.items()
+        for reason in reasons
+        if isinstance(reason, dict)
+        and any(path.startswith("resolved/digits") for path in reason.get("changed deps", {}))
+    }
+    assert {stage for stage in stale if "leaderboard" not in stage} == CODE[change]
+
+
+@pytest.mark.slow
+def test_a_clone_with_the_cache_has_nothing_to_run(run: Callable[..., str], tmp_path: Path) -> None:
+    run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    cache = Path(run("pwd").strip()) / ".dvc/cache"
+    inside = f"cd {tmp_path / 'clone'} && dvc cache dir --local {cache} && PYTHONPATH=$PWD"
+    assert "Running stage" not in run(f"{inside} dvc repro leaderboard@digits", shell=True)
+    assert (tmp_path / "clone/models/digits/boot/0/weights.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_killed_temporary_run_leaves_no_orphan_and_goes_on(house: House) -> None:
+    """Killing dvc alone ends its stage within five seconds; the same command goes on from what that has saved."""
+    imports = "from __gin__ import dynamic_registration\nfrom boot_exp.training import loop\n"
+    longer = "loop.Training.images = 200_000\nloop.Training.save_every = 640\n"
+    (house.path / "gin/ablations/longer.gin").write_text(imports + longer)
+    command = ["dvc", "exp", "run", "--temp", "-S", "gin.ablation=longer", "distil@digits-boot-0"]
+
+    def until(pattern: str) -> tuple[subprocess.Popen[bytes], list[psutil.Process], list[Path]]:
+        """The command, under way, when the pattern is there; and its stage."""
+        dvc = subprocess.Popen(command, cwd=house.path, env=house.environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (there := sorted(house.path.glob(pattern))):
+            assert time.monotonic() < deadline and dvc.poll() is None
+            time.sleep(0.05)
+        children = psutil.Process(dvc.pid).children(recursive=True)
+        return dvc, [child for child in children if "boot-exp" in " ".join(child.cmdline())], there
+
+    def kill(dvc: subprocess.Popen[bytes], stage: list[psutil.Process]) -> None:
+        assert stage
+        dvc.kill()
+        dvc.wait()
+        _, alive = psutil.wait_procs(stage, timeout=5)
+        assert not alive
+
+    dvc, stage, _ = until(".work/*/images-*/card.json")
+    kill(dvc, stage)
+    newest = sorted(house.path.glob(".work/*/images-*"))[-1] / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"!")  # set aside by whoever goes on from here, and by nobody else
+    dvc, stage, _ = until(".work/*/damaged-*")
+    kill(dvc, stage)
+
+
+def commands(page: str) -> list[str]:
+    """The indented blocks of a page: one command a line, unless the line before ends in a backslash."""
+    blocks = re.findall(r"(?:^    .+\n)+", page, flags=re.MULTILINE)
+    text = "\n".join(re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks)
+    return [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+@pytest.mark.slow
+def test_the_page_on_ablations_does_what_it_says(run: Callable[..., str]) -> None:
+    said = {}
+    for command in commands((ROOT / "docs/ablation.md").read_text()):
+        said[command] = run(command, shell=True)
+    by_start = {command.split(" leaderboard")[0]: output for command, output in said.items()}
+    assert "boot.Boot.delta = 0.08" in by_start["boot-exp show gin/experiments/digits/boot.gin"]
+    one = by_start["dvc exp run -S gin.bindings.Boot.delta=0.05"]
+    assert ran(one) == {"distil@digits-boot-0", *AFTER_A_STUDENT}
+    assert re.search(r"boot\.Boot\.delta\s+0\.08\s+0\.05", by_start["dvc params diff"])
+    assert re.search(r"boot\.one-jump\.fid", by_start["dvc metrics diff"])
+    assert "no_boundary" in by_start["dvc exp show --only-changed"]
+    study = json.loads(run("cat", "results/study/study.json"))
+    assert "no_boundary" in json.dumps(study)

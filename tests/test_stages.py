@@ -15,6 +15,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from boot_exp.__main__ import app
+from boot_exp.config import runs
+from boot_exp.config.faults import Faults
 from evals.__main__ import app as evals_app
 
 ROOT = Path(__file__).parent.parent
@@ -129,6 +131,22 @@ def opened(event, arguments):
         assert "/data/digits/" not in path and not path.startswith("data/"), "the distil stage opened " + path
 sys.addaudithook(opened)
 """
+
+
+def test_the_frozen_file_alone_reproduces_a_run(house: Path) -> None:
+    """Bit for bit, without a gin file on the machine."""
+    trained_teacher(house)
+    arguments = ["--teacher", "models/digits/teacher", "--out", "models/digits/boot"]
+    assert verb("distil", BOOT, *arguments, *options(TINY)).exit_code == 0
+    weights = Path("models/digits/boot/weights.safetensors")
+    by_leaf = weights.read_bytes()
+    faults = Faults()
+    ((_, stages),) = runs.compiled([runs.leaf_run(Path(BOOT))], {}, faults, TINY)
+    stages["distil"].write(Path("distil.json"))
+    shutil.rmtree("models/digits/boot")
+    (house / "gin").unlink()
+    assert verb("distil", "distil.json", *arguments).exit_code == 0
+    assert weights.read_bytes() == by_leaf
 
 
 def test_the_difference_free_form_trains_a_unet(house: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import annotated_types
 
@@ -125,13 +126,13 @@ def _out_of_range(value: object, metadata: Sequence[ast.expr]) -> str | None:
 def _component(value: object, wanted: Definition) -> str | None:
     if not isinstance(wanted.node, ast.ClassDef) or wanted.module.startswith("pathlib"):
         return None
-    choices = ", ".join(sorted(f"@{item.module.split('.')[-1]}.{item.name}()" for item in conforming(wanted)))
-    must = f"must be a {wanted.name}" + (f", one of {choices}" if choices else "")
     if not isinstance(value, Target) or not conforms(value.definition, wanted):
-        return must
+        choices = ", ".join(sorted(f"@{item.module.split('.')[-1]}.{item.name}()" for item in conforming(wanted)))
+        return f"must be a {wanted.name}" + (f", one of {choices}" if choices else "")
     return None if value.called else f"must be an object, so with brackets: @{value.shown}()"
 
 
+@cache
 def conforms(definition: Definition, wanted: Definition) -> bool:
     """Whether objects of a class are of the wanted kind, by inheritance or by what a Protocol asks for."""
     if not isinstance(definition.node, ast.ClassDef):

@@ -6,6 +6,7 @@ import importlib.util  # noqa: F401 - gin-config 0.5.0 uses it without importing
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,12 @@ def parse(
     text: str, file: str, faults: Faults, *, anywhere: bool = False, above: tuple[Path, ...] = ()
 ) -> Iterator[Binding]:
     """The bindings of gin text; `file` names it in faults. Overrides (`anywhere`) name components without imports."""
-    lines = text.splitlines()
     imports: dict[str, str] = {}
     first: dict[str, Spot] = {}
-    for statement in _statements(lines, file, faults):
+    statements, unread = _statements(text)
+    for line, said in unread:
+        faults.add(Spot(file, line), said)
+    for statement in statements:
         spot = Spot(file, statement.location.line_num)
         if isinstance(statement, config_parser.ImportStatement):
             if statement.module.split(".")[0] != "__gin__":
@@ -126,10 +129,12 @@ def parse(
             yield binding
 
 
-def _statements(lines: list[str], file: str, faults: Faults) -> Iterator[Any]:
-    """Every statement that can be read. One that cannot is a fault, is blanked, and the rest is read again."""
+@cache
+def _statements(text: str) -> tuple[list[Any], list[tuple[int, str]]]:
+    """Every statement that can be read, and line and fault of each that cannot: it is blanked and the rest read."""
+    lines, faults = text.splitlines(), []
     while True:
-        found: list[object] = []
+        found: list[Any] = []
         start = 1
         try:
             parser = config_parser.ConfigParser("\n".join(lines) + "\n", _Values())
@@ -138,13 +143,11 @@ def _statements(lines: list[str], file: str, faults: Faults) -> Iterator[Any]:
                 start = max(start, parser.current_token.start[0])
         except (SyntaxError, tokenize.TokenError) as error:
             number, column, said = _trouble(error, lines, start)
-            text = lines[number - 1]
             mark = "" if column is None else f"\n    {' ' * column}^"
-            faults.add(Spot(file, number), f"syntax: {said}\n    {text.rstrip()}{mark}")
+            faults.append((number, f"syntax: {said}\n    {lines[number - 1].rstrip()}{mark}"))
             lines[number - 1] = ""
             continue
-        yield from found
-        return
+        return found, faults
 
 
 def _trouble(error: SyntaxError | tokenize.TokenError, lines: list[str], start: int) -> tuple[int, int | None, str]:

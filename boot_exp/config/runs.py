@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,13 +170,14 @@ def write(runs: Sequence[tuple[Run, Mapping[str, Frozen]]], folder: Path) -> Non
 
 
 def check_all(leaves: Sequence[Path], faults: Faults) -> int:
-    """Compiles leaves, or where none is named all of them and the study's ablations; how many there were."""
+    """Compiles leaves, or where none is named all of them and all ablations; how many there were."""
     runs = [leaf_run(leaf) for leaf in leaves]
     if runs:
         compiled(runs, {}, faults)
     else:
         params = read_params()
         runs = [leaf_run(leaf) for leaf in sorted(LEAVES.glob("*/*.gin")) if "gin/runs/" in leaf.read_text()]
-        compiled([*runs, *study_runs(params)], params.get("gin") or {}, faults)
-        runs += study_runs(params)
+        student = study_runs(params)[0]
+        runs += [replace(student, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
+        compiled(runs, params.get("gin") or {}, faults)
     return len(runs)

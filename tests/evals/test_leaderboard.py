@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from evals.errors import DataFault, Fault, NumericalFault
-from evals.leaderboard import PROTOCOL, leaderboard, score_files, show
-from evals.tables import Column, figures, leaves, markdown, numbers
+from evals.leaderboard import PROTOCOL, leaderboard, score_files
+from evals.tables import Column, around, figures, leaves, markdown, numbers
+from evals.terminal import show
 
 FIDS = {"ddim-1": 741.2000000000001, "ddim-10": 6.5 + 1 / 3, "heun-5": 6.5 + 1 / 3, "one-jump": 0.1 + 0.2}
 NFES = {"ddim-1": 1, "ddim-10": 10, "heun-5": 9, "one-jump": 1}
@@ -180,8 +181,18 @@ def test_metrics_are_the_headline_of_every_row_unrounded(tmp_path: Path) -> None
 
 
 def test_two_rows_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataFault, match="got teacher ddim-1 twice"):
+    with pytest.raises(DataFault, match="got teacher ddim-1 2 times"):
         rank(tmp_path, record("ddim-1"), record("ddim-10"), record("ddim-1", fid=3.0))
+
+
+def test_training_seeds_make_rows_of_one_method_and_each_has_its_metrics(tmp_path: Path) -> None:
+    rows = [record("one-jump", card={"training_seed": seed}, fid=3.0 - seed) for seed in (0, 1)]
+    out = rank(tmp_path, *rows, record("ddim-1", card={"training_seed": 0}))
+    ranked = markdown_rows((out / "leaderboard.md").read_text())
+    assert [(row["method"], row["training seed"]) for row in ranked] == [("boot", "1"), ("boot", "0"), ("teacher", "0")]
+    made = json.loads((out / "metrics.json").read_text())
+    assert made.keys() == {"boot/0", "boot/1", "teacher"}
+    assert (made["boot/0"]["one-jump"]["fid"], made["boot/1"]["one-jump"]["fid"]) == (3.0, 2.0)
 
 
 def test_only_the_scores_asked_for_are_taken_and_all_that_lack_are_named(tmp_path: Path) -> None:
@@ -216,6 +227,14 @@ def test_figures_round_to_four_digits_and_no_exponent(exponent: int) -> None:
         if exponent < 3:
             assert len(text.replace(".", "").lstrip("0")) == 4
     assert figures(0.0) == "0.000"
+
+
+def test_a_deviation_gives_the_mean_its_digits() -> None:
+    assert around(1.23456, 0.0437) == "1.235 ± 0.044"
+    assert around(237.3, 39.2) == "237 ± 39"
+    assert around(0.0123456, 0.0005, scale=1e3) == "12.35 ± 0.50"
+    assert around(1.23456, 0.0) == "1.235 ± 0", "no digit of a mean is lost where nothing varies"
+    assert around(1.23456, None) == "1.235" and around(None, None) == "–"
 
 
 def test_decimal_points_stand_below_each_other() -> None:

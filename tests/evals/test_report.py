@@ -124,6 +124,16 @@ def test_the_gallery_names_seed_and_indices(tmp_path: Path) -> None:
     assert indices and re.findall(r"<span>(\d+)</span>", indices[1]) == [str(i) for i in range(16)]
 
 
+def test_the_samples_of_a_training_seed_lie_in_its_folder(tmp_path: Path) -> None:
+    card = record("boot", "one-jump")["card"] | {"training_seed": 3}
+    results, samples, out = house(tmp_path, card=card)
+    (samples / "boot").rename(samples / "held")
+    (samples / "boot").mkdir()
+    (samples / "held").rename(samples / "boot" / "3")
+    report(results, samples, out)
+    assert "The first 16 samples of boot one-jump" in out.read_text()
+
+
 def test_fewer_images_than_columns_are_all_shown(tmp_path: Path) -> None:
     results, samples, out = house(tmp_path)
     for method, sampler in ROWS:
@@ -245,6 +255,13 @@ def test_every_colour_is_defined_for_light_and_for_dark() -> None:
     template = Path(sys.modules["evals.report"].__file__ or "").with_name("templates") / "report.html.j2"
     for variable in VARIABLES.values():
         assert len(re.findall(rf"--{variable}: #[0-9a-f]{{6}};", template.read_text())) == 2
+
+
+def test_training_seeds_of_one_sampler_are_points_and_no_curve() -> None:
+    seeded = [record("boot", "one-jump", fid=fid) for fid in (5.0, 6.0, 7.0)]
+    [family] = families_of(seeded)
+    assert family.point and not families_of([record("teacher", "ddim-1"), record("teacher", "ddim-10")])[0].point
+    assert plot([family], "FID").count("stroke-dasharray") == len(seeded)
 
 
 def test_a_single_row_is_drawn() -> None:

@@ -1,0 +1,299 @@
+"""Configurations: every fault is found at once and before torch is imported; what is frozen is what gin builds."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+import gin
+from boot_exp.config import runs, runtime, source
+from boot_exp.config.faults import Faults
+from boot_exp.config.frozen import Frozen, differences
+from evals.errors import ConfigurationFault
+
+ROOT = Path(__file__).parent.parent
+LEAVES = sorted(path for path in (ROOT / "gin/experiments").glob("*/*.gin") if "gin/runs/" in path.read_text())
+LEAVES += sorted(path for path in (ROOT / "gin/experiments").glob("*/study.gin"))
+BOOT = (ROOT / "gin/experiments/digits/boot.gin").read_text()
+NO_SETTINGS: MappingProxyType[str, object] = MappingProxyType({})
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "gin").symlink_to(ROOT / "gin")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stages(leaf: Path, *bindings: str, **run: object) -> dict[str, Frozen]:
+    """The frozen stages of a leaf; raises all of its faults."""
+    faults = Faults()
+    ((_, found),) = runs.compiled([replace(runs.leaf_run(leaf), **run)], NO_SETTINGS, faults, bindings)  # type: ignore[arg-type]
+    faults.raise_if_any()
+    return found
+
+
+def faults_of(text: str) -> str:
+    Path("leaf.gin").write_text(text)
+    with pytest.raises(ConfigurationFault) as caught:
+        stages(Path("leaf.gin"))
+    return str(caught.value)
+
+
+METHOD_LINE = "distil.Distil.method = %METHOD"
+IMAGES_LINE = "loop.Training.images = 150_000"
+IMPORT_LINE = "from boot_exp.training import rates"
+IMPORT_BOOT = "from boot_exp.methods import boot\n"
+MUTATIONS = {
+    "an unknown component": (
+        METHOD_LINE,
+        f"{IMPORT_BOOT}{METHOD_LINE}\nboot.Bot.delta = 0.1",
+        ["no component Bot", "did you mean Boot?"],
+    ),
+    "an unknown parameter": (
+        IMAGES_LINE,
+        f"{IMAGES_LINE}\nloop.Training.btach = 1",
+        ["no parameter btach", "did you mean batch?", "There are: batch, clip,"],
+    ),
+    "a wrong type": (
+        IMAGES_LINE,
+        "loop.Training.images = '150_000'",
+        ["loop.Training.images must be an int, got '150_000'"],
+    ),
+    "a wrong type in a sequence": (
+        METHOD_LINE,
+        f"from boot_exp.nets import unet\n{METHOD_LINE}\nunet.UNet.multipliers = (1, 2.5)",
+        ["unet.UNet.multipliers must be an int"],
+    ),
+    "a wrong range": (
+        METHOD_LINE,
+        f"{IMPORT_BOOT}{METHOD_LINE}\nboot.Boot.delta = 40.0",
+        ["boot.Boot.delta is a step in t and must lie in (0, 1), got 40.0"],
+    ),
+    "a missing REQUIRED": (IMAGES_LINE, "", ["REQUIRED but bound nowhere: loop.Training.images"]),
+    "a missing include": (
+        METHOD_LINE,
+        f"include 'gin/parts/bot.gin'\n{METHOD_LINE}",
+        ["gin/parts/bot.gin cannot be read", "did you mean gin/parts/boot.gin"],
+    ),
+    "a circular include": (
+        METHOD_LINE,
+        f"include 'leaf.gin'\n{METHOD_LINE}",
+        ["must not include itself, got leaf.gin -> leaf.gin"],
+    ),
+    "syntax": (IMAGES_LINE, "loop.Training.images = 150 000", ["syntax:", "loop.Training.images = 150 000", "^"]),
+    "a bracket that is never closed": (IMAGES_LINE, "loop.Training.images = (1,", ["opened here and never closed"]),
+    "the same binding twice": (
+        IMAGES_LINE,
+        f"{IMAGES_LINE}\n{IMAGES_LINE}",
+        ["loop.Training.images is bound twice, first in line 15"],
+    ),
+    "an unused binding": (
+        METHOD_LINE,
+        f"from boot_exp import times\n{METHOD_LINE}\ntimes.KarrasGrid.rho = 3.0",
+        ["unused binding times.KarrasGrid.rho"],
+    ),
+    "an undefined macro": (
+        METHOD_LINE,
+        "distil.Distil.method = %METHD",
+        ["macro %METHD is undefined", "did you mean METHOD?"],
+    ),
+    "another kind of component": (
+        METHOD_LINE,
+        "from boot_exp import solvers\ndistil.Distil.method = @solvers.Ddim()",
+        ["must be a Method, one of @boot.Boot()", "got @solvers.Ddim()"],
+    ),
+    "a class for an object": (
+        METHOD_LINE,
+        f"{IMPORT_BOOT}{METHOD_LINE.split(' = ')[0]} = @boot.Boot",
+        ["with brackets: @boot.Boot()"],
+    ),
+    "an object for a class": (
+        METHOD_LINE,
+        f"{METHOD_LINE}\nloop.Training.optimizer = @ema.Ema()",
+        ["without brackets: @ema.Ema"],
+    ),
+    "a component of a file that does not import it": (
+        METHOD_LINE,
+        f"{METHOD_LINE}\nboot.Boot.delta = 0.1",
+        ["boot is not imported in this file; write: from boot_exp.methods import boot"],
+    ),
+    "a missing module": (
+        IMPORT_LINE,
+        "from boot_exp.training import rate",
+        ["there is no module boot_exp.training.rate; did you mean rates"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_mutation_is_answered_with_its_place_and_its_cure(house: Path, mutation: str) -> None:
+    old, new, words = MUTATIONS[mutation]
+    assert BOOT.count(old) == 1
+    message = faults_of(BOOT.replace(old, new))
+    for word in words:
+        assert word in message, message
+    named = [line for line in message.splitlines() if line.startswith(("leaf.gin:", "gin/"))]
+    assert named and all(line.split(":")[1].isdigit() for line in named), "each fault names a file and a line"
+
+
+def test_all_faults_are_said_at_once_without_torch(house: Path) -> None:
+    text = BOOT
+    together = ["an unknown parameter", "a missing include", "an undefined macro", "a missing module"]
+    for mutation in together:
+        old, new, _ = MUTATIONS[mutation]
+        text = text.replace(old, new)
+    Path("leaf.gin").write_text(text)
+    code = (
+        "import sys; sys.argv = ['boot-exp', 'lint', 'leaf.gin']\n"
+        "from boot_exp.__main__ import main\n"
+        "try: main()\n"
+        "finally: print(*sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout.strip() == "", done.stdout + done.stderr
+    for mutation in together:
+        assert MUTATIONS[mutation][2][0] in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_what_is_frozen_is_what_gin_builds(leaf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Side by side with gin's own reading of the same files, for each stage; and once more from the stored file."""
+    monkeypatch.chdir(ROOT)
+    found = stages(leaf)
+    assert found
+    for stage, frozen in found.items():
+        frozen.write(tmp_path / f"{stage}.json")
+        again = Frozen.read(tmp_path / f"{stage}.json")
+        assert again.text() == frozen.text()
+        built = runtime.build(again)
+        runtime.check_operative(again)
+        gin.clear_config(clear_constants=True)
+        gin.parse_config_files_and_bindings([str(leaf)], [], print_includes_and_imports=False)
+        module = importlib.import_module(f"boot_exp.stages.{stage}")
+        direct = gin.get_configurable(getattr(module, frozen.root.split(".")[-1]))()
+        # A list is frozen as a tuple.
+        same = [repr(stage).translate(str.maketrans("[]", "()")).replace(",)", ")") for stage in (built, direct)]
+        assert same[0] == same[1]
+
+
+def test_a_value_that_is_used_and_not_recorded_is_an_error(house: Path) -> None:
+    frozen = stages(Path("gin/experiments/digits/boot.gin"))["distil"]
+    cut = tuple(
+        replace(c, values={k: v for k, v in c.values.items() if k != "boundary_share"}) for c in frozen.components
+    )
+    tampered = replace(frozen, components=cut)
+    runtime.build(tampered)
+    with pytest.raises(ConfigurationFault, match=r"boot\.Boot\.boundary_share = 0\.125"):
+        runtime.check_operative(tampered)
+
+
+def test_precedence_is_files_ablation_bindings_overrides(house: Path) -> None:
+    Path("more.gin").write_text("Boot.beta = 1.0\nBoot.delta = 0.01\nTraining.clip = 2.0\nCosineRate.peak = 1e-3\n")
+    said: dict[str, object] = {"files": ["more.gin"]}
+    leaf = replace(runs.leaf_run(Path("gin/experiments/digits/boot.gin")), ablation="large_delta")
+
+    def settings() -> dict[str, object]:
+        faults = Faults()
+        ((_, found),) = runs.compiled([leaf], said, faults)
+        faults.raise_if_any()
+        return found["distil"].settings()
+
+    assert settings()["boot.Boot.beta"] == 1.0 and settings()["boot.Boot.delta"] == 0.2
+    said["bindings"] = {"Boot": {"delta": 0.3, "beta": None}, "boot": {"Boot": {"boundary_share": 0.5}}}
+    assert settings()["boot.Boot.delta"] == 0.3 and settings()["boot.Boot.beta"] == 1.0
+    assert settings()["boot.Boot.boundary_share"] == 0.5
+    said["overrides"] = ["boot.Boot.delta = 0.4", "Boot.times = @ProgressiveTimes()"]
+    assert settings()["boot.Boot.delta"] == 0.4
+    assert settings()["boot.Boot.times"] == "@times.ProgressiveTimes()" and settings()["times.ProgressiveTimes.window"]
+
+
+def test_a_scope_holds_where_it_is_written_and_below(house: Path) -> None:
+    settings = stages(Path("gin/experiments/digits/teacher.gin"))["sample"].settings()
+    assert settings["ddim/samplers.Sweep.steps"] != settings["heun/samplers.Sweep.steps"]
+    assert settings["heun/solvers.Heun.coordinate"] == "@solvers.SignalRatio()"
+
+
+def test_components_are_read_as_python_makes_them() -> None:
+    """The static signature of every component is what inspect says of it: names, and which have defaults."""
+    seen = 0
+    for definition in source.index():
+        if not isinstance(definition.node, source.ast.ClassDef) or source.is_protocol(definition):
+            continue
+        made = getattr(importlib.import_module(definition.module), definition.name)
+        if issubclass(made, BaseException) or not inspect.signature(made).parameters:
+            continue
+        parameters = inspect.signature(made).parameters
+        static = source.signature(definition).parameters
+        assert list(static) == [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD], definition
+        for name, parameter in parameters.items():
+            assert (static[name].default is None) == (parameter.default is parameter.empty), (definition, name)
+        seen += 1
+    assert seen > 40
+
+
+BASE = """
+LIMIT = 3
+
+def helper(x):
+    return x + 1
+
+def stranger(x):
+    return x
+
+class Thing:
+    \"\"\"A thing.\"\"\"
+
+    def __init__(self, *, size: int = LIMIT) -> None:
+        self.size = helper(size)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "moves"),
+    [
+        ("A thing.", "Another thing.", False),
+        ("def stranger(x):\n    return x", "def stranger(x):\n    return 2 * x", False),
+        ("    return x + 1", "    # why\n    return x + 1", False),
+        ("return x + 1", "return x + 2", True),
+        ("LIMIT = 3", "LIMIT = 4", True),
+        ("self.size = helper(size)", "self.size = helper(2 * size)", True),
+    ],
+)
+def test_a_hash_moves_with_the_code_that_a_component_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, moves: bool
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = []
+    assert BASE.count(old) == 1
+    for name, text in ((f"made_{uuid.uuid4().hex}", BASE), (f"made_{uuid.uuid4().hex}", BASE.replace(old, new))):
+        (tmp_path / f"{name}.py").write_text(text)
+        definition = source.lookup(name, "Thing")
+        assert definition is not None and source.is_project(name)
+        used = sorted(source._code(item) for item in {definition, *source.uses(definition)})
+        hashes.append(used)
+    assert (hashes[0] != hashes[1]) == moves
+
+
+def test_what_differs_is_said_value_by_value(house: Path) -> None:
+    leaf = Path("gin/experiments/digits/boot.gin")
+    a, b = stages(leaf)["distil"], stages(leaf, ablation="no_boundary")["distil"]
+    assert list(differences(a, b)) == ["- boot.Boot.beta = 8.0", "+ boot.Boot.beta = 0.0"]
+    assert not list(differences(a, a))
+
+
+@pytest.mark.parametrize("ablation", sorted(path.stem for path in (ROOT / "gin/ablations").glob("*.gin")))
+def test_an_ablation_is_short_and_changes_the_distillation_alone(house: Path, ablation: str) -> None:
+    assert len((ROOT / f"gin/ablations/{ablation}.gin").read_text().splitlines()) <= 10
+    leaf = Path("gin/experiments/digits/boot.gin")
+    plain, ablated = stages(leaf), stages(leaf, ablation=ablation)
+    assert plain["distil"].text() != ablated["distil"].text()
+    assert plain["evaluate"].text() == ablated["evaluate"].text()
