@@ -7,7 +7,7 @@ IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro test check tensorboard format
+.PHONY: help repro study test check tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ help:  ## this list
 repro: .venv/ready  ## run the suite: make repro, or make repro SUITE=fashion_mnist
 	$(IN) dvc repro leaderboard@$(SUITE)
 	@$(BIN)/python -m evals show results/$(SUITE)
+
+study: .venv/ready  ## train and compare the ablations of params.yaml
+	$(IN) dvc repro study
+	@cat results/study/study.md
 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest

@@ -297,3 +297,42 @@ def test_an_ablation_is_short_and_changes_the_distillation_alone(house: Path, ab
     plain, ablated = stages(leaf), stages(leaf, ablation=ablation)
     assert plain["distil"].text() != ablated["distil"].text()
     assert plain["evaluate"].text() == ablated["evaluate"].text()
+
+
+def test_faults_of_params_are_said_with_their_place_and_all_at_once(house: Path) -> None:
+    params = (ROOT / "params.yaml").read_text()
+    for old, new in (
+        ("ablation: none", "ablation: no_boundry"),
+        ("delta: null", "delta: 40.0"),
+        ("subsets: null", "subsets: null, substs: 3"),
+        ("overrides: []", "overrides: ['ddim/samplers.Sweep.step = (1, 2)']"),
+    ):
+        assert params.count(old) == 1
+        params = params.replace(old, new)
+    Path("params.yaml").write_text(params)
+    read = runs.read_params()
+    faults = Faults()
+    runs.compiled(runs.suite_runs(read, "digits"), read["gin"], faults)
+    with pytest.raises(ConfigurationFault) as caught:
+        faults.raise_if_any()
+    for words in (
+        "no_boundry.gin cannot be read (it is not there); paths are from the repository's root; did you mean gin/abl",
+        "gin.bindings.Boot.delta:1: boot.Boot.delta is a step in t and must lie in (0, 1), got 40.0",
+        "KernelDistance has no parameter substs; did you mean subset",
+        "gin.overrides:1: samplers.Sweep has no parameter step; did you mean steps?",
+    ):
+        assert words in str(caught.value), str(caught.value)
+    Path("params.yaml").write_text(params.replace("  overrides:", "  overides:"))
+    with pytest.raises(ConfigurationFault, match="gin has no part overides; did you mean overrides"):
+        runs.read_params()
+
+
+def test_an_override_that_reaches_no_leaf_is_an_error(house: Path) -> None:
+    """One that reaches a single leaf of several is none."""
+    leaves = [runs.leaf_run(Path(f"gin/experiments/digits/{name}.gin")) for name in ("teacher", "boot")]
+    faults = Faults()
+    runs.compiled(leaves, {"bindings": {"Boot": {"delta": 0.1}}}, faults)
+    faults.raise_if_any()
+    runs.compiled(leaves, {"bindings": {"KarrasGrid": {"rho": 3.0}}}, faults)
+    with pytest.raises(ConfigurationFault, match=r"unused binding KarrasGrid\.rho"):
+        faults.raise_if_any()

@@ -27,9 +27,9 @@ class Faults:
 
     found: dict[tuple[Spot, str], None] = field(default_factory=dict)
 
-    def add(self, spot: Spot | None, text: str) -> None:
+    def add(self, spot: Spot, text: str) -> None:
         """One fault, and where it stands."""
-        self.found.setdefault((spot or Spot("configuration"), text))
+        self.found.setdefault((spot, text))
 
     def imported(self, module: str, spot: Spot) -> None:
         """A module that a file imports must be there."""

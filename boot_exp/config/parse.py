@@ -72,12 +72,12 @@ class Binding:
         return f"{scope}{self.selector}.{self.parameter}" if self.parameter else f"{scope}{self.selector}"
 
 
-def parse_file(path: Path, faults: Faults, *, anywhere: bool = False) -> list[Binding]:
-    """The bindings of a file and of what it includes, in the order in which they count; the last one holds."""
-    return list(_file(path, faults, anywhere, (), None))
+def parse_file(path: Path, faults: Faults, *, said: Spot, anywhere: bool = False) -> list[Binding]:
+    """The bindings of a file, which `said` asks for, and of what it includes, in the order in which they count."""
+    return list(_file(path, faults, anywhere, (), said))
 
 
-def _file(path: Path, faults: Faults, anywhere: bool, above: tuple[Path, ...], spot: Spot | None) -> Iterator[Binding]:
+def _file(path: Path, faults: Faults, anywhere: bool, above: tuple[Path, ...], spot: Spot) -> Iterator[Binding]:
     if path in above:
         round_trip = " -> ".join(map(str, [*above[above.index(path) :], path]))
         faults.add(spot, f"a file must not include itself, got {round_trip}; take one of the includes out")

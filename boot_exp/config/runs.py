@@ -34,11 +34,12 @@ class Run:
     ablation: str = NONE
     seed: int | None = None
     rows: tuple[str, ...] = ()  # options of the command that ranks the results
+    asked: str = "params.yaml"  # where the leaf is named
 
 
 def leaf_run(leaf: Path) -> Run:
     """A leaf by itself."""
-    return Run(suite=leaf.parent.name, name=leaf.stem, leaf=leaf, folder=Path("resolved"))
+    return Run(suite=leaf.parent.name, name=leaf.stem, leaf=leaf, folder=Path("resolved"), asked="command line")
 
 
 def suite_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
@@ -108,7 +109,7 @@ def overriding(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
     """The bindings of a gin section, files before nested bindings before raw lines; None leaves what the leaf says."""
     found: list[Binding] = []
     for file in said.get("files") or []:
-        found += parse_file(Path(file), faults, anywhere=True)
+        found += parse_file(Path(file), faults, said=Spot("params.yaml, gin.files"), anywhere=True)
     for key, value in _flat(said.get("bindings") or {}):
         found += parse(f"{key} = {value}", f"params.yaml, gin.bindings.{key}", faults, anywhere=True)
     found += parse("\n".join(said.get("overrides") or []), "params.yaml, gin.overrides", faults, anywhere=True)
@@ -135,10 +136,11 @@ def compiled(
     late = {**said, "files": []}
     result, compilers = [], []
     for run in runs:
-        leaf = parse_file(run.leaf, faults)
+        leaf = parse_file(run.leaf, faults, said=Spot(run.asked))
         more = overriding(files, faults)
         if run.ablation != NONE:
-            more += parse_file(ABLATIONS / f"{run.ablation}.gin", faults, anywhere=True)
+            said_by = Spot("params.yaml, ablation")
+            more += parse_file(ABLATIONS / f"{run.ablation}.gin", faults, said=said_by, anywhere=True)
         more += overriding(late, faults)
         more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
         if run.seed is not None:
