@@ -111,6 +111,11 @@ MUTATIONS = {
         "from boot_exp import solvers\ndistil.Distil.method = @solvers.Ddim()",
         ["must be a Method, one of @boot.Boot()", "got @solvers.Ddim()"],
     ),
+    "a component with the same methods that are called otherwise": (
+        METHOD_LINE,
+        f"from boot_exp import solvers\n{IMPORT_BOOT}{METHOD_LINE}\nboot.Boot.step = @solvers.Ddim()",
+        ["must be a SignalStep, one of @solvers.OnSignal(), @solvers.SignalEuler(), got @solvers.Ddim()"],
+    ),
     "a class for an object": (
         METHOD_LINE,
         f"{IMPORT_BOOT}{METHOD_LINE.split(' = ')[0]} = @boot.Boot",

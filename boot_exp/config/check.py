@@ -140,17 +140,37 @@ def conforms(definition: Definition, wanted: Definition) -> bool:
     if wanted in source.bases(definition):
         return True
     if source.is_protocol(wanted):
-        asked = {name for kind in source.bases(wanted) for name in _asked(kind)}
-        return asked <= source.attributes(definition)
+        asked = {name: node for kind in source.bases(wanted) for name, node in _asked(kind)}
+        if not asked.keys() <= source.attributes(definition):
+            return False
+        return all(
+            _takes(definition, name) >= _arguments(node) for name, node in asked.items() if _takes(definition, name)
+        )
     return _unread(definition) and not source.is_project(wanted.module)
 
 
-def _asked(protocol: Definition) -> Iterator[str]:
+def _asked(protocol: Definition) -> Iterator[tuple[str, ast.AST]]:
     for part in protocol.node.body if isinstance(protocol.node, ast.ClassDef) else []:
         if isinstance(part, ast.FunctionDef):
-            yield part.name
+            yield part.name, part
         elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
-            yield part.target.id
+            yield part.target.id, part
+
+
+def _arguments(node: ast.AST) -> set[str]:
+    if not isinstance(node, ast.FunctionDef):
+        return set()
+    every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return {argument.arg for argument in every} - {"self"}
+
+
+def _takes(definition: Definition, method: str) -> set[str]:
+    """The arguments of a class's method, as it is defined nearest; none where it takes any, or is none."""
+    for kind in source.bases(definition):
+        for part in kind.node.body if isinstance(kind.node, ast.ClassDef) else []:
+            if isinstance(part, ast.FunctionDef) and part.name == method:
+                return set() if part.args.vararg or part.args.kwarg else _arguments(part)
+    return set()
 
 
 def _unread(definition: Definition) -> bool:

@@ -62,16 +62,20 @@ class Frozen:
         }
         return dict(sorted(flat.items()))
 
+    def codes(self) -> dict[str, str]:
+        """module.Component -> the hash of its code, for the project's own."""
+        alias = {module: name for name, module in self.imports().items()}
+        ours = [component for component in self.components if component.sha256]
+        return dict(sorted((f"{alias[item.module]}.{item.name}", item.sha256) for item in ours))
+
+    def lines(self) -> dict[str, str]:
+        """Each value, and each component's code, as the line that says it, by what it is of."""
+        values = {key: f"{key} = {_literal(value)}" for key, value in self.settings().items()}
+        return values | {f"# {name}": f"# {name}: code {code}" for name, code in self.codes().items()}
+
     def text(self) -> str:
         """One line a value, and one a component's code: what `show` prints and cards keep."""
-        alias = {module: name for name, module in self.imports().items()}
-        codes = {
-            f"{alias[component.module]}.{component.name}: code {component.sha256}"
-            for component in self.components
-            if component.sha256
-        }
-        values = [f"{key} = {_literal(value)}" for key, value in self.settings().items()]
-        return "\n".join([*values, *(f"# {code}" for code in sorted(codes))]) + "\n"
+        return "\n".join(self.lines().values()) + "\n"
 
     def gin(self) -> str:
         """The text from which gin builds the stage."""
@@ -125,16 +129,11 @@ class Frozen:
 
 
 def differences(a: Frozen, b: Frozen) -> Iterator[str]:
-    """One line a value that differs: - what a has, + what b has; code as its hash."""
-    first, second = (
-        dict(line.split(" = ", 1) if " = " in line else line.split(": code ", 1) for line in item.text().splitlines())
-        for item in (a, b)
-    )
-    for key in sorted(first.keys() | second.keys()):
+    """The lines in which two differ: - what a has, + what b has."""
+    first, second = a.lines(), b.lines()
+    for key in dict.fromkeys([*first, *second]):
         if first.get(key) != second.get(key):
-            yield from (
-                f"{sign} {key} = {values[key]}" for sign, values in (("-", first), ("+", second)) if key in values
-            )
+            yield from (f"{sign} {lines[key]}" for sign, lines in (("-", first), ("+", second)) if key in lines)
 
 
 def _is_code(value: object) -> bool:
