@@ -79,6 +79,11 @@ MUTATIONS = {
         ["boot.Boot.delta is a step in t and must lie in (0, 1), got 40.0"],
     ),
     "a missing REQUIRED": (IMAGES_LINE, "", ["REQUIRED but bound nowhere: loop.Training.images"]),
+    "what another file must bind": (
+        IMAGES_LINE,
+        "loop.Training.images = %gin.REQUIRED",
+        ["REQUIRED but bound nowhere: loop.Training.images"],
+    ),
     "a missing include": (
         METHOD_LINE,
         f"include 'gin/parts/bot.gin'\n{METHOD_LINE}",

@@ -123,9 +123,10 @@ class Compiler:
         for name in [*takes.parameters, *dict.fromkeys(extra)]:
             parameter = takes.parameters.get(name, Parameter(name, definition.module, None, None))
             binding = self.effective(definition, scope, name)
-            if binding is None:
-                if parameter.default is None:
+            if binding is None or binding.value == Macro("gin.REQUIRED"):
+                if parameter.default is None or binding is not None:
                     absent += [name] if name in takes.parameters else []
+                    self.used |= {binding.spot} if binding else set()
                 else:
                     values[name] = self.default(parameter, definition, scope, spot, nodes)
                 continue
