@@ -21,7 +21,7 @@ study: .venv/ready  ## train and compare the ablations of params.yaml
 	@cat results/study/study.md
 
 test: .venv/ready  ## all tests
-	$(IN) python -m pytest
+	$(IN) python -m pytest -n 2 --dist loadfile
 
 check: .venv/ready  ## lint, types, floors and fast laws, in a minute
 	$(BIN)/ruff check .

@@ -32,11 +32,14 @@ def resolve(
 
     params = runs.read_params()
     faults = Faults()
+    resolved = {}
     for name in ["study"] if study else [suite] if suite else params["suites"]:
         asked = runs.study_runs(params) if study else runs.suite_runs(params, name)
-        resolved = runs.compiled(asked, params.get("gin") or {}, faults)
-        faults.raise_if_any()
-        runs.write(resolved, Path("resolved") / name)
+        # A study compares what is in its files, whatever overrides the leaves elsewhere.
+        resolved[name] = runs.compiled(asked, {} if study else params["gin"], faults)
+    faults.raise_if_any()
+    for name, stages in resolved.items():
+        runs.write(stages, Path("resolved") / name)
 
 
 @app.command()
@@ -170,7 +173,9 @@ def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -
         for key, value in frozen.settings().items()
     }
     place = Place(out=out, suite=frozen.suite, name=frozen.name, config=frozen.text(), settings=settings)
-    runtime.build(frozen).run(place, **inputs)
+    built = runtime.build(frozen)
+    runtime.check_operative(frozen)
+    built.run(place, **inputs)
     runtime.check_operative(frozen)
 
 

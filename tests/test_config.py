@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import shutil
 import subprocess
 import sys
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -207,8 +207,10 @@ def test_a_value_that_is_used_and_not_recorded_is_an_error(house: Path) -> None:
 
 
 def test_precedence_is_files_ablation_bindings_overrides(house: Path) -> None:
-    Path("more.gin").write_text("Boot.beta = 1.0\nBoot.delta = 0.01\nTraining.clip = 2.0\nCosineRate.peak = 1e-3\n")
-    said: dict[str, object] = {"files": ["more.gin"]}
+    (house / "gin").unlink()
+    shutil.copytree(ROOT / "gin", house / "gin")
+    Path("gin/more.gin").write_text("Boot.beta = 1.0\nBoot.delta = 0.01\nTraining.clip = 2.0\nCosineRate.peak = 1e-3\n")
+    said: dict[str, object] = {"files": ["gin/more.gin"]}
     leaf = replace(runs.leaf_run(Path("gin/experiments/digits/boot.gin")), ablation="large_delta")
 
     def settings() -> dict[str, object]:
@@ -254,6 +256,9 @@ BASE = """
 LIMIT = 3
 
 def helper(x):
+    return inner(x)
+
+def inner(x):
     return x + 1
 
 def stranger(x):
@@ -284,12 +289,13 @@ def test_a_hash_moves_with_the_code_that_a_component_uses(
     monkeypatch.syspath_prepend(tmp_path)
     hashes = []
     assert BASE.count(old) == 1
-    for name, text in ((f"made_{uuid.uuid4().hex}", BASE), (f"made_{uuid.uuid4().hex}", BASE.replace(old, new))):
-        (tmp_path / f"{name}.py").write_text(text)
-        definition = source.lookup(name, "Thing")
-        assert definition is not None and source.is_project(name)
-        used = sorted(source._code(item) for item in {definition, *source.uses(definition)})
-        hashes.append(used)
+    for text in (BASE, BASE.replace(old, new)):
+        (tmp_path / "made_here.py").write_text(text)
+        for cached in (source.read, source._find, source.lookup, source.uses, source.sha256, source._code):
+            cached.cache_clear()
+        definition = source.lookup("made_here", "Thing")
+        assert definition is not None and source.is_project("made_here")
+        hashes.append(source.sha256(definition))
     assert (hashes[0] != hashes[1]) == moves
 
 
@@ -346,3 +352,78 @@ def test_an_override_that_reaches_no_leaf_is_an_error(house: Path) -> None:
     runs.compiled(leaves, {"bindings": {"KarrasGrid": {"rho": 3.0}}}, faults)
     with pytest.raises(ConfigurationFault, match=r"unused binding KarrasGrid\.rho"):
         faults.raise_if_any()
+
+
+def test_an_override_of_a_stage_makes_no_stage_of_another_leaf(house: Path) -> None:
+    (house / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    asked = runs.suite_runs(runs.read_params(), "digits")
+    for bindings in ({"Distil": {"device": "cpu"}}, {"Teacher": {"device": "cpu"}}, {"Reference": {"updates": 10}}):
+        faults = Faults()
+        plain, bound = (runs.compiled(asked, said, faults) for said in ({}, {"bindings": bindings}))
+        faults.raise_if_any()
+        assert [stages.keys() for _, stages in plain] == [stages.keys() for _, stages in bound]
+
+
+@pytest.mark.parametrize("binding", ["Boot.times = @SignalStudent()", "Clamped.schedule = @Schedule()"])
+def test_what_is_called_otherwise_or_cannot_be_made_is_refused(house: Path, binding: str) -> None:
+    with pytest.raises(ConfigurationFault, match="must be a"):
+        stages(Path("gin/experiments/digits/boot.gin"), binding)
+
+
+def test_every_function_that_a_stage_uses_is_in_its_hash() -> None:
+    """Also what a package re-exports under the name of its module."""
+    root = source.lookup("boot_exp.stages.data", "Data")
+    assert root is not None
+    reached, waiting = {root}, [root]
+    while waiting:
+        new = source.uses(waiting.pop()) - reached
+        reached |= new
+        waiting += new
+    assert {"boot_exp.data.prepare.prepare", "boot_exp.data.checks.checked"} <= set(map(str, reached)), reached
+
+
+def test_a_file_frozen_from_other_code_is_refused(house: Path) -> None:
+    frozen = stages(Path("gin/experiments/digits/boot.gin"))["distil"]
+    other = tuple(replace(c, sha256="0" * 16) if c.name == "Boot" else c for c in frozen.components)
+    with pytest.raises(ConfigurationFault, match=r"frozen from other code .*Boot differs; resolve it again"):
+        runtime.build(replace(frozen, components=other))
+
+
+def test_two_modules_of_one_name_are_told_apart(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/loop.py").write_text(
+        "class Flat:\n    def __init__(self, *, peak: float) -> None:\n        self.peak = peak\n\n"
+        "    def __call__(self, progress: float) -> float:\n        return self.peak\n"
+    )
+    (tmp_path / "mine/__init__.py").write_text("")
+    text = BOOT.replace("rates.CosineRate.peak = 3e-3", "mine.Flat.peak = 1e-3\nloop.Training.rate = @mine.Flat()")
+    text = text.replace("from boot_exp.training import rates", "from mine import loop as mine")
+    Path("leaf.gin").write_text(text)
+    frozen = stages(Path("leaf.gin"))["distil"]
+    frozen.write(tmp_path / "distil.json")
+    assert Frozen.read(tmp_path / "distil.json").text() == frozen.text()
+    assert "mine_loop.Flat.peak" in frozen.settings() and "boot_exp_training_loop.Training.rate" in frozen.settings()
+    assert runtime.build(frozen).training.rate.peak == 1e-3
+
+
+PARTS = [
+    ("gin:", "gin: 3\nother:"),
+    ("suites: [digits, fashion_mnist, fashion_mnist_gpu]", "suites: digits"),
+    ("methods: [boot]", "methods: [3]"),
+    ("seeds: [0]", "seeds: [zero]"),
+    ("seeds: [0]", "seeds: [0, 0]"),
+    ("seeds: [0]", "seeds: [null]"),
+    ("files: []", "files: gin/more.gin"),
+    ("overrides: []", "overrides: 'a = 1'"),
+    ("study:", "studdy:"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), PARTS)
+def test_params_of_another_form_are_refused(house: Path, old: str, new: str) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    assert old in text
+    Path("params.yaml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigurationFault, match=r"must|no part"):
+        runs.read_params()

@@ -79,9 +79,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     params = house / "params.yaml"
     text = params.read_text().replace("suites: [digits, fashion_mnist, fashion_mnist_gpu]", "suites: [digits]")
     head, _ = text.split("study:\n")
-    params.write_text(
-        f"{head}study:\n  suite: digits\n  leaf: study\n  seeds: [0, 1]\n  ablations: [none, no_boundary]\n"
-    )
+    params.write_text(f"{head}study:\n  suite: digits\n  leaf: study\n  seeds: [0]\n  ablations: [none, no_boundary]\n")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(house), "DVC_NO_ANALYTICS": "1"}
     for who in ("AUTHOR", "COMMITTER"):
@@ -202,6 +200,7 @@ def test_a_killed_temporary_run_leaves_no_orphan_and_goes_on(house: House) -> No
     imports = "from __gin__ import dynamic_registration\nfrom boot_exp.training import loop\n"
     longer = "loop.Training.images = 200_000\nloop.Training.save_every = 640\n"
     (house.path / "gin/ablations/longer.gin").write_text(imports + longer)
+    house.run("git", "add", "gin/ablations/longer.gin")  # a temporary run sees the files that git knows
     command = ["dvc", "exp", "run", "--temp", "-S", "gin.ablation=longer", "distil@digits-boot-0"]
 
     def until(pattern: str) -> tuple[subprocess.Popen[bytes], list[psutil.Process], list[Path]]:

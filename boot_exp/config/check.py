@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import annotated_types
@@ -49,6 +50,8 @@ def misfit(value: object, annotation: ast.expr | None, module: str) -> str | Non
     name = _last(annotation)
     if name in BASIC:
         fits = isinstance(value, BASIC[name]) and (name == "bool") == isinstance(value, bool)
+        if fits and isinstance(value, float) and not math.isfinite(value):
+            return "must be finite"
         return None if fits else f"must be {'an' if name == 'int' else 'a'} {name}"
     found = source.lookup(module, ast.unparse(annotation))
     if found is None:
@@ -82,11 +85,11 @@ def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | No
 
 def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: str) -> str | None:
     if outer == "Annotated":
-        return misfit(value, inside[0], module) or _out_of_range(value, inside[1:])
+        return misfit(value, inside[0], module) or _out_of_range(value, inside[1:], module)
     if outer in ("Optional", "Union"):
         return _either(value, [*inside, *([ast.Constant(None)] if outer == "Optional" else [])], module)
     if outer == "Literal":
-        choices = [ast.literal_eval(part) for part in inside]
+        choices = [source.constant(module, part) for part in inside]
         return None if value in choices else f"must be one of {choices}"
     if outer in SEQUENCES:
         if not isinstance(value, list | tuple):
@@ -102,7 +105,7 @@ def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: st
         if not isinstance(value, Target):
             return f"must be a component that is {outer.lower()}"
         if outer == "Callable" and not value.called:
-            return None
+            return misfit(replace(value, called=True), inside[-1], module) if len(inside) == 2 else None
         has = source.attributes(value.definition)
         if outer == "Callable" and CALLED_BY[outer] not in has:
             return f"must be called by the stage itself, so without brackets: @{value.shown}"
@@ -110,11 +113,11 @@ def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: st
     return None
 
 
-def _out_of_range(value: object, metadata: Sequence[ast.expr]) -> str | None:
+def _out_of_range(value: object, metadata: Sequence[ast.expr], module: str) -> str | None:
     ranges = [
         getattr(annotated_types, _last(part.func))(
-            *map(ast.literal_eval, part.args),
-            **{keyword.arg: ast.literal_eval(keyword.value) for keyword in part.keywords if keyword.arg},
+            *(source.constant(module, argument) for argument in part.args),
+            **{keyword.arg: source.constant(module, keyword.value) for keyword in part.keywords if keyword.arg},
         )
         for part in metadata
         if isinstance(part, ast.Call) and _last(part.func) in RANGES
@@ -124,7 +127,7 @@ def _out_of_range(value: object, metadata: Sequence[ast.expr]) -> str | None:
 
 
 def _component(value: object, wanted: Definition) -> str | None:
-    if not isinstance(wanted.node, ast.ClassDef) or wanted.module.startswith("pathlib"):
+    if not isinstance(wanted.node, ast.ClassDef) or wanted.module in ("typing", "pathlib"):
         return None
     if not isinstance(value, Target) or not conforms(value.definition, wanted):
         choices = ", ".join(sorted(f"@{item.module.split('.')[-1]}.{item.name}()" for item in conforming(wanted)))
@@ -137,6 +140,8 @@ def conforms(definition: Definition, wanted: Definition) -> bool:
     """Whether objects of a class are of the wanted kind, by inheritance or by what a Protocol asks for."""
     if not isinstance(definition.node, ast.ClassDef):
         return True  # a function: what it returns is not known here
+    if source.is_abstract(definition):
+        return False
     if wanted in source.bases(definition):
         return True
     if source.is_protocol(wanted):
@@ -166,9 +171,10 @@ def _arguments(node: ast.AST) -> set[str]:
 
 def _takes(definition: Definition, method: str) -> set[str]:
     """The arguments of a class's method, as it is defined nearest; none where it takes any, or is none."""
+    called = ("__call__", "forward") if method == "__call__" else (method,)  # a torch module is called by its forward
     for kind in source.bases(definition):
         for part in kind.node.body if isinstance(kind.node, ast.ClassDef) else []:
-            if isinstance(part, ast.FunctionDef) and part.name == method:
+            if isinstance(part, ast.FunctionDef) and part.name in called:
                 return set() if part.args.vararg or part.args.kwarg else _arguments(part)
     return set()
 
@@ -188,8 +194,4 @@ def conforming(wanted: Definition) -> list[Definition]:
     """The project's concrete classes that are of the wanted kind."""
     if not source.is_project(wanted.module):
         return []
-    return [
-        item
-        for item in source.index()
-        if isinstance(item.node, ast.ClassDef) and not source.is_protocol(item) and conforms(item, wanted)
-    ]
+    return [item for item in source.index() if isinstance(item.node, ast.ClassDef) and conforms(item, wanted)]

@@ -8,13 +8,13 @@ default that is a component is a component like any other, so that what is bound
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from boot_exp.config import source
 from boot_exp.config.check import Target, misfit, words
 from boot_exp.config.faults import Faults, Spot
-from boot_exp.config.frozen import Component, Frozen
+from boot_exp.config.frozen import Component, Frozen, aliases
 from boot_exp.config.parse import Binding, Macro, Reference
 from boot_exp.config.source import Definition, Parameter
 
@@ -30,6 +30,7 @@ class Compiler:
     faults: Faults
     used: set[Spot] = field(default_factory=set)
     bound: dict[Key, Binding] = field(default_factory=dict)
+    own: dict[Definition, Binding] = field(default_factory=dict)
     macros: dict[str, Binding] = field(default_factory=dict)
     shown: dict[Definition, tuple[str, str]] = field(default_factory=dict)
 
@@ -48,14 +49,13 @@ class Compiler:
                 self.used.add(binding.spot)
                 continue
             self.bound[definition, binding.scope, binding.parameter] = binding
+            if not binding.anywhere:
+                self.own.setdefault(definition, binding)
 
     def stages(self, suite: str, name: str) -> dict[str, Frozen]:
         """The frozen configuration of each stage that the leaf binds something of, by the stage's name."""
-        roots = {d: b for (d, _, _), b in self.bound.items() if d.module.startswith(STAGES)}
-        if not roots and not self.faults.found and self.bindings:
-            self.faults.add(
-                Spot(self.bindings[-1].spot.file), "a leaf must configure a stage, got none; include one of gin/runs"
-            )
+        # What overrides a stage's own values makes no stage of a leaf that does not configure it.
+        roots = {d: b for d, b in self.own.items() if d.module.startswith(STAGES)}
         found = {}
         for root, binding in roots.items():
             nodes: dict[tuple[str, Definition], dict[str, object]] = {}
@@ -88,8 +88,10 @@ class Compiler:
         elif binding.anywhere:
             # The leaf's own components first: a name may be the project's twice and the leaf's once.
             own, known = {d for d, _, _ in self.bound}, set(source.index())
-            found = [d for d in own if f".{d}".endswith(f".{selector}")]
-            found = found or [d for d in known if f".{d}".endswith(f".{selector}")]
+            stages = {d for d in known if d.module.startswith(STAGES)}
+            for among in (own, stages, known):
+                if found := [d for d in among if f".{d}".endswith(f".{selector}")]:
+                    break
             if len(found) == 1:
                 return found[0]
             several = " or ".join(sorted(map(str, found)))
@@ -215,20 +217,20 @@ class Compiler:
         self, suite: str, name: str, root: Definition, nodes: dict[tuple[str, Definition], dict[str, object]]
     ) -> Frozen:
         """The frozen form of what a stage reached."""
-        components = []
-        for (scope, definition), values in nodes.items():
-            module, last = self.shown.get(definition, (definition.module, definition.name))
-            ours = source.is_project(definition.module)
-            components.append(
-                Component(
-                    scope=scope,
-                    module=module,
-                    name=last,
-                    values={key: _plain(item) for key, item in values.items()},
-                    sha256=source.sha256(definition) if ours else "",
-                )
+        places = {d: self.shown.get(d, (d.module, d.name)) for _, d in nodes}
+        alias = aliases({module for module, _ in places.values()})
+        selectors = {d: f"{alias[module]}.{name}" for d, (module, name) in places.items()}
+        components = tuple(
+            Component(
+                scope=scope,
+                module=places[definition][0],
+                name=places[definition][1],
+                values={key: _plain(item, selectors) for key, item in values.items()},
+                sha256=source.sha256(definition) if source.is_project(definition.module) else "",
             )
-        return Frozen(suite=suite, name=name, root=self.name(root), components=tuple(components))
+            for (scope, definition), values in nodes.items()
+        )
+        return Frozen(suite=suite, name=name, root=selectors[root], components=components)
 
 
 @dataclass(frozen=True)
@@ -241,15 +243,15 @@ class Code:
 INVALID = Code("invalid")
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, selectors: Mapping[Definition, str]) -> object:
     if isinstance(value, Code):
         return f"={value.text}"
     if isinstance(value, Target):
-        return repr(value)
+        return repr(replace(value, shown=selectors.get(value.definition, value.shown)))
     if isinstance(value, str):
         return f"\\{value}" if value.startswith(("@", "=", "\\")) else value
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, selectors) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, selectors) for key, item in value.items()}
     return value

@@ -45,9 +45,9 @@ class Faults:
         """The nearest names and the list of all, as the end of a sentence."""
         every = sorted(set(there))
         close = difflib.get_close_matches(name, every, n=3, cutoff=0.6)
-        meant = f"; did you mean {' or '.join(close)}?" if close else ""
-        listed = ", ".join(every[:40]) + (", ..." if len(every) > 40 else "")
-        return f"{meant} There are: {listed}" if every else meant
+        meant = f"; did you mean {' or '.join(close)}? There are" if close else "; there are"
+        listed = ", ".join(every[:30]) + (", ..." if len(every) > 30 else "")
+        return f"{meant}: {listed}" if every else ""
 
     def raise_if_any(self) -> None:
         """ConfigurationFault with one line a fault."""

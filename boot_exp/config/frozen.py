@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from evals.errors import ConfigurationFault
 from evals.files import write_json
 
 STAGE, CODE = "stage", "sha256"
+OTHER_CODE = "sha256 of the code"  # where a component has a parameter of the usual name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,15 @@ class Component:
     name: str
     values: Mapping[str, Any]
     sha256: str
+
+
+def aliases(modules: Collection[str]) -> dict[str, str]:
+    """Module -> its last name, or where two share one, or it is taken, all of it with underscores."""
+    shared = Counter([STAGE, *(module.split(".")[-1] for module in modules)])
+    return {
+        module: (last if shared[last := module.split(".")[-1]] == 1 else module.replace(".", "_"))
+        for module in sorted(modules)
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +54,12 @@ class Frozen:
         return self.root.partition(".")[0]
 
     def imports(self) -> dict[str, str]:
-        """Alias -> module: the module's last name, or where two share one, all of it with underscores."""
-        modules = sorted({component.module for component in self.components})
-        shared = Counter(module.split(".")[-1] for module in modules)
-        return {
-            (last if shared[last := module.split(".")[-1]] == 1 else module.replace(".", "_")): module
-            for module in modules
-        }
+        """Alias -> module."""
+        return {alias: module for module, alias in aliases({item.module for item in self.components}).items()}
+
+    def alias(self, component: Component) -> str:
+        """The name that the component's module goes by."""
+        return aliases({item.module for item in self.components})[component.module]
 
     def settings(self) -> dict[str, Any]:
         """scope/module.Component.parameter -> value, in order of names."""
@@ -95,7 +104,7 @@ class Frozen:
         }
         for component in sorted(self.components, key=lambda c: (c.module, c.name, c.scope)):
             scope = f"{component.scope}/" if component.scope else ""
-            code = {CODE: component.sha256} if component.sha256 else {}
+            code = {CODE if CODE not in component.values else OTHER_CODE: component.sha256} if component.sha256 else {}
             named = tree.setdefault(f"{scope}{alias[component.module]}", {})
             named[component.name] = {**component.values, **code}
         write_json(path, tree)
@@ -111,13 +120,16 @@ class Frozen:
                     scope=scoped.rpartition("/")[0],
                     module=head["modules"][scoped.rpartition("/")[2]],
                     name=name,
-                    values={key: value for key, value in values.items() if key != CODE},
-                    sha256=values.get(CODE, ""),
+                    values={key: value for key, value in values.items() if key != _code_key(values)},
+                    sha256=values.get(_code_key(values), ""),
                 )
                 for scoped, named in tree.items()
                 for name, values in named.items()
             )
-            return Frozen(suite=head["suite"], name=head["name"], root=head["root"], components=components)
+            frozen = Frozen(suite=head["suite"], name=head["name"], root=head["root"], components=components)
+            if frozen.root not in {f"{alias}.{item.name}" for item in components for alias in [frozen.alias(item)]}:
+                raise ValueError(f"its root {frozen.root} is none of its components")
+            return frozen
         except FileNotFoundError:
             raise ConfigurationFault(
                 f"there is no {path}; write it with boot-exp resolve, or give a leaf of gin/"
@@ -134,6 +146,10 @@ def differences(a: Frozen, b: Frozen) -> Iterator[str]:
     for key in dict.fromkeys([*first, *second]):
         if first.get(key) != second.get(key):
             yield from (f"{sign} {lines[key]}" for sign, lines in (("-", first), ("+", second)) if key in lines)
+
+
+def _code_key(values: Mapping[str, Any]) -> str:
+    return OTHER_CODE if OTHER_CODE in values else CODE
 
 
 def _is_code(value: object) -> bool:

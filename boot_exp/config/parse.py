@@ -32,9 +32,6 @@ class Reference:
     def __repr__(self) -> str:
         return f"@{self.name}{'()' if self.called else ''}"
 
-    def __hash__(self) -> int:
-        return hash((self.name, self.called))
-
 
 @dataclass(frozen=True)
 class Macro:

@@ -20,7 +20,15 @@ from evals.files import replacing_folder
 LEAVES, ABLATIONS = Path("gin/experiments"), Path("gin/ablations")
 NONE = "none"  # the ablation that ablates nothing: a study's control
 ROWS = "rows"
-SECTION = ("files", "ablation", "bindings", "overrides")
+# The form of params.yaml; what is not NEEDED may be left out or null.
+PARAMS: dict[str, Any] = {
+    "suites": [str],
+    "methods": [str],
+    "seeds": [int],
+    "gin": {"files": [str], "ablation": str, "bindings": dict, "overrides": [str]},
+    "study": {"suite": str, "leaf": str, "seeds": [int], "ablations": [str]},
+}
+NEEDED = ("suites", "methods", "seeds", "suite", "leaf", "ablations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +52,7 @@ def leaf_run(leaf: Path) -> Run:
 
 def suite_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
     """The teacher of a suite, and each method with each seed."""
-    said = params.get("gin") or {}
-    ablation = said.get("ablation") or NONE
+    ablation = params["gin"].get("ablation") or NONE
     folder = Path("resolved") / suite
     teacher = Run(
         suite=suite,
@@ -92,61 +99,89 @@ def read_params(path: Path = Path("params.yaml")) -> dict[str, Any]:
     """params.yaml. ConfigurationFault: it cannot be read, or lacks or misspells a part."""
     try:
         params = YAML(typ="safe", pure=True).load(path)
-    except (OSError, YAMLError) as error:
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise ConfigurationFault(f"{path} must be readable YAML, got {' '.join(str(error).split())}") from error
     faults = Faults()
-    for name in ("suites", "methods", "seeds"):
-        if not isinstance((params or {}).get(name), list):
-            faults.add(Spot(str(path)), f"{name} must be a list, got {(params or {}).get(name)!r}")
-    for name in (params or {}).get("gin") or {}:
-        if name not in SECTION:
-            faults.add(Spot(str(path)), f"gin has no part {name}{Faults.nearest(name, SECTION)}")
+    _fit(params, PARAMS, "", Spot(str(path)), faults)
     faults.raise_if_any()
-    return dict(params)
+    return {**params, "gin": params.get("gin") or {}}
 
 
-def overriding(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
-    """The bindings of a gin section, files before nested bindings before raw lines; None leaves what the leaf says."""
+def _fit(given: object, form: object, name: str, spot: Spot, faults: Faults) -> None:
+    """A fault for each part of params.yaml that has another form than it must."""
+    if isinstance(form, dict):
+        if not isinstance(given, dict):
+            faults.add(spot, f"{name or 'the file'} must be a mapping of {', '.join(form)}, got {given!r}")
+            return
+        for key in given:
+            if key not in form:
+                faults.add(spot, f"{name or 'the file'} has no part {key}{Faults.nearest(str(key), form)}")
+        for key, part in form.items():
+            if given.get(key) is not None or key in NEEDED:
+                _fit(given.get(key), part, f"{name}.{key}".lstrip("."), spot, faults)
+    elif isinstance(form, list):
+        items = given if isinstance(given, list) else []
+        if not isinstance(given, list) or any(type(item) is not form[0] for item in items):
+            faults.add(spot, f"{name} must be a list, each item {form[0].__name__}, got {given!r}")
+        elif len(set(items)) < len(items) or (not items and name not in ("gin.files", "gin.overrides")):
+            faults.add(spot, f"{name} must have an item, and none twice, got {given!r}")
+    elif isinstance(form, type) and not isinstance(given, form):
+        faults.add(spot, f"{name} must be {form.__name__}, got {given!r}")
+
+
+def from_params(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
+    """The nested bindings of a gin section, then its raw lines; None leaves what the leaf says."""
     found: list[Binding] = []
-    for file in said.get("files") or []:
-        found += parse_file(Path(file), faults, said=Spot("params.yaml, gin.files"), anywhere=True)
     for key, value in _flat(said.get("bindings") or {}):
         found += parse(f"{key} = {value}", f"params.yaml, gin.bindings.{key}", faults, anywhere=True)
-    found += parse("\n".join(said.get("overrides") or []), "params.yaml, gin.overrides", faults, anywhere=True)
-    return found
+    return [*found, *parse("\n".join(said.get("overrides") or []), "params.yaml, gin.overrides", faults, anywhere=True)]
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}.")
         elif value is not None:
-            is_gin = isinstance(value, str) and value.startswith(("@", "%"))
-            yield f"{above}{key}", value if is_gin else repr(tuple(value) if isinstance(value, list) else value)
+            yield f"{above}{key}", _literal(value)
+
+
+def _literal(value: object) -> str:
+    """A value of YAML's as gin text: a string that begins with @ or % is gin already."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    return value if isinstance(value, str) and value.startswith(("@", "%")) else repr(value)
 
 
 def compiled(
     runs: Sequence[Run], said: Mapping[str, Any], faults: Faults, bindings: Sequence[str] = ()
 ) -> list[tuple[Run, dict[str, Frozen]]]:
-    """The frozen stages of each run: leaf < files < ablation < bindings < overrides; every fault is gathered.
+    """The frozen stages of each run: leaf < seed < files < ablation < bindings < overrides; every fault is gathered.
 
     `said` is params.yaml's gin section; `bindings` are raw lines more, as a command line gives them.
     """
-    files = {**said, "bindings": {}, "overrides": []}
-    late = {**said, "files": []}
     result, compilers = [], []
     for run in runs:
         leaf = parse_file(run.leaf, faults, said=Spot(run.asked))
-        more = overriding(files, faults)
-        if run.ablation != NONE:
-            said_by = Spot("params.yaml, ablation")
-            more += parse_file(ABLATIONS / f"{run.ablation}.gin", faults, said=said_by, anywhere=True)
-        more += overriding(late, faults)
-        more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
+        more: list[Binding] = []
         if run.seed is not None:
             more += parse(f"Training.seed = {run.seed}", "params.yaml, seeds", faults, anywhere=True)
+        for file in said.get("files") or []:
+            spot = Spot("params.yaml, gin.files")
+            if Path(file).parts[0] != "gin" or ".." in Path(file).parts:
+                faults.add(
+                    spot, f"a file must lie under gin/, where DVC sees that it changes, got {file}; move it there"
+                )
+            more += parse_file(Path(file), faults, said=spot, anywhere=True)
+        if run.ablation != NONE:
+            path, spot = ABLATIONS / f"{run.ablation}.gin", Spot("params.yaml, ablation")
+            more += parse_file(path, faults, said=spot, anywhere=True)
+        more += from_params(said, faults)
+        more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
         compiler = Compiler([*leaf, *more], faults)
-        result.append((run, compiler.stages(run.suite, run.name)))
+        stages = compiler.stages(run.suite, run.name)
+        if not stages and not faults.found:
+            faults.add(Spot(str(run.leaf)), "a leaf must configure a stage, got none; include one of gin/runs")
+        result.append((run, stages))
         compilers.append(compiler)
         # An override may take away what the leaf's own bindings configure: they count as used where the leaf uses them.
         alone = Compiler(leaf, faults) if more else compiler
@@ -178,8 +213,18 @@ def check_all(leaves: Sequence[Path], faults: Faults) -> int:
         compiled(runs, {}, faults)
     else:
         params = read_params()
-        runs = [leaf_run(leaf) for leaf in sorted(LEAVES.glob("*/*.gin")) if "gin/runs/" in leaf.read_text()]
+        # A leaf is what no other file includes, or what includes one of gin/runs.
+        files = {str(path): path for path in sorted(LEAVES.rglob("*.gin"))}
+        reads = {name: {b.spot.file for b in parse_file(path, faults, said=Spot(name))} for name, path in files.items()}
+        included = {file for name, read in reads.items() for file in read - {name}}
+        runs = [
+            leaf_run(files[name])
+            for name, read in reads.items()
+            if name not in included or any(file.startswith("gin/runs/") for file in read)
+        ]
         student = study_runs(params)[0]
         runs += [replace(student, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
-        compiled(runs, params.get("gin") or {}, faults)
+        compiled(runs, {}, faults)
+        for suite in params["suites"]:
+            compiled(suite_runs(params, suite), params["gin"], faults)
     return len(runs)

@@ -6,12 +6,20 @@ import importlib.util  # noqa: F401 - gin-config 0.5.0 uses it without importing
 from typing import Any
 
 import gin
+from boot_exp.config import source
 from boot_exp.config.frozen import Frozen
 from evals.errors import ConfigurationFault, Fault
 
 
 def build(frozen: Frozen) -> Any:
     """The stage with everything that is bound to it. Raises ConfigurationFault."""
+    for component in frozen.components:
+        definition = source.lookup(component.module, component.name)
+        if component.sha256 and (definition is None or source.sha256(definition) != component.sha256):
+            raise ConfigurationFault(
+                f"{frozen.root} was frozen from other code than is here: {component.module}.{component.name} differs; "
+                "resolve it again"
+            )
     gin.clear_config(clear_constants=True)
     try:
         gin.parse_config(frozen.gin())

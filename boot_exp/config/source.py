@@ -77,9 +77,11 @@ def read(name: str) -> Module | None:
             definitions[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                for name_node in target.elts if isinstance(target, ast.Tuple) else [target]:
-                    if isinstance(name_node, ast.Name):
-                        definitions[name_node.id] = node
+                if isinstance(target, ast.Name):
+                    definitions[target.id] = node
+                elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                    for one, value in zip(target.elts, node.value.elts, strict=False):
+                        definitions[ast.unparse(one)] = ast.Assign(targets=[one], value=value, lineno=node.lineno)
     imports: dict[str, tuple[str, str]] = {}
     stars = []
     for part in ast.walk(tree):
@@ -145,7 +147,9 @@ def lookup(module: str, dotted: str, seen: frozenset[tuple[str, str]] = frozense
         if rest and is_module(f"{module}.{first}"):
             return lookup(f"{module}.{first}", rest, seen)
         return next((found for star in here.stars if (found := lookup(star, dotted, seen))), None)
-    if name and is_module(f"{origin}.{name}"):
+    package = read(origin)
+    own = package is not None and (name in package.definitions or name in package.imports)
+    if name and not own and is_module(f"{origin}.{name}"):
         return lookup(f"{origin}.{name}", rest, seen) if rest else None
     return lookup(origin, ".".join(part for part in (name, rest) if part), seen) if name or rest else None
 
@@ -262,6 +266,17 @@ def is_protocol(definition: Definition) -> bool:
 
 
 @cache
+def is_abstract(definition: Definition) -> bool:
+    """Whether no object of a class can be made: a Protocol, or a class that leaves a method to others."""
+    node = definition.node
+    methods = (
+        [part for part in node.body if isinstance(part, ast.FunctionDef)] if isinstance(node, ast.ClassDef) else []
+    )
+    decorators = [ast.unparse(decorator) for part in methods for decorator in part.decorator_list]
+    return is_protocol(definition) or any(name.split(".")[-1] == "abstractmethod" for name in decorators)
+
+
+@cache
 def is_project(module: str) -> bool:
     """Whether a module is the project's own or its user's, not an installed library's."""
     path = _find(module)
@@ -343,6 +358,7 @@ def index() -> tuple[Definition, ...]:
         here: None
         for package in OURS
         for module in submodules(package)
+        if not module.startswith("boot_exp.config") and not module.endswith("__main__")
         for name in names(module)
         if (here := lookup(module, name)) is not None and is_project(here.module)
     }
