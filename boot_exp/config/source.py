@@ -77,11 +77,9 @@ def read(name: str) -> Module | None:
             definitions[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                if isinstance(target, ast.Name):
-                    definitions[target.id] = node
-                elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                    for one, value in zip(target.elts, node.value.elts, strict=False):
-                        definitions[ast.unparse(one)] = ast.Assign(targets=[one], value=value, lineno=node.lineno)
+                for one in target.elts if isinstance(target, ast.Tuple) else [target]:
+                    if isinstance(one, ast.Name):
+                        definitions[one.id] = node
     imports: dict[str, tuple[str, str]] = {}
     stars = []
     for part in ast.walk(tree):
@@ -347,7 +345,11 @@ def constant(module: str, expression: ast.expr) -> object:
     if isinstance(expression, ast.Name | ast.Attribute):
         found = lookup(module, ast.unparse(expression))
         if found is not None and isinstance(found.node, ast.Assign | ast.AnnAssign) and found.node.value is not None:
-            return constant(found.module, found.node.value)
+            value = constant(found.module, found.node.value)
+            target = found.node.targets[0] if isinstance(found.node, ast.Assign) else found.node.target
+            if isinstance(target, ast.Tuple) and isinstance(value, tuple):  # LOW, HIGH = 0, 1
+                return value[[ast.unparse(one) for one in target.elts].index(found.name)]
+            return value
     return ast.literal_eval(expression)
 
 
