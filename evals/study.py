@@ -175,7 +175,7 @@ def _page(made: Record, runs: Mapping[str, Sequence[Run]]) -> str:
         f"One training seed, {seeds}."
         if len(card["training_seeds"]) == 1
         else f"Mean ± sample standard deviation over the training seeds {seeds}.",
-        f"The control is {rows[0]['ablation']}. Lower FID is better, higher precision and recall.",
+        f"The first row, {rows[0]['ablation']}, is the control. Lower FID is better, higher precision and recall.",
         diversity_words([first[IMAGE]]).strip(),
         "At another t it is that of the student's signal there, from the same noise." if _signals(first) else "",
     ]
