@@ -14,7 +14,7 @@ from types import MappingProxyType
 import pytest
 
 import gin
-from boot_exp.config import runs, runtime, source
+from boot_exp.config import code, runs, runtime, source
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen, differences
 from evals.errors import ConfigurationFault
@@ -162,13 +162,13 @@ def test_all_faults_are_said_at_once_without_torch(house: Path) -> None:
         old, new, _ = MUTATIONS[mutation]
         text = text.replace(old, new)
     Path("leaf.gin").write_text(text)
-    code = (
+    script = (
         "import sys; sys.argv = ['boot-exp', 'lint', 'leaf.gin']\n"
         "from boot_exp.__main__ import main\n"
         "try: main()\n"
         "finally: print(*sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout.strip() == "", done.stdout + done.stderr
     for mutation in together:
         assert MUTATIONS[mutation][2][0] in done.stderr, done.stderr
@@ -291,11 +291,11 @@ def test_a_hash_moves_with_the_code_that_a_component_uses(
     assert BASE.count(old) == 1
     for text in (BASE, BASE.replace(old, new)):
         (tmp_path / "made_here.py").write_text(text)
-        for cached in (source.read, source._find, source.lookup, source.uses, source.sha256, source._code):
+        for cached in (source.read, source._find, source.lookup, code.uses, code.sha256, code._code):
             cached.cache_clear()
         definition = source.lookup("made_here", "Thing")
         assert definition is not None and source.is_project("made_here")
-        hashes.append(source.sha256(definition))
+        hashes.append(code.sha256(definition))
     assert (hashes[0] != hashes[1]) == moves
 
 
@@ -376,7 +376,7 @@ def test_every_function_that_a_stage_uses_is_in_its_hash() -> None:
     assert root is not None
     reached, waiting = {root}, [root]
     while waiting:
-        new = source.uses(waiting.pop()) - reached
+        new = code.uses(waiting.pop()) - reached
         reached |= new
         waiting += new
     assert {"boot_exp.data.prepare.prepare", "boot_exp.data.checks.checked"} <= set(map(str, reached)), reached

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from boot_exp.config import source
+from boot_exp.config import code, source
 from boot_exp.config.check import Target, misfit, words
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
@@ -226,7 +226,7 @@ class Compiler:
                 module=places[definition][0],
                 name=places[definition][1],
                 values={key: _plain(item, selectors) for key, item in values.items()},
-                sha256=source.sha256(definition) if source.is_project(definition.module) else "",
+                sha256=code.sha256(definition) if source.is_project(definition.module) else "",
             )
             for (scope, definition), values in nodes.items()
         )

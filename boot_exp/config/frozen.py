@@ -53,17 +53,14 @@ class Frozen:
         """The stage's name, which is its verb."""
         return self.root.partition(".")[0]
 
-    def imports(self) -> dict[str, str]:
-        """Alias -> module."""
-        return {alias: module for module, alias in aliases({item.module for item in self.components}).items()}
-
-    def alias(self, component: Component) -> str:
-        """The name that the component's module goes by."""
-        return aliases({item.module for item in self.components})[component.module]
+    @property
+    def alias(self) -> dict[str, str]:
+        """Module -> the name that it goes by."""
+        return aliases({item.module for item in self.components})
 
     def settings(self) -> dict[str, Any]:
         """scope/module.Component.parameter -> value, in order of names."""
-        alias = {module: name for name, module in self.imports().items()}
+        alias = self.alias
         flat = {
             f"{component.scope}/".lstrip("/") + f"{alias[component.module]}.{component.name}.{key}": value
             for component in self.components
@@ -73,7 +70,7 @@ class Frozen:
 
     def codes(self) -> dict[str, str]:
         """module.Component -> the hash of its code, for the project's own."""
-        alias = {module: name for name, module in self.imports().items()}
+        alias = self.alias
         ours = [component for component in self.components if component.sha256]
         return dict(sorted((f"{alias[item.module]}.{item.name}", item.sha256) for item in ours))
 
@@ -89,7 +86,7 @@ class Frozen:
     def gin(self) -> str:
         """The text from which gin builds the stage."""
         imports = []
-        for alias, module in self.imports().items():
+        for module, alias in self.alias.items():
             package, _, last = module.rpartition(".")
             name = f"{last} as {alias}" if alias != last else last
             imports.append(f"from {package} import {name}" if package else f"import {module} as {alias}")
@@ -98,9 +95,14 @@ class Frozen:
 
     def write(self, path: Path) -> None:
         """Writes {stage: ..., module: {Component: {parameter: value}}}."""
-        alias = {module: name for name, module in self.imports().items()}
+        alias = self.alias
         tree: dict[str, Any] = {
-            STAGE: {"suite": self.suite, "name": self.name, "root": self.root, "modules": self.imports()}
+            STAGE: {
+                "suite": self.suite,
+                "name": self.name,
+                "root": self.root,
+                "modules": {name: module for module, name in alias.items()},
+            }
         }
         for component in sorted(self.components, key=lambda c: (c.module, c.name, c.scope)):
             scope = f"{component.scope}/" if component.scope else ""
@@ -127,7 +129,7 @@ class Frozen:
                 for name, values in named.items()
             )
             frozen = Frozen(suite=head["suite"], name=head["name"], root=head["root"], components=components)
-            if frozen.root not in {f"{alias}.{item.name}" for item in components for alias in [frozen.alias(item)]}:
+            if frozen.root not in {f"{frozen.alias[item.module]}.{item.name}" for item in components}:
                 raise ValueError(f"its root {frozen.root} is none of its components")
             return frozen
         except FileNotFoundError:

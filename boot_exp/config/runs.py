@@ -184,8 +184,9 @@ def compiled(
         result.append((run, stages))
         compilers.append(compiler)
         # An override may take away what the leaf's own bindings configure: they count as used where the leaf uses them.
-        alone = Compiler(leaf, faults) if more else compiler
-        if alone is not compiler:
+        alone = compiler
+        if more:
+            alone = Compiler(leaf, faults)
             alone.stages(run.suite, run.name)
         if not faults.found:  # what is misspelt is unused as well, and need not be said twice
             alone.say_unused(alone.used)

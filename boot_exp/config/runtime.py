@@ -6,7 +6,7 @@ import importlib.util  # noqa: F401 - gin-config 0.5.0 uses it without importing
 from typing import Any
 
 import gin
-from boot_exp.config import source
+from boot_exp.config import code, source
 from boot_exp.config.frozen import Frozen
 from evals.errors import ConfigurationFault, Fault
 
@@ -15,7 +15,7 @@ def build(frozen: Frozen) -> Any:
     """The stage with everything that is bound to it. Raises ConfigurationFault."""
     for component in frozen.components:
         definition = source.lookup(component.module, component.name)
-        if component.sha256 and (definition is None or source.sha256(definition) != component.sha256):
+        if component.sha256 and (definition is None or code.sha256(definition) != component.sha256):
             raise ConfigurationFault(
                 f"{frozen.root} was frozen from other code than is here: {component.module}.{component.name} differs; "
                 "resolve it again"
@@ -33,7 +33,7 @@ def build(frozen: Frozen) -> Any:
 def check_operative(frozen: Frozen) -> None:
     """ConfigurationFault: a component has used a value that its frozen configuration does not record."""
     recorded = frozen.settings()
-    aliases = {module: alias for alias, module in frozen.imports().items()}
+    aliases = frozen.alias
     unrecorded = []
     for (scope, selector), values in gin.config._OPERATIVE_CONFIG.items():
         module, _, name = selector.rpartition(".")

@@ -1,4 +1,4 @@
-"""Python read as text: what a name means, what a component takes, and the hash of what it is made of. Imports nothing.
+"""Python read as text: what a name means, and what a component takes. Imports nothing.
 
 A configuration is checked before torch is imported, and in a fraction of the time that takes.
 """
@@ -6,7 +6,6 @@ A configuration is checked before torch is imported, and in a fraction of the ti
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import sysconfig
 from collections.abc import Iterator
@@ -282,62 +281,6 @@ def is_project(module: str) -> bool:
         return True
     libraries = {sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")}
     return path is not None and not any(path.is_relative_to(library) for library in libraries)
-
-
-@cache
-def uses(definition: Definition) -> frozenset[Definition]:
-    """The project's definitions that a definition names in its code and its annotations.
-
-    Not in its default factories: those are components of their own, reached only where nothing else is bound.
-    """
-    found = set()
-    factories = {
-        keyword.value
-        for keyword in ast.walk(definition.node)
-        if isinstance(keyword, ast.keyword) and keyword.arg == "default_factory"
-    }
-    for part in ast.walk(definition.node):
-        dotted = _dotted(part) if part not in factories else ""
-        used = lookup(definition.module, dotted) if dotted and not _foreign(definition.module, dotted) else None
-        if used is not None and is_project(used.module):
-            found.add(used)
-    return frozenset(found - {definition})
-
-
-def _foreign(module: str, dotted: str) -> bool:
-    """Whether a name comes from a library, as its import says: libraries are large, and are not followed."""
-    here = read(module)
-    origin = here.imports.get(dotted.partition(".")[0], ("", ""))[0] if here else ""
-    return bool(origin) and not is_project(origin.split(".")[0])
-
-
-def _dotted(node: ast.AST) -> str:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
-
-
-@cache
-def sha256(definition: Definition) -> str:
-    """Hash of a definition and of all that it uses, however far, without comments and docstrings."""
-    reached, waiting = {definition}, [definition]
-    while waiting:
-        new = uses(waiting.pop()) - reached
-        reached |= new
-        waiting += new
-    text = "\n".join(f"{item}\n{_code(item)}" for item in sorted(reached, key=str))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def _code(definition: Definition) -> str:
-    tree = ast.parse(ast.unparse(definition.node))
-    for part in ast.walk(tree):
-        if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part, clean=False) is not None:
-            part.body = part.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
 
 
 def constant(module: str, expression: ast.expr) -> object:
