@@ -23,7 +23,9 @@ Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that 
 
 @app.command()
 def resolve(
-    suite: Annotated[str | None, typer.Argument(help="one of params.yaml's suites; else all of them")] = None,
+    suite: Annotated[
+        str | None, typer.Argument(help="a suite, of the comparison's too; else all of params.yaml")
+    ] = None,
     study: Annotated[bool, typer.Option("--study", help="the study of params.yaml instead")] = False,
 ) -> None:
     """Freezes what params.yaml asks for into resolved/, or says everything that is wrong with it."""
@@ -33,10 +35,14 @@ def resolve(
     params = runs.read_params()
     faults = Faults()
     resolved = {}
-    for name in ["study"] if study else [suite] if suite else params["suites"]:
-        asked = runs.study_runs(params) if study else runs.suite_runs(params, name)
-        # A study compares what is in its files, whatever overrides the leaves elsewhere.
-        resolved[name] = runs.compiled(asked, {} if study else params["gin"], faults)
+    for name in ["study"] if study else [suite] if suite else runs.suites(params):
+        # What is compared is what is in its files, whatever overrides the leaves elsewhere.
+        if study:
+            resolved[name] = runs.compiled(runs.study_runs(params), {}, faults)
+        elif name in runs.compared(params):
+            resolved[name] = runs.compiled(runs.comparison_runs(params, name), {}, faults)
+        else:
+            resolved[name] = runs.compiled(runs.suite_runs(params, name), params["gin"], faults)
     faults.raise_if_any()
     for name, stages in resolved.items():
         runs.write(stages, Path("resolved") / name)
@@ -107,14 +113,28 @@ def teacher(
 
 
 @app.command()
-def distil(
+def pairs(
     config: Config,
     out: Out,
     teacher: Annotated[Path, typer.Option(help="folder written by `teacher`")],
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Distils a student from a teacher, without data."""
-    _run("distil", config, bind, out, teacher=teacher)
+    """Solves noise to the end with a teacher, once, for methods that start from pairs."""
+    _run("pairs", config, bind, out, teacher=teacher)
+
+
+@app.command()
+def distil(
+    config: Config,
+    out: Out,
+    teacher: Annotated[Path, typer.Option(help="folder written by `teacher`, or by `distil` in an earlier phase")],
+    data: Annotated[Path | None, typer.Option(help="folder written by `data`, for methods that start from it")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="folder written by `pairs`, for methods that do")] = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Distils a student from a teacher; whether data is needed is the method's to say."""
+    given = {name: folder for name, folder in (("data", data), ("pairs", pairs)) if folder is not None}
+    _run("distil", config, bind, out, teacher=teacher, **given)
 
 
 @app.command()

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from boot_exp.components import Count, Share, component
-from boot_exp.solvers import Solver
-from boot_exp.times import Grid, UniformGrid
+from boot_exp.components import Count, NonNegative, Share, component
+from boot_exp.conditions import NOTHING, Condition
+from boot_exp.levels import over, transition
+from boot_exp.solvers import Integrator
+from boot_exp.times import Grid, KarrasGrid, UniformGrid
+
+Fresh = Callable[[int], Tensor]
+"""k = 1, 2, ... -> the k-th more noise of each sample of a batch, [B, C, H, W]."""
+
+
+def no_more_noise(k: int) -> Tensor:
+    """What a sampler that draws no noise of its own may be given."""
+    raise ValueError(f"a sampler that adds noise must be given where it comes from, got nothing for draw {k}")
 
 
 class Sampler(Protocol):
-    """model, eps: [B, C, H, W] -> images in [-1, 1]: [B, C, H, W]."""
+    """model, eps: [B, C, H, W], what the model is conditioned on -> images in [-1, 1]: [B, C, H, W]."""
 
     @property
     def name(self) -> str:
@@ -23,9 +33,15 @@ class Sampler(Protocol):
 
     @property
     def nfe(self) -> int:
-        """Network calls an image."""
+        """Calls of the model an image."""
 
-    def __call__(self, model: Any, eps: Tensor, label: Tensor | None = None) -> Tensor: ...
+    @property
+    def w(self) -> float | None:
+        """The guidance weight that it samples with, None without guidance."""
+
+    def __call__(
+        self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+    ) -> Tensor: ...
 
 
 @component
@@ -38,15 +54,16 @@ class OneJump:
     t: Share | None = None
 
     nfe: ClassVar[int] = 1
+    w: ClassVar[None] = None
 
     @property
     def name(self) -> str:
         return "one-jump" if self.t is None else f"signal-{self.t:g}"
 
-    def __call__(self, model: Any, eps: Tensor, label: Tensor | None = None) -> Tensor:
+    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
         time = model.schedule.t_min if self.t is None else self.t
         t = torch.full((len(eps),), time, dtype=torch.float64, device=eps.device)
-        jumped: Tensor = model(eps, t, label)
+        jumped: Tensor = model(eps, t, condition)
         return jumped
 
 
@@ -54,9 +71,11 @@ class OneJump:
 class Along:
     """A denoiser's trajectory along a grid of `steps` steps with a solver; starts from x = eps at t_max."""
 
-    solver: Solver
+    solver: Integrator
     steps: Count
     grid: Grid = field(default_factory=UniformGrid)
+
+    w: ClassVar[None] = None
 
     @property
     def nfe(self) -> int:
@@ -66,21 +85,98 @@ class Along:
     def name(self) -> str:
         return f"{type(self.solver).__name__.lower()}-{self.steps}"
 
-    def __call__(self, model: Any, eps: Tensor, label: Tensor | None = None) -> Tensor:
-        times = self.grid(model.schedule, self.steps).to(eps.device)
-        x = eps
-        for t, s in zip(times[:-1], times[1:], strict=True):
-            x = self.solver(model, x, t.expand(len(x)), s.expand(len(x)), label)
-        return x
+    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+        return self.solver.solve(model, eps, self.grid(model.schedule, self.steps).to(eps.device), condition)
+
+
+@component
+class Renoised:
+    """x0 from pure noise, then from x0 with fresh noise at each lower time of a grid (arXiv 2303.01469, algorithm 1).
+
+    With one step it is the x0 of pure noise, whatever the denoiser.
+    """
+
+    steps: Count
+    grid: Grid = field(default_factory=KarrasGrid)
+
+    w: ClassVar[None] = None
+
+    @property
+    def nfe(self) -> int:
+        return self.steps
+
+    @property
+    def name(self) -> str:
+        return f"renoised-{self.steps}"
+
+    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+        # No call at the grid's end: nothing would be left to remove there.
+        first, *lower, last = self.grid(model.schedule, self.steps).to(eps.device)
+        end = model.schedule(last.expand(len(eps)))
+        x0: Tensor = model(eps, first.expand(len(eps)), condition)
+        for k, time in enumerate(lower, start=1):
+            t = time.expand(len(eps))
+            level = model.schedule(t)
+            # x0 stands at the grid's end and still holds the noise of it: only the rest is added.
+            x_t = over(level.alpha, x0) * x0 + over(transition(level, end)[1], x0) * fresh(k)
+            x0 = model(x_t, t, condition)
+        return x0
 
 
 @component
 class Sweep:
     """One solver and grid at several numbers of steps: the teacher's rows of a leaderboard."""
 
-    solver: Solver
+    solver: Integrator
     steps: Sequence[Count]
     grid: Grid = field(default_factory=UniformGrid)
 
     def __iter__(self) -> Iterator[Along]:
         return (Along(solver=self.solver, steps=steps, grid=self.grid) for steps in self.steps)
+
+
+@component
+class RenoisedSweep:
+    """Re-noising at several numbers of steps: a consistency model's rows."""
+
+    steps: Sequence[Count]
+    grid: Grid = field(default_factory=KarrasGrid)
+
+    def __iter__(self) -> Iterator[Renoised]:
+        return (Renoised(steps=steps, grid=self.grid) for steps in self.steps)
+
+
+@component
+class AtGuidance:
+    """A sampler of a model that is told w: a guided teacher, or a student that takes it."""
+
+    sampler: Sampler
+    w: NonNegative
+
+    @property
+    def nfe(self) -> int:
+        return self.sampler.nfe
+
+    @property
+    def name(self) -> str:
+        return f"{self.sampler.name}-w{self.w:g}"
+
+    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+        w = torch.full((len(eps),), float(self.w), device=eps.device)
+        return self.sampler(model, eps, Condition(label=condition.label, w=w), fresh)
+
+
+@component
+class GuidanceSweep:
+    """Samplers, or sweeps of them, each at several guidance weights."""
+
+    samplers: Sequence[Sampler | Iterable[Sampler]]
+    w: Sequence[NonNegative]
+
+    def __iter__(self) -> Iterator[AtGuidance]:
+        return (AtGuidance(sampler=sampler, w=w) for sampler in flat(self.samplers) for w in self.w)
+
+
+def flat(samplers: Sequence[Sampler | Iterable[Sampler]]) -> list[Sampler]:
+    """Samplers one by one, those of sweeps too."""
+    return [one for group in samplers for one in (group if isinstance(group, Iterable) else [group])]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import field
+from itertools import pairwise
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from boot_exp.components import component
+from boot_exp.conditions import NOTHING, Condition
 from boot_exp.denoisers import Denoiser
 from boot_exp.levels import Level, carry, diffuse, noise, over, signal
 
@@ -24,18 +27,48 @@ class Solver(Protocol):
     def evaluations(self) -> int:
         """Network calls a step."""
 
-    def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, label: Tensor | None = None) -> Tensor: ...
+    def __call__(
+        self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING
+    ) -> Tensor: ...
+
+
+class Integrator(Protocol):
+    """From the first of `times` [steps + 1] to the last: x [B, ...] -> x. What a sampler needs of a solver."""
+
+    @property
+    def order(self) -> int:
+        """The power of the step with which the error of a whole solve falls."""
+
+    @property
+    def evaluations(self) -> int:
+        """Network calls a step."""
+
+    def solve(self, denoise: Denoiser, x: Tensor, times: Tensor, condition: Condition = NOTHING) -> Tensor: ...
+
+
+class OneStep(ABC):
+    """A solver that looks at nothing but where it stands."""
+
+    @abstractmethod
+    def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """x_t: [B, ...], t, s: [B] -> x_s: [B, ...]."""
+
+    def solve(self, denoise: Denoiser, x: Tensor, times: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """One step after another along `times`, [steps + 1], whose first is x's."""
+        for t, s in pairwise(times):
+            x = self(denoise, x, t.expand(len(x)), s.expand(len(x)), condition)
+        return x
 
 
 @component
-class Ddim:
+class Ddim(OneStep):
     """The deterministic DDIM step (Song et al. 2021, arXiv 2010.02502, eq. 12 with sigma = 0)."""
 
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
 
-    def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, label: Tensor | None = None) -> Tensor:
-        return carry(denoise(x_t, t, label), x_t, denoise.schedule(t), denoise.schedule(s))
+    def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING) -> Tensor:
+        return carry(denoise(x_t, t, condition), x_t, denoise.schedule(t), denoise.schedule(s))
 
 
 class Coordinate(Protocol):
@@ -70,19 +103,41 @@ class SignalRatio:
 
 
 @component
-class Heun:
+class Heun(OneStep):
     """Heun's method: a DDIM step, then the trapezoid of the slopes at its two ends."""
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
     coordinate: Coordinate = field(default_factory=NoiseRatio)
 
-    def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, label: Tensor | None = None) -> Tensor:
+    def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING) -> Tensor:
         level_t, level_s = denoise.schedule(t), denoise.schedule(s)
-        x0_t = denoise(x_t, t, label)
+        x0_t = denoise(x_t, t, condition)
         x_s = carry(x0_t, x_t, level_t, level_s)
-        x0_s = denoise(x_s, s, label)
+        x0_s = denoise(x_s, s, condition)
         return x_s + self.coordinate.correction(x0_t, x0_s, x_t, x_s, level_t, level_s)
+
+
+@component
+class Dpmpp2M:
+    """DPM-Solver++ 2M: a DDIM step with an x0 drawn on from the last two (Lu et al. 2022, arXiv 2211.01095, alg. 2)."""
+
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 1
+
+    def solve(self, denoise: Denoiser, x: Tensor, times: Tensor, condition: Condition = NOTHING) -> Tensor:
+        """Along `times`, [steps + 1]; the first step, which has no step before it, is DDIM's."""
+        before: tuple[Tensor, Tensor] | None = None
+        for t, s in pairwise(times):
+            now, then = (denoise.schedule(time.expand(len(x))) for time in (t, s))
+            x0 = denoise(x, t.expand(len(x)), condition)
+            drawn_on = x0
+            if before is not None:
+                x0_before, lam_before = before
+                share = (then.lam - now.lam) / (now.lam - lam_before) / 2
+                drawn_on = x0 + over(share, x) * (x0 - x0_before)
+            x, before = carry(drawn_on, x, now, then), (x0, now.lam)
+        return x
 
 
 class SignalStep(Protocol):
@@ -97,7 +152,7 @@ class SignalStep(Protocol):
         """Network calls a step."""
 
     def __call__(
-        self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, label: Tensor | None = None
+        self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING
     ) -> Tensor: ...
 
 
@@ -116,9 +171,9 @@ class OnSignal:
         return self.solver.evaluations
 
     def __call__(
-        self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, label: Tensor | None = None
+        self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING
     ) -> Tensor:
-        x_s = self.solver(denoise, diffuse(denoise.schedule(t), y, eps), t, s, label)
+        x_s = self.solver(denoise, diffuse(denoise.schedule(t), y, eps), t, s, condition)
         return signal(denoise.schedule(s), x_s, eps)
 
 
@@ -133,7 +188,7 @@ class SignalEuler:
     evaluations: ClassVar[int] = 1
 
     def __call__(
-        self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, label: Tensor | None = None
+        self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING
     ) -> Tensor:
-        x0 = denoise(diffuse(denoise.schedule(t), y, eps), t, label)
+        x0 = denoise(diffuse(denoise.schedule(t), y, eps), t, condition)
         return y + over((t - s) * denoise.schedule.rate(t), y) * (x0 - y)

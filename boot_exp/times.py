@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from functools import cache
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from boot_exp.components import Positive, PositiveShare, component
+from boot_exp.components import Count, Positive, PositiveShare, component
 from boot_exp.schedules import Schedule
 
 
@@ -32,11 +34,17 @@ class KarrasGrid:
     rho: Positive = 7.0
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
-        ends = torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
-        high, low = torch.exp(schedule(ends).lam / self.rho)
-        ratios = torch.linspace(float(high), float(low), steps + 1, dtype=torch.float64) ** self.rho
-        inner = [schedule.time_of(float(lam)) for lam in ratios.log()[1:-1]]
-        return torch.tensor([schedule.t_max, *inner, schedule.t_min], dtype=torch.float64)
+        return torch.tensor(karras_times(schedule, steps, self.rho), dtype=torch.float64)
+
+
+@cache
+def karras_times(schedule: Schedule, steps: int, rho: float) -> tuple[float, ...]:
+    """The times of `KarrasGrid`; kept, since they take long and a consistency model asks at every step."""
+    ends = torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
+    high, low = torch.exp(schedule(ends).lam / rho)
+    ratios = torch.linspace(float(high), float(low), steps + 1, dtype=torch.float64) ** rho
+    inner = [schedule.time_of(float(lam)) for lam in ratios.log()[1:-1]]
+    return (schedule.t_max, *inner, schedule.t_min)
 
 
 class Times(Protocol):
@@ -54,6 +62,11 @@ def stratified(generator: torch.Generator, count: int) -> Tensor:
     device = generator.device
     part = torch.randperm(count, generator=generator, device=device)
     return (part + torch.rand(count, generator=generator, device=device, dtype=torch.float64)) / count
+
+
+def drawn_steps(generator: torch.Generator, count: int, steps: int) -> Tensor:
+    """Which of a grid's steps training looks at, 0 from t_max on: [count] int64, each equally often."""
+    return (stratified(generator, count) * steps).long().clamp(max=steps - 1)
 
 
 @component
@@ -77,3 +90,36 @@ class ProgressiveTimes:
         centre = 1 - progress
         first, last = max(0.0, centre - self.window / 2), min(1.0, centre + self.window / 2)
         return low + (high - low) * (first + (last - first) * stratified(generator, count))
+
+
+class Discretisation(Protocol):
+    """How many steps the grid of a consistency model has; progress in [0, 1] is how far training has come."""
+
+    def __call__(self, progress: float) -> int: ...
+
+
+@component
+class FixedSteps:
+    """The same throughout: 17 of Karras' grid in arXiv 2303.01469, table 3, whose N = 18 counts the times."""
+
+    steps: Count
+
+    def __call__(self, progress: float) -> int:
+        return self.steps
+
+
+@component
+class DoublingSteps:
+    """From `first`, doubled at equal intervals of training, up to `last` (Song & Dhariwal 2023, arXiv 2310.14189)."""
+
+    first: Count = 10
+    last: Count = 1280
+
+    def __post_init__(self) -> None:
+        if not self.first <= self.last:
+            raise ValueError(f"DoublingSteps needs first <= last, got first={self.first}, last={self.last}")
+
+    def __call__(self, progress: float) -> int:
+        # Rounded up, so that `last` has its interval too where it is no power of two times `first`.
+        stages = math.ceil(math.log2(self.last / self.first)) + 1
+        return int(min(self.first * 2 ** math.floor(progress * stages), self.last))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
@@ -128,8 +129,8 @@ MUTATIONS = {
     ),
     "an object for a class": (
         METHOD_LINE,
-        f"{METHOD_LINE}\nloop.Training.optimizer = @ema.Ema()",
-        ["without brackets: @ema.Ema"],
+        f"{METHOD_LINE}\nloop.Training.optimizer = @averages.Ema()",
+        ["without brackets: @averages.Ema"],
     ),
     "a component of a file that does not import it": (
         METHOD_LINE,
@@ -241,7 +242,7 @@ def test_components_are_read_as_python_makes_them() -> None:
         if not isinstance(definition.node, source.ast.ClassDef) or source.is_protocol(definition):
             continue
         made = getattr(importlib.import_module(definition.module), definition.name)
-        if issubclass(made, BaseException) or not inspect.signature(made).parameters:
+        if issubclass(made, BaseException | Enum) or not inspect.signature(made).parameters:
             continue
         parameters = inspect.signature(made).parameters
         static = source.signature(definition).parameters

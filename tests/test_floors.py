@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    ["levels", "stopping", "components"],
-    ["schedules", "predictions", "times", "distances", "weights", "nets", "data"],
+    ["levels", "stopping", "components", "conditions"],
+    ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual"],
     ["denoisers"],
     ["solvers", "student"],
     ["samplers", "methods"],

@@ -19,7 +19,9 @@ import psutil
 import pytest
 from torch import Tensor, nn
 
+from boot_exp.conditions import NOTHING, Condition
 from boot_exp.data import Example, prepare
+from boot_exp.samplers import Fresh, no_more_noise
 from boot_exp.stages.place import Place
 from boot_exp.stages.sample import Sample
 from boot_exp.stopping import Stopped, _is_dvc, stop_requests, stoppable
@@ -206,6 +208,10 @@ def test_a_stopped_data_stage_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+class Model(nn.Linear):
+    evaluations = 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Noise:
     """The noise itself for an image; may be asked to stop at the second draw."""
@@ -214,8 +220,11 @@ class Noise:
     asked: bool = False
     drawn: list[int]
     nfe: int = 1
+    w: None = None
 
-    def __call__(self, model: nn.Module, eps: Tensor, label: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, model: nn.Module, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+    ) -> Tensor:
         self.drawn.append(len(eps))
         if self.asked and len(self.drawn) % 2 == 0:
             ask()
@@ -223,14 +232,14 @@ class Noise:
 
 
 def sampling(*samplers: Noise) -> Sample:
-    return Sample(model=nn.Linear(1, 1), samplers=samplers, n=6, batch=3, device="cpu")
+    return Sample(model=Model(1, 1), samplers=samplers, n=6, batch=3, device="cpu")
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    card = {"shape": [1, 2, 2], "ema": {}, "images": 1, "seed": 0}
+    card = {"shape": [1, 2, 2], "classes": None, "ema": {}, "images": 1, "seed": 0}
     write_folder(Path("model"), {"weights": nn.Linear(1, 1).state_dict()}, card)
     return Place(out=Path("samples/made/noise"), suite="made", name="noise", config="")
 

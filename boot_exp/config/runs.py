@@ -25,10 +25,21 @@ PARAMS: dict[str, Any] = {
     "suites": [str],
     "methods": [str],
     "seeds": [int],
+    "comparison": {
+        "suites": [str],
+        "seeds": [int],
+        "noise": [str],
+        "pairs": [str],
+        "images": [str],
+        "phases": [{"method": str, "after": str}],
+    },
     "gin": {"files": [str], "ablation": str, "bindings": dict, "overrides": [str]},
     "study": {"suite": str, "leaf": str, "seeds": [int], "ablations": [str]},
 }
-NEEDED = ("suites", "methods", "seeds", "suite", "leaf", "ablations")
+NEEDED = (
+    *("suites", "methods", "seeds", "suite", "leaf", "ablations"),
+    *("noise", "pairs", "images", "phases", "method", "after"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,28 +64,55 @@ def leaf_run(leaf: Path) -> Run:
 def suite_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
     """The teacher of a suite, and each method with each seed."""
     ablation = params["gin"].get("ablation") or NONE
-    folder = Path("resolved") / suite
-    teacher = Run(
-        suite=suite,
-        name="teacher",
-        leaf=LEAVES / suite / "teacher.gin",
-        folder=folder / "teacher",
-        rows=("--method teacher",),
-    )
+    teacher = _teacher(suite, "--method teacher")
     students = [
-        Run(
-            suite=suite,
-            name=method,
-            leaf=LEAVES / suite / f"{method}.gin",
-            folder=folder / method / str(seed),
-            ablation=ablation,
-            seed=seed,
-            rows=(f"--method {method}/{seed}",),
-        )
+        _student(suite, method, seed, f"--method {method}/{seed}", ablation=ablation)
         for method in params["methods"]
         for seed in params["seeds"]
     ]
     return [teacher, *students]
+
+
+def compared(params: Mapping[str, Any]) -> list[str]:
+    """The suites in which all methods are compared."""
+    said = params.get("comparison")
+    return list(said["suites"]) if said else []
+
+
+def suites(params: Mapping[str, Any]) -> list[str]:
+    """All suites, those of the comparison last."""
+    return [*params["suites"], *compared(params)]
+
+
+def comparison_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
+    """The teacher of a suite of the comparison, and each method and phase with each seed."""
+    said = params["comparison"]
+    phases = [phase["method"] for phase in said["phases"]]
+    return [
+        _teacher(suite),
+        *(
+            _student(suite, method, seed, f"--student {method}", f"--seed {seed}")
+            for method in [*said["noise"], *said["pairs"], *said["images"], *phases]
+            for seed in said["seeds"]
+        ),
+    ]
+
+
+def _teacher(suite: str, *rows: str) -> Run:
+    leaf, folder = LEAVES / suite / "teacher.gin", Path("resolved") / suite / "teacher"
+    return Run(suite=suite, name="teacher", leaf=leaf, folder=folder, rows=rows)
+
+
+def _student(suite: str, method: str, seed: int, *rows: str, ablation: str = NONE) -> Run:
+    return Run(
+        suite=suite,
+        name=method,
+        leaf=LEAVES / suite / f"{method}.gin",
+        folder=Path("resolved") / suite / method / str(seed),
+        ablation=ablation,
+        seed=seed,
+        rows=rows,
+    )
 
 
 def study_runs(params: Mapping[str, Any]) -> list[Run]:
@@ -121,7 +159,10 @@ def _fit(given: object, form: object, name: str, spot: Spot, faults: Faults) -> 
                 _fit(given.get(key), part, f"{name}.{key}".lstrip("."), spot, faults)
     elif isinstance(form, list):
         items = given if isinstance(given, list) else []
-        if not isinstance(given, list) or any(type(item) is not form[0] for item in items):
+        if isinstance(form[0], dict) and isinstance(given, list):
+            for index, item in enumerate(items):
+                _fit(item, form[0], f"{name}[{index}]", spot, faults)
+        elif not isinstance(given, list) or any(type(item) is not form[0] for item in items):
             faults.add(spot, f"{name} must be a list, each item {form[0].__name__}, got {given!r}")
         elif len(set(items)) < len(items) or (not items and name not in ("gin.files", "gin.overrides")):
             faults.add(spot, f"{name} must have an item, and none twice, got {given!r}")
@@ -228,4 +269,6 @@ def check_all(leaves: Sequence[Path], faults: Faults) -> int:
         compiled(runs, {}, faults)
         for suite in params["suites"]:
             compiled(suite_runs(params, suite), params["gin"], faults)
+        for suite in compared(params):
+            compiled(comparison_runs(params, suite), {}, faults)
     return len(runs)

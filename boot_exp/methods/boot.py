@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import torch
 from annotated_types import Interval
 from torch import Tensor
 
 from boot_exp.components import NonNegative, PositiveShare, component
+from boot_exp.conditions import Condition
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
-from boot_exp.methods import Term, edge_of
+from boot_exp.methods import Batch, Start, Term, edge_of
 from boot_exp.methods.step_weights import InverseSquareStep, StepWeight
 from boot_exp.solvers import SignalStep
 from boot_exp.student import SignalStudent
@@ -35,6 +36,9 @@ class Boot:
     distance: Distance = field(default_factory=SquaredError)
     boundary_share: PositiveShare = 0.125
 
+    starts_from: ClassVar[Start] = Start.NOISE
+    self_teaching: ClassVar[None] = None
+
     def target(
         self,
         student: SignalStudent,
@@ -42,33 +46,23 @@ class Boot:
         eps: Tensor,
         t: Tensor,
         s: Tensor,
-        label: Tensor | None,
+        condition: Condition,
     ) -> Tensor:
         """Where the student should land at s: one step of the teacher from the student's own y at t."""
-        return self.step(teacher, student(eps, t, label), eps, t, s, label)
+        return self.step(teacher, student(eps, t, condition), eps, t, s, condition)
 
-    def loss(
-        self,
-        *,
-        student: SignalStudent,
-        teacher: Denoiser,
-        eps: Tensor,
-        label: Tensor | None,
-        generator: torch.Generator,
-        progress: float,
-    ) -> dict[str, Term]:
-        schedule = teacher.schedule
-        t = self.times(generator, len(eps), schedule.t_min + self.delta, schedule.t_max, progress)
+    def loss(self, *, student: SignalStudent, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+        schedule, eps, condition = teacher.schedule, batch.eps, batch.condition
+        t = self.times(batch.generator, len(eps), schedule.t_min + self.delta, schedule.t_max, batch.progress)
         s = t - self.delta
         edge = edge_of(len(eps), self.boundary_share, self.beta)
         last = torch.full_like(t[:edge], schedule.t_max)
-        label_edge = None if label is None else label[:edge]
         with torch.no_grad():
-            target = self.target(student, teacher, eps, t, s, label)
-            limit = teacher(eps[:edge], last, label_edge) if edge else None
+            target = self.target(student, teacher, eps, t, s, condition)
+            limit = teacher(eps[:edge], last, condition[:edge]) if edge else None
         # One call of the student serves both terms: half the overhead of two.
-        labels = None if label is None else torch.cat([label, label[:edge]])
-        y = student(torch.cat([eps, eps[:edge]]), torch.cat([s, last]), labels)
+        both = condition.and_then(condition[:edge])
+        y = student(torch.cat([eps, eps[:edge]]), torch.cat([s, last]), both)
         weight = self.weight(schedule(t), schedule(s), t - s)
         bootstrap = weight.to(eps.dtype) * self.distance(y[: len(eps)], target)
         terms = {"bootstrap": Term(value=bootstrap, t=s)}
@@ -76,5 +70,6 @@ class Boot:
             terms["boundary"] = Term(value=self.beta * self.distance(y[len(eps) :], limit), t=last)
         return terms
 
-    def evaluations(self, batch: int) -> int:
-        return (2 + self.step.evaluations) * batch + 2 * edge_of(batch, self.boundary_share, self.beta)
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        edge = edge_of(batch, self.boundary_share, self.beta)
+        return 2 * batch + edge + teacher * (self.step.evaluations * batch + edge)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import field
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from boot_exp.components import NonNegative, PositiveShare, component
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import diffuse, over
-from boot_exp.methods import Term, edge_of
+from boot_exp.methods import Batch, Start, Term, edge_of
 from boot_exp.student import SignalStudent
 from boot_exp.times import Times, UniformTimes
 
@@ -29,34 +29,28 @@ class BootDerivative:
     distance: Distance = field(default_factory=SquaredError)
     boundary_share: PositiveShare = 0.125
 
-    def loss(
-        self,
-        *,
-        student: SignalStudent,
-        teacher: Denoiser,
-        eps: Tensor,
-        label: Tensor | None,
-        generator: torch.Generator,
-        progress: float,
-    ) -> dict[str, Term]:
-        schedule = teacher.schedule
-        t = self.times(generator, len(eps), schedule.t_min, schedule.t_max, progress)
+    starts_from: ClassVar[Start] = Start.NOISE
+    self_teaching: ClassVar[None] = None
+
+    def loss(self, *, student: SignalStudent, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+        schedule, eps, condition = teacher.schedule, batch.eps, batch.condition
+        t = self.times(batch.generator, len(eps), schedule.t_min, schedule.t_max, batch.progress)
         edge = edge_of(len(eps), self.boundary_share, self.beta)
         last = torch.full_like(t[:edge], schedule.t_max)
-        label_edge = None if label is None else label[:edge]
         # In the network's own precision: a derivative in float64 would double the cost for nothing.
         now = t.to(eps.dtype)
-        y, slope = torch.func.jvp(lambda time: student(eps, time, label), (now,), (torch.ones_like(now),))[:2]
+        y, slope = torch.func.jvp(lambda time: student(eps, time, condition), (now,), (torch.ones_like(now),))[:2]
         with torch.no_grad():
-            drift = teacher(diffuse(schedule(t), y, eps), t, label) - y
-            limit = teacher(eps[:edge], last, label_edge) if edge else None
+            drift = teacher(diffuse(schedule(t), y, eps), t, condition) - y
+            limit = teacher(eps[:edge], last, condition[:edge]) if edge else None
         residual = slope / over(schedule.rate(t), y) + drift
         terms = {"derivative": Term(value=self.distance(residual, torch.zeros_like(residual)), t=t)}
         if limit is not None:
-            boundary = self.beta * self.distance(student(eps[:edge], last, label_edge), limit)
+            boundary = self.beta * self.distance(student(eps[:edge], last, condition[:edge]), limit)
             terms["boundary"] = Term(value=boundary, t=last)
         return terms
 
-    def evaluations(self, batch: int) -> int:
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        edge = edge_of(batch, self.boundary_share, self.beta)
         # A forward-mode derivative costs a second forward pass.
-        return 3 * batch + 2 * edge_of(batch, self.boundary_share, self.beta)
+        return 2 * batch + edge + teacher * (batch + edge)

@@ -82,7 +82,7 @@ class UNet(nn.Module):
     channels: width at full resolution; multipliers: width of each resolution relative to it, each next one
     halving height and width; blocks: residual blocks a resolution; attention: whether each resolution attends.
     time: the embedding of t. classes: how many labels, or None for an unconditional network; label value
-    `classes` means "no label". seed: of the initial weights.
+    `classes`, or none at all, means "no label". seed: of the initial weights, those of added layers too.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class UNet(nn.Module):
             )
             self.label = nn.Embedding(classes + 1, embedding) if classes is not None else None
             self.guidance: GuidanceEmbedding | None = None
+            self.seed = seed
             self.stem = nn.Conv2d(image_channels, channels, 3, padding=1)
 
             def stage(inputs: int, outputs: int, attend: bool) -> nn.ModuleList:
@@ -151,15 +152,20 @@ class UNet(nn.Module):
     def add_guidance(self) -> None:
         """Gives every residual block an AdaIN layer for w; the output is unchanged until they are trained."""
         embedding = cast(nn.Linear, self.time[-1]).out_features
-        self.guidance = GuidanceEmbedding(dimensions=embedding)
-        for module in self.modules():
-            if isinstance(module, Residual):
-                module.adain = AdaIN(channels=module.conv_out.in_channels, embedding=embedding)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.guidance = GuidanceEmbedding(dimensions=embedding)
+            for module in self.modules():
+                if isinstance(module, Residual):
+                    module.adain = AdaIN(channels=module.conv_out.in_channels, embedding=embedding)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         time = self.time(t)
-        if self.label is not None and label is not None:
-            time = time + self.label(label)
+        if label is not None and self.label is None:
+            raise ValueError("UNet.classes must be bound for a network that is given labels, got None")
+        if self.label is not None:
+            none = self.label.num_embeddings - 1
+            time = time + self.label(torch.full_like(t, none, dtype=torch.long) if label is None else label)
         time = F.silu(time)
         guidance = None if self.guidance is None or w is None else self.guidance(w)
 

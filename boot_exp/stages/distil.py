@@ -1,66 +1,207 @@
-"""Stage distil: a student, from its teacher and noise alone. Opens no data set."""
+"""Stage distil: a student, from its teacher and what its method starts from. From noise it opens no data set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from boot_exp.averages import Average
 from boot_exp.components import component
-from boot_exp.denoisers import Networked
-from boot_exp.methods import Method, Term
+from boot_exp.conditions import Condition, Guidance, classes_in_turn
+from boot_exp.denoisers import Guided, Networked, guided
+from boot_exp.methods import Batch, Method, Start, Term
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, device, put
-from boot_exp.stages.trained import train_and_write
+from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.loop import Training
+from boot_exp.training.seeds import PAIRS, generator, sample_noise
+from evals.errors import ConfigurationFault, DataFault
+
+if TYPE_CHECKING:
+    from boot_exp.data.images import Images
+    from boot_exp.data.pairs import Pairs
+
+
+class Source(Protocol):
+    """What comes after `seen` images: eps [B, C, H, W], x0 [B, C, H, W] or None, label [B] or None."""
+
+    def __call__(
+        self, seen: int, batch: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromNoise:
+    """Noise for images of a shape (C, H, W), and labels where there are classes, both drawn."""
+
+    shape: tuple[int, ...]
+    classes: int | None
+
+    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, None, Tensor | None]:
+        eps = torch.randn((batch, *self.shape), generator=generator, device=generator.device)
+        if self.classes is None:
+            return eps, None, None
+        return eps, None, torch.randint(self.classes, (batch,), generator=generator, device=generator.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromImages:
+    """Images in the order of a seed, with their labels where the teacher has classes; the noise is drawn."""
+
+    images: Images
+    seed: int
+    classes: int | None
+
+    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        x0, label = self.images.batch(self.images.draw(images_seen=seen, batch=batch, seed=self.seed))
+        where = generator.device
+        eps = torch.randn(x0.shape, generator=generator, device=where)
+        return eps, x0.to(where), None if self.classes is None or label is None else label.to(where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromPairs:
+    """Noise and what the teacher made of it, in the order of a seed."""
+
+    pairs: Pairs
+    seed: int
+
+    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        card, where = self.pairs.card, generator.device
+        indices = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
+        eps = sample_noise(card["seed"], indices.tolist(), tuple(card["shape"]), purpose=PAIRS)
+        label = None if card["classes"] is None else torch.from_numpy(indices % card["classes"]).to(where)
+        return eps.to(where), torch.from_numpy(self.pairs.x0(indices)).to(where), label
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distilling:
-    """A method's loss of a student against its teacher, on noise of one image's shape (C, H, W)."""
+    """A method's loss of a student against its teacher, on what the method starts from."""
 
     method: Method
-    teacher: Networked
-    shape: tuple[int, ...]
+    teacher: Networked | Guided
+    source: Source
+    guidance: Guidance | None
+
+    @property
+    def self_teaching(self) -> Average | None:
+        """The method's."""
+        return self.method.self_teaching
 
     def evaluations(self, batch: int) -> int:
-        return self.method.evaluations(batch)
+        return self.method.evaluations(batch, self.teacher.evaluations)
 
     def loss(
-        self, model: nn.Module, *, seen: int, batch: int, generator: torch.Generator, progress: float
+        self,
+        model: nn.Module,
+        *,
+        self_teacher: nn.Module | None,
+        seen: int,
+        batch: int,
+        generator: torch.Generator,
+        progress: float,
     ) -> dict[str, Term]:
-        eps = torch.randn((batch, *self.shape), generator=generator, device=generator.device)
-        return self.method.loss(
-            student=model, teacher=self.teacher, eps=eps, label=None, generator=generator, progress=progress
-        )
+        eps, x0, label = self.source(seen, batch, generator)
+        w = None if self.guidance is None else self.guidance(generator, batch)
+        condition = Condition(label=label, w=w)
+        drawn = Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=progress)
+        return self.method.loss(student=model, teacher=self.teacher, self_teacher=self_teacher, batch=drawn)
 
 
 @component
 class Distil:
-    """The teacher's network, how a student is made of it, the method, how long, and the sampler of previews."""
+    """The teacher's network, how a student is made of it, the method, how long, and the sampler of previews.
+
+    guidance: how w is drawn; a teacher that takes no w is then guided (arXiv 2207.12598).
+    """
 
     teacher: Networked
     student: Callable[[Networked], nn.Module]
     method: Method
     training: Training
     preview: Sampler
+    guidance: Guidance | None = None
     device: str = "auto"
 
-    def run(self, place: Place, *, teacher: Path) -> None:
-        """Distils the teacher stored in a folder and writes weights.safetensors and card.json."""
+    def run(self, place: Place, *, teacher: Path, data: Path | None = None, pairs: Path | None = None) -> None:
+        """Distils the teacher stored in a folder and writes weights.safetensors and card.json.
+
+        data, pairs: folders of the stages of these names, for a method that starts from them, and for no other.
+        """
+        start = self.method.starts_from
+        self.check_given(start, data=data, pairs=pairs)
         card = load_weights(self.teacher, teacher)
-        frozen = put(self.teacher, device(self.device)).eval().requires_grad_(False)
-        shape = tuple(card["shape"])
+        where = device(self.device)
+        frozen = put(self.teacher, where).eval().requires_grad_(False)
+        shape, classes = tuple(card["shape"]), card["classes"]
+        weights = card["sha256"]["weights.safetensors"]
+        source, inputs = self.source(data, pairs, shape, classes, {"teacher": weights})
+        condition = classes_in_turn(range(PREVIEWS), classes, where)
+        if self.guidance is not None:
+            w = self.guidance(generator(self.training.seed, device=where), PREVIEWS)
+            condition = Condition(label=condition.label, w=w)
         train_and_write(
             place,
-            model=put(self.student(frozen), device(self.device)),
-            objective=Distilling(method=self.method, teacher=frozen, shape=shape),
+            model=put(self.student(frozen), where),
+            objective=Distilling(
+                method=self.method,
+                teacher=frozen if self.guidance is None else guided(frozen),
+                source=source,
+                guidance=self.guidance,
+            ),
             training=self.training,
             preview=self.preview,
+            condition=condition,
             shape=shape,
-            inputs={"teacher": card["sha256"]["weights.safetensors"]},
+            inputs=inputs,
+            facts={"classes": classes, "starts_from": start.value},
         )
+
+    def check_given(self, start: Start, **given: Path | None) -> None:
+        """ConfigurationFault: the method starts from what is not given, or something else is."""
+        kinds = {Start.IMAGES: "data", Start.PAIRS: "pairs"}
+        name = type(self.method).__name__
+        for kind, option in kinds.items():
+            if (start is kind) != (given[option] is not None):
+                does = "starts" if start is kind else "does not start"
+                cure = "give the folder that the stage wrote" if start is kind else "leave it away"
+                got = given[option] or "none"
+                raise ConfigurationFault(f"{name} {does} from {kind.value}, got --{option} {got}; {cure}")
+
+    def source(
+        self,
+        data: Path | None,
+        pairs: Path | None,
+        shape: tuple[int, ...],
+        classes: int | None,
+        inputs: dict[str, Any],
+    ) -> tuple[Source, dict[str, Any]]:
+        """What the method starts from, and the hashes of what the student is made from."""
+        seed = self.training.seed
+        # Imported here, so that a run that needs no data set can be shown to open none.
+        if data is not None:
+            from boot_exp.data.images import Images
+
+            images = Images.load(data)
+            images.verify()
+            made_for(data, (images.card.channels, images.card.height, images.card.width), shape)
+            return FromImages(images=images, seed=seed, classes=classes), {**inputs, "data": images.card.images_sha256}
+        if pairs is not None:
+            from boot_exp.data.pairs import Pairs
+
+            stored = Pairs.load(pairs)
+            made_for(pairs, tuple(stored.card["shape"]), shape)
+            return FromPairs(pairs=stored, seed=seed), {**inputs, "pairs": stored.card["sha256_of_pairs"]}
+        return FromNoise(shape=shape, classes=classes), inputs
+
+
+def made_for(folder: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """DataFault: what a folder holds is of another shape than the teacher's images."""
+    if shape != wanted:
+        raise DataFault(f"{folder} must hold images of the teacher's shape {wanted}, got {shape}; give the suite's own")

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from boot_exp.components import Count, Natural, component
-from boot_exp.samplers import Sampler
+from boot_exp.conditions import classes_in_turn
+from boot_exp.denoisers import Networked, guided
+from boot_exp.samplers import Sampler, flat
 from boot_exp.stages.place import Place, device, provenance, put
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import load_weights
@@ -50,11 +52,11 @@ class Sample:
     each: list[Sampler] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        flat = [s for group in self.samplers for s in (group if isinstance(group, Iterable) else [group])]
-        names = [sampler.name for sampler in flat]
+        each = flat(self.samplers)
+        names = [sampler.name for sampler in each]
         if len(set(names)) < len(names):
             raise ValueError(f"the samplers of a stage must have different names, got {names}")
-        object.__setattr__(self, "each", flat)
+        object.__setattr__(self, "each", each)
 
     def run(self, place: Place, *, model: Path) -> None:
         """Writes NAME.zip and NAME.json for each sampler; those already made by an interrupted run are kept."""
@@ -72,8 +74,10 @@ class Sample:
                 archive, record = work / f"{sampler.name}.zip", work / f"{sampler.name}.json"
                 if not (archive.exists() and record.exists()):
                     spent = [0.0]
-                    write_zip(archive, self.images(ready, sampler, tuple(card["shape"]), where, spent, meter, done))
-                    write_json(record, self.record(place, sampler, card, spent[0], where))
+                    # A teacher that takes no w is guided; whoever was trained with w is told it.
+                    asked: Any = guided(ready) if sampler.w is not None and isinstance(ready, Networked) else ready
+                    write_zip(archive, self.images(asked, sampler, card, where, spent, meter, done))
+                    write_json(record, self.record(place, sampler, asked.evaluations, card, spent[0], where))
                 done += self.n * sampler.nfe
         with stop_requests() as stops:
             with replacing_folder(place.out, holding="*.zip") as folder:
@@ -83,35 +87,47 @@ class Sample:
 
     def images(
         self,
-        model: nn.Module,
+        model: Any,
         sampler: Sampler,
-        shape: tuple[int, ...],
+        card: dict[str, Any],
         where: torch.device,
         spent: list[float],
         meter: Meter,
         done: int,
     ) -> Iterator[NDArray[np.uint8]]:
         """One uint8 [H, W, C] image after another; the seconds that the sampler took are added to spent[0]."""
+        shape, classes = tuple(card["shape"]), card["classes"]
         for first in range(0, self.n, self.batch):
             indices = range(first, min(first + self.batch, self.n))
             eps = sample_noise(self.seed, indices, shape).to(where)
+            condition = classes_in_turn(indices, classes, where)
+
+            def more(draw: int, indices: range = indices) -> Tensor:
+                return sample_noise(self.seed, indices, shape, draw=draw).to(where)
+
             started = time.perf_counter()
             with torch.no_grad():
-                pixels = to_pixels(sampler(model, eps))
+                pixels = to_pixels(sampler(model, eps, condition, more))
             spent[0] += time.perf_counter() - started
             meter.update(done + indices.stop * sampler.nfe)
             yield from pixels
 
     def record(
-        self, place: Place, sampler: Sampler, card: dict[str, Any], seconds: float, where: torch.device
+        self, place: Place, sampler: Sampler, calls: int, card: dict[str, Any], seconds: float, where: torch.device
     ) -> dict[str, Any]:
-        """What the evaluator needs to know of these samples, and how they were made."""
+        """What the evaluator needs to know of these samples, and how they were made.
+
+        calls: network calls of one call of the model.
+        """
+        asked = {"classes": card["classes"]} if card["classes"] is not None else {}
+        asked |= {"w": sampler.w} if sampler.w is not None else {}
         return {
             "suite": place.suite,
             "method": place.name,
             "sampler": sampler.name,
-            "nfe": sampler.nfe,
+            "nfe": sampler.nfe * calls,
             "n": self.n,
+            **asked,
             "seconds_per_image": seconds / self.n,
             "card": {
                 "seeds": [self.seed],

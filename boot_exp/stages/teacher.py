@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from boot_exp.components import component
+from boot_exp.components import Share, component
+from boot_exp.conditions import NOTHING, Condition, classes_in_turn
 from boot_exp.data import Images
 from boot_exp.denoisers import Networked
 from boot_exp.distances import SquaredError
@@ -16,61 +18,97 @@ from boot_exp.levels import diffuse
 from boot_exp.methods import Term
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, device, put
-from boot_exp.stages.trained import train_and_write
+from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.times import Times, UniformTimes
 from boot_exp.training.loop import Training
 from boot_exp.weights import SnrPlusOne, Weight
+from evals.errors import ConfigurationFault
 
 
 @dataclass(frozen=True, kw_only=True)
 class Denoising:
-    """E[w_t || f(x_t, t) - x0 ||^2] over images, noise and times (arXiv 2006.11239; w_t as in arXiv 2202.00512)."""
+    """E[w_t || f(x_t, t, c) - x0 ||^2] over images, noise and times (arXiv 2006.11239; w_t as in arXiv 2202.00512).
+
+    label_dropout: share of the labels c that are taken away, so that the model learns to do without as well (arXiv
+    2207.12598).
+    """
 
     images: Images
     seed: int
     weight: Weight
     times: Times
+    label_dropout: float
+
+    self_teaching: ClassVar[None] = None
 
     def evaluations(self, batch: int) -> int:
         return batch
 
     def loss(
-        self, model: nn.Module, *, seen: int, batch: int, generator: torch.Generator, progress: float
+        self,
+        model: nn.Module,
+        *,
+        self_teacher: nn.Module | None,
+        seen: int,
+        batch: int,
+        generator: torch.Generator,
+        progress: float,
     ) -> dict[str, Term]:
         assert isinstance(model, Networked)
-        drawn, _ = self.images.batch(self.images.draw(images_seen=seen, batch=batch, seed=self.seed))
+        drawn, labels = self.images.batch(self.images.draw(images_seen=seen, batch=batch, seed=self.seed))
         x0 = drawn.to(generator.device)
         t = self.times(generator, batch, model.schedule.t_min, model.schedule.t_max, progress)
         eps = torch.randn(x0.shape, generator=generator, device=generator.device)
         level = model.schedule(t)
-        error = SquaredError()(model(diffuse(level, x0, eps), t), x0)
+        condition = NOTHING
+        if model.classes is not None and labels is not None:
+            label = labels.to(generator.device)
+            dropped = torch.rand(batch, generator=generator, device=generator.device) < self.label_dropout
+            condition = Condition(label=torch.where(dropped, model.classes, label))
+        error = SquaredError()(model(diffuse(level, x0, eps), t, condition), x0)
         value = self.weight(level).to(error.dtype) * error
         return {"denoising": Term(value=value, t=t)}
 
 
 @component
 class Teacher:
-    """The network to train, its loss, how long, and the sampler of the pictures shown on the way."""
+    """The network to train, its loss, how long, and the sampler of the pictures shown on the way.
+
+    label_dropout: share of the labels that a network of classes is trained without; the others use none.
+    """
 
     teacher: Networked
     training: Training
     preview: Sampler
     weight: Weight = field(default_factory=SnrPlusOne)
     times: Times = field(default_factory=UniformTimes)
+    label_dropout: Share = 0.1
     device: str = "auto"
 
     def run(self, place: Place, *, data: Path) -> None:
         """Trains on a prepared data folder and writes weights.safetensors and card.json."""
         images = Images.load(data)
         images.verify()
-        objective = Denoising(images=images, seed=self.training.seed, weight=self.weight, times=self.times)
-        card = images.card
+        card, classes, where = images.card, self.teacher.classes, device(self.device)
+        if classes not in (None, card.classes):
+            raise ConfigurationFault(
+                f"Networked.classes must be None or as many as {data} has, {card.classes}, got {classes}; bind that"
+            )
+        objective = Denoising(
+            images=images,
+            seed=self.training.seed,
+            weight=self.weight,
+            times=self.times,
+            label_dropout=self.label_dropout,
+        )
         train_and_write(
             place,
-            model=put(self.teacher, device(self.device)),
+            model=put(self.teacher, where),
             objective=objective,
             training=self.training,
             preview=self.preview,
+            condition=classes_in_turn(range(PREVIEWS), classes, where),
             shape=(card.channels, card.height, card.width),
             inputs={"data": card.images_sha256},
+            facts={"classes": classes, "label_dropout": None if classes is None else self.label_dropout},
         )

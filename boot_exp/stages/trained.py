@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from boot_exp.conditions import Condition
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stopping import stop_requests
@@ -17,6 +21,10 @@ from boot_exp.training.work import Work
 PREVIEWS = 64
 
 
+def _more(seed: int, shape: tuple[int, ...], where: torch.device, draw: int) -> Tensor:
+    return sample_noise(seed, range(PREVIEWS), shape, draw=draw).to(where)
+
+
 def train_and_write(
     place: Place,
     *,
@@ -24,18 +32,21 @@ def train_and_write(
     objective: Objective,
     training: Training,
     preview: Sampler,
+    condition: Condition,
     shape: tuple[int, ...],
     inputs: Mapping[str, str],
+    facts: Mapping[str, Any],
 ) -> None:
     """Trains, then writes the averaged weights and a card; the work state goes once they are there.
 
-    shape: of one image, (C, H, W); inputs: hashes of what the model was made from.
+    condition: of the PREVIEWS pictures shown on the way; shape: of one image, (C, H, W); inputs: hashes of what the
+    model was made from; facts: what else its card says.
     """
     where = next(model.parameters()).device
     eps = sample_noise(training.seed, range(PREVIEWS), shape).to(where)
 
     def draw(average: nn.Module) -> Tensor:
-        return preview(average.eval(), eps)
+        return preview(average.eval(), eps, condition, partial(_more, training.seed, shape, where))
 
     made_by = provenance(where)
     work = Work(folder=place.work(*inputs.values()))
@@ -60,7 +71,8 @@ def train_and_write(
         "architecture": str(model),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seed": training.seed,
-        "ema": {"half_life": training.ema.half_life, "ramp": training.ema.ramp},
+        "ema": {"rule": type(training.ema).__name__, **vars(training.ema)},
+        **facts,
         "inputs": dict(inputs),
         "config": place.config,
         **made_by,

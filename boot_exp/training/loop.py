@@ -13,11 +13,11 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from boot_exp.averages import Average
 from boot_exp.components import Count, Natural, Positive, component
 from boot_exp.methods import Term
 from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.checkpoints import load_optimizer, optimizer_tensors
-from boot_exp.training.ema import Ema
 from boot_exp.training.journal import Journal, Meter, by_time
 from boot_exp.training.rates import Rate
 from boot_exp.training.seeds import TRAINING, generator
@@ -28,8 +28,19 @@ from evals.errors import NumericalFault
 class Objective(Protocol):
     """What is minimised: named terms, each [B], for the batch that begins after `seen` images."""
 
+    @property
+    def self_teaching(self) -> Average | None:
+        """How the self-teacher follows the model; None: there is none."""
+
     def loss(
-        self, model: nn.Module, *, seen: int, batch: int, generator: torch.Generator, progress: float
+        self,
+        model: nn.Module,
+        *,
+        self_teacher: nn.Module | None,
+        seen: int,
+        batch: int,
+        generator: torch.Generator,
+        progress: float,
     ) -> dict[str, Term]: ...
 
     def evaluations(self, batch: int) -> int:
@@ -48,7 +59,7 @@ class Training:
     batch: Count
     optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
     rate: Rate
-    ema: Ema
+    ema: Average
     clip: Positive = 1.0
     seed: Natural = 0
     save_every: Count = 25_000
@@ -92,6 +103,8 @@ def fit(
     cure = f"lower the learning rate, or go on from a checkpoint in {work.folder}"
     device = next(model.parameters()).device
     average = training.ema.start(model)
+    following = objective.self_teaching
+    self_teacher = following.start(model) if following else None
     optimizer = training.optimizer(model.parameters())
     seen, seconds, evaluations = 0, 0.0, 0
     figures: dict[str, float] = {}
@@ -100,6 +113,8 @@ def fit(
         seen, seconds, evaluations, figures = (card[key] for key in ("images", "seconds", "evaluations", "figures"))
         model.load_state_dict(tensors["model"])
         average.load_state_dict(tensors["average"])
+        if self_teacher:
+            self_teacher.load_state_dict(tensors["self_teacher"])
         load_optimizer(optimizer, tensors["optimizer"])
     started = time.monotonic() - seconds
 
@@ -110,6 +125,7 @@ def fit(
             "model": model.state_dict(),
             "average": average.state_dict(),
             "optimizer": optimizer_tensors(optimizer),
+            **({"self_teacher": self_teacher.state_dict()} if self_teacher else {}),
         }
         costs = {"seconds": time.monotonic() - started, "evaluations": evaluations}
         work.save(seen, state, {**costs, "figures": figures})
@@ -126,6 +142,7 @@ def fit(
                 group["lr"] = training.rate(progress)
             terms = objective.loss(
                 model,
+                self_teacher=self_teacher,
                 seen=seen,
                 batch=batch,
                 generator=generator(training.seed, TRAINING, seen, device=device),
@@ -139,6 +156,8 @@ def fit(
             seen += batch
             evaluations += objective.evaluations(batch)
             training.ema.update(average, model, images=seen, batch=batch)
+            if following and self_teacher:
+                following.update(self_teacher, model, images=seen, batch=batch)
             last = seen == training.images
             if last or every(training.log_every, before, seen):
                 figures = {name: float(term.value.detach().mean()) for name, term in terms.items()}

@@ -14,8 +14,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 import boot_exp
+from boot_exp.averages import Ema
 from boot_exp.components import Count, Natural, OpenShare, Positive, PositiveShare, Share, component, rule
-from boot_exp.methods.boot import Boot
 from boot_exp.samplers import OneJump, Sweep
 from boot_exp.schedules import Clamped, Cosine, LinearBeta
 from boot_exp.solvers import Ddim, OnSignal
@@ -131,7 +131,7 @@ def test_no_range_holds_what_is_no_number_of_its_kind(
 def test_the_walk_finds_them() -> None:
     named = {f"{case.values[0].__name__}.{case.values[1]}" for case in cases()}  # type: ignore[attr-defined]
     assert named >= {
-        "Boot.delta",
+        "Ema.half_life",
         "CosineRate.peak",
         "Sample.n",
         "Training.batch",
@@ -139,12 +139,12 @@ def test_the_walk_finds_them() -> None:
         "Sweep.steps",
         "OneJump.t",
     }
-    assert {"Boot", "Cosine", "FromV", "Digits", "Distil", "AtEnd"} <= {kind.__name__ for kind in components()}
+    assert {"Ema", "Cosine", "FromV", "Digits", "Distil", "AtEnd"} <= {kind.__name__ for kind in components()}
 
 
 def test_messages() -> None:
-    said = refusal(Boot, "delta", 40.0)
-    assert said == "Boot.delta is a step in t and must lie in (0, 1), got 40.0"
+    said = refusal(Ema, "half_life", -1.0)
+    assert said == "Ema.half_life is a number of images and must be > 0, got -1.0"
     assert refusal(CosineRate, "peak", -1) == "CosineRate.peak must be > 0, got -1"
     assert refusal(CosineRate, "peak", "fast") == "CosineRate.peak must be a number, got 'fast'"
     assert refusal(Sample, "batch", 2.5) == "Sample.batch must be a whole number, got 2.5"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import nn
 
+from boot_exp.conditions import Condition
 from boot_exp.denoisers import Networked
 from boot_exp.nets.adain import AdaIN
 from boot_exp.nets.embeddings import Sinusoidal
@@ -15,7 +18,7 @@ from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromEps, FromV, FromX, Prediction
 from boot_exp.samplers import OneJump
 from boot_exp.schedules import Clamped, Cosine
-from boot_exp.student import AtEnd, AtTime, Reading, SignalStudent
+from boot_exp.student import AtEnd, AtTime, ConsistencyStudent, DenoisingStudent, Reading, SignalStudent
 from boot_exp.training.checkpoints import load_weights, write_folder
 from evals.errors import StateFault
 
@@ -59,6 +62,31 @@ def test_time_and_label_matter() -> None:
     out = net(X, T, label)
     assert not torch.allclose(out, net(X, T + 0.05, label))
     assert not torch.allclose(out, net(X, T, label.flip(0)))
+
+
+def test_no_label_is_the_label_of_none() -> None:
+    net = unet(classes=4)
+    assert torch.equal(net(X, T), net(X, T, torch.full((5,), 4)))
+    assert not torch.allclose(net(X, T), net(X, T, torch.full((5,), 3)))
+
+
+def test_a_label_is_refused_where_there_are_no_classes() -> None:
+    with pytest.raises(ValueError, match=r"UNet.classes must be bound for a network that is given labels, got None"):
+        unet()(X, T, torch.zeros(5, dtype=torch.int64))
+
+
+def test_guidance_layers_start_alike_wherever_they_are_added() -> None:
+    """From the network's seed alone, and without touching torch's own draws."""
+    nets, elsewhere = [unet(seed=seed) for seed in (0, 0, 1)], torch.get_rng_state()
+    for net in nets:
+        net.add_guidance()
+    torch.testing.assert_close(nets[0].state_dict(), nets[1].state_dict(), rtol=0, atol=0)
+    guidance = [cast(nn.Module, net.guidance).state_dict() for net in nets]
+    assert not all(torch.equal(guidance[0][name], guidance[2][name]) for name in guidance[0])
+    first = {name: tensor.clone() for name, tensor in nets[0].state_dict().items()}
+    nets[0].add_guidance()
+    torch.testing.assert_close(nets[0].state_dict(), first, rtol=0, atol=0)
+    assert torch.equal(elsewhere, torch.get_rng_state())
 
 
 def test_guidance_layers_change_nothing_at_first_and_something_after_a_step() -> None:
@@ -117,6 +145,54 @@ def test_the_student_is_its_teacher_at_t_max(prediction: Prediction, reading: Re
     with torch.no_grad():
         next(student.parameters()).add_(1)
     assert not torch.equal(next(student.parameters()), next(teacher.parameters()))
+
+
+@every_prediction
+@pytest.mark.parametrize("takes_w", [False, True])
+def test_a_denoising_student_is_its_teacher_at_first(prediction: Prediction, takes_w: bool) -> None:
+    teacher = Networked(net=unet(classes=4), prediction=prediction, schedule=SCHEDULE, classes=4).requires_grad_(False)
+    student = DenoisingStudent(teacher, takes_w=takes_w)
+    said = Condition(label=torch.arange(5), w=torch.arange(5.0))
+    assert torch.equal(student(X, T, said), teacher(X, T, said))
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    assert (student.classes, student.takes_w) == (4, takes_w)
+    assert (student.net.guidance is not None) == takes_w and teacher.net.guidance is None
+
+
+def minding_w() -> DenoisingStudent:
+    """A teacher that takes w and whose layers for it have been trained."""
+    taught = DenoisingStudent(Networked(net=unet(), prediction=FromV(), schedule=SCHEDULE), takes_w=True)
+    with torch.no_grad():
+        for name, parameter in taught.named_parameters():
+            if "adain" in name:
+                parameter.add_(0.3)
+    return taught.requires_grad_(False)
+
+
+W = Condition(w=torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]))
+
+
+@pytest.mark.parametrize("takes_w", [False, True])
+def test_the_student_of_one_that_takes_w_keeps_what_it_knows_of_it(takes_w: bool) -> None:
+    """Whether it says that it takes w or not: stage two of guided distillation begins where stage one ended."""
+    teacher = minding_w()
+    student = DenoisingStudent(teacher, takes_w=takes_w)
+    assert student.takes_w and torch.equal(student(X, T, W), teacher(X, T, W))
+    assert not torch.allclose(student(X, T, W), student(X, T, Condition(w=cast(torch.Tensor, W.w) + 1)))
+    signal = SignalStudent(teacher, takes_w=True, reading=AtTime())
+    assert torch.equal(signal(X, T, W), teacher(X, T, W))
+
+
+def test_a_student_from_scratch_of_one_that_takes_w_has_layers_for_it() -> None:
+    student = DenoisingStudent(minding_w(), net=unet(seed=2))
+    assert student.takes_w and student.net.guidance is not None
+
+
+@pytest.mark.parametrize("kind", [SignalStudent, DenoisingStudent, ConsistencyStudent])
+def test_only_a_network_that_can_take_w_is_asked_to(kind: Callable[..., nn.Module]) -> None:
+    teacher = Networked(net=nn.Identity(), prediction=FromV(), schedule=SCHEDULE)
+    with pytest.raises(ValueError, match=r"takes w must have a UNet, got Identity; bind takes_w = False"):
+        kind(teacher, takes_w=True)
 
 
 def test_an_attention_that_does_not_fit_is_refused() -> None:

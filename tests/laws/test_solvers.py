@@ -4,39 +4,35 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, HeunDiscreteScheduler
-from oracle import Gaussian, Mixture, noise
-from torch import Tensor, nn
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
+from oracle import AsX, Counting, EpsNetwork, Gaussian, Mixture, noise, order_of, times
+from torch import Tensor
 
-from boot_exp.denoisers import Denoiser, Networked
+from boot_exp.denoisers import Networked
 from boot_exp.levels import diffuse, signal
 from boot_exp.predictions import FromEps, FromV, FromX
 from boot_exp.samplers import Along
-from boot_exp.schedules import LinearTable, Schedule
-from boot_exp.solvers import Ddim, Heun, NoiseRatio, OnSignal, SignalEuler, SignalRatio, SignalStep, Solver
+from boot_exp.schedules import LinearTable
+from boot_exp.solvers import (
+    Ddim,
+    Dpmpp2M,
+    Heun,
+    Integrator,
+    NoiseRatio,
+    OnSignal,
+    SignalEuler,
+    SignalRatio,
+    SignalStep,
+    Solver,
+)
+from boot_exp.times import UniformGrid
 
-SOLVERS: list[Solver] = [Ddim(), Heun(coordinate=NoiseRatio()), Heun(coordinate=SignalRatio())]
-STEPS: list[SignalStep] = [SignalEuler(), *(OnSignal(solver=solver) for solver in SOLVERS)]
+ONE_STEP = [Ddim(), Heun(coordinate=NoiseRatio()), Heun(coordinate=SignalRatio())]
+INTEGRATORS: list[Integrator] = [*ONE_STEP, Dpmpp2M()]
+STEPS: list[SignalStep] = [SignalEuler(), *(OnSignal(solver=solver) for solver in ONE_STEP)]
 FLOWS = [Gaussian(), Mixture()]
-
-
-def order_of(errors: list[float], counts: list[int]) -> float:
-    """The slope of log error over log step."""
-    return -float(np.polyfit(np.log(counts), np.log(errors), 1)[0])
-
-
-class Counting:
-    """A denoiser that counts its calls."""
-
-    def __init__(self, inner: Denoiser) -> None:
-        self.inner, self.schedule, self.calls = inner, inner.schedule, 0
-
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        self.calls += 1
-        return self.inner(x_t, t, label)
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: type(flow).__name__)
@@ -58,8 +54,8 @@ def test_steps_converge_at_their_order(flow: Gaussian | Mixture, step: SignalSte
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: type(flow).__name__)
-@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
-def test_whole_solves_converge(flow: Gaussian | Mixture, solver: Solver) -> None:
+@pytest.mark.parametrize("solver", INTEGRATORS, ids=repr)
+def test_whole_solves_converge(flow: Gaussian | Mixture, solver: Integrator) -> None:
     """From t_max to t_min, as samplers run them."""
     eps = noise(16)
     t, s = (torch.full((16,), end, dtype=torch.float64) for end in (flow.schedule.t_max, flow.schedule.t_min))
@@ -69,8 +65,20 @@ def test_whole_solves_converge(flow: Gaussian | Mixture, solver: Solver) -> None
     assert error[0] / error[1] > 0.85 * 2**solver.order
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
-def test_solvers_make_the_calls_that_they_declare(solver: Solver) -> None:
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: type(flow).__name__)
+def test_dpmpp_2m_converges_at_its_order(flow: Gaussian | Mixture) -> None:
+    """On the interior of time, over a grid that is not even."""
+    first, last = times(16, 0.9), times(16, 0.1)
+    exact, errors, counts = flow.flow(noise(16), first, last), [], [32, 64, 128, 256]
+    solver = Dpmpp2M()
+    for count in counts:
+        grid = 0.9 - 0.8 * torch.linspace(0, 1, count + 1, dtype=torch.float64) ** 1.5
+        errors.append(float((solver.solve(flow, noise(16), grid) - exact).abs().mean()))
+    assert order_of(errors, counts) == pytest.approx(solver.order, abs=0.25)
+
+
+@pytest.mark.parametrize("solver", INTEGRATORS, ids=repr)
+def test_solvers_make_the_calls_that_they_declare(solver: Integrator) -> None:
     flow = Counting(Gaussian())
     sampler = Along(solver=solver, steps=3)
     sampler(flow, noise(4))
@@ -85,37 +93,16 @@ def test_signal_steps_make_the_calls_that_they_declare(step: SignalStep) -> None
     assert flow.calls == step.evaluations
 
 
-@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
+@pytest.mark.parametrize("solver", ONE_STEP, ids=repr)
 def test_a_step_of_no_length_stays(solver: Solver) -> None:
     t = torch.full((4,), 0.5, dtype=torch.float64)
     torch.testing.assert_close(solver(Gaussian(), noise(4), t, t), noise(4), rtol=1e-12, atol=1e-12)
 
 
-class Network(nn.Module):
-    """A fixed, smooth eps(x, t) that no schedule knows of."""
-
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        return 0.8 * x + 0.3 * torch.sin(3 * x + 2 * t[:, None, None, None])
-
-
-class AsX(nn.Module):
-    """The same denoiser as an x0-network (or a v-network): what the prediction types must not change."""
-
-    def __init__(self, schedule: Schedule, *, v: bool) -> None:
-        super().__init__()
-        self.schedule, self.v = schedule, v
-
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        eps, level = Network()(x, t), self.schedule(t)
-        x0 = signal(level, x, eps)
-        alpha, sigma = level.alpha[:, None, None, None], level.sigma[:, None, None, None]
-        return alpha * eps - sigma * x0 if self.v else x0
-
-
 def test_all_predictions_of_one_denoiser_agree() -> None:
     schedule = LinearTable()
     x, t = noise(9), torch.linspace(0.02, 0.98, 9, dtype=torch.float64)
-    eps = Networked(net=Network(), prediction=FromEps(), schedule=schedule)(x, t)
+    eps = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=schedule)(x, t)
     for net, prediction in ((AsX(schedule, v=False), FromX()), (AsX(schedule, v=True), FromV())):
         other = Networked(net=net, prediction=prediction, schedule=schedule)(x, t)
         torch.testing.assert_close(other, eps, rtol=1e-9, atol=1e-9)
@@ -129,7 +116,7 @@ def beside(scheduler: DDIMScheduler | HeunDiscreteScheduler, steps: int) -> list
     states = []
     for index in scheduler.timesteps:
         t = torch.full((8,), float(index) / 999, dtype=torch.float64)
-        eps = Network()(scheduler.scale_model_input(x, index), t)
+        eps = EpsNetwork()(scheduler.scale_model_input(x, index), t)
         x = scheduler.step(eps, index, x).prev_sample
         states.append(x)
     return states
@@ -143,7 +130,7 @@ def test_ddim_is_diffusers_ddim() -> None:
     theirs = beside(
         DDIMScheduler(num_train_timesteps=1000, beta_schedule="linear", clip_sample=False, set_alpha_to_one=False), 10
     )
-    model = Networked(net=Network(), prediction=FromEps(), schedule=LinearTable())
+    model = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=LinearTable())
     x = noise(8)
     for k, (a, b) in enumerate(pairwise(range(900, -1, -100))):
         x = Ddim()(
@@ -157,7 +144,7 @@ def test_heun_is_diffusers_heun() -> None:
         HeunDiscreteScheduler(num_train_timesteps=1000, beta_schedule="linear", beta_start=1e-4, beta_end=0.02), 10
     )
     schedule = LinearTable()
-    model = Networked(net=Network(), prediction=FromEps(), schedule=schedule)
+    model = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=schedule)
     # Theirs lives in x / alpha and starts at its own scale of the noise.
     first = schedule(torch.ones(8).double())
     scale = HeunDiscreteScheduler(num_train_timesteps=1000, beta_schedule="linear", beta_start=1e-4, beta_end=0.02)
@@ -168,3 +155,34 @@ def test_heun_is_diffusers_heun() -> None:
         t, s = torch.full((8,), a / 999, dtype=torch.float64), torch.full((8,), b / 999, dtype=torch.float64)
         x = Heun(coordinate=NoiseRatio())(model, x, t, s)
         close(x / schedule(s).alpha[:, None, None, None], theirs[2 * k + 1])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 20])
+def test_dpmpp_2m_is_diffusers_dpm_solver_multistep(steps: int) -> None:
+    """Without their first-order last step (lower_order_final), which ours does not take, and down to their entry 0."""
+    schedule = LinearTable()
+    theirs = DPMSolverMultistepScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="linear",
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        lower_order_final=False,
+        final_sigmas_type="sigma_min",
+    )
+    theirs.alphas_cumprod = schedule(torch.arange(1000).double() / 999).alpha ** 2
+    theirs.set_timesteps(steps)
+    x = noise(8)
+    for index in theirs.timesteps:
+        t = torch.full((8,), float(index) / 999, dtype=torch.float64)
+        x = theirs.step(EpsNetwork()(x, t), index, x).prev_sample
+    model = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=schedule)
+    grid = torch.cat([theirs.timesteps.double() / 999, torch.zeros(1, dtype=torch.float64)])
+    close(Dpmpp2M().solve(model, noise(8), grid), x)
+
+
+def test_dpmpp_2m_of_one_step_is_ddim_and_of_two_is_not() -> None:
+    for steps, alike in ((1, True), (2, False)):
+        grid = UniformGrid()(Gaussian().schedule, steps)
+        ours, theirs = (solver.solve(Gaussian(), noise(4), grid) for solver in (Dpmpp2M(), Ddim()))
+        assert torch.allclose(ours, theirs, rtol=1e-12, atol=1e-14) == alike

@@ -11,14 +11,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import nn
 
+from boot_exp.averages import Ema
 from boot_exp.methods import Term
 from boot_exp.stopping import Stopped
 from boot_exp.training.checkpoints import load_weights, read_card, read_tensors, write_folder
-from boot_exp.training.ema import Ema
 from boot_exp.training.journal import Journal, by_time
 from boot_exp.training.loop import Trained, Training, every, fit
 from boot_exp.training.rates import ConstantRate, CosineRate
-from boot_exp.training.seeds import generator, sample_noise
+from boot_exp.training.seeds import PAIRS, generator, sample_noise
 from boot_exp.training.work import Work
 from evals.errors import NumericalFault, StateFault
 
@@ -29,6 +29,15 @@ def test_sample_noise_is_the_same_in_every_batch() -> None:
     assert torch.equal(whole.flip(0), sample_noise(7, range(9, -1, -1), (1, 4, 4)))
     assert not torch.equal(whole, sample_noise(8, range(10), (1, 4, 4)))
     assert whole.flatten(1).unique(dim=0).shape[0] == 10
+
+
+def test_each_draw_and_purpose_of_a_sample_has_noise_of_its_own() -> None:
+    """The k-th more noise of sample i is neither what it starts from, nor another's, whatever the batch."""
+    draws = [sample_noise(7, range(6), (1, 4, 4), draw=draw) for draw in range(4)]
+    pairs = sample_noise(7, range(6), (1, 4, 4), purpose=PAIRS)
+    assert torch.cat([*draws, pairs]).flatten(1).unique(dim=0).shape[0] == 5 * 6
+    assert torch.equal(draws[0], sample_noise(7, range(6), (1, 4, 4)))
+    assert torch.equal(draws[2][3:5], sample_noise(7, [3, 4], (1, 4, 4), draw=2))
 
 
 def test_sample_noise_is_standard_normal() -> None:
@@ -92,11 +101,20 @@ class Noisy:
     def __init__(self, *, stop_at: int = -1, broken_at: int = -1) -> None:
         self.stop_at, self.broken_at = stop_at, broken_at
 
+    self_teaching = None
+
     def evaluations(self, batch: int) -> int:
         return 2 * batch
 
     def loss(
-        self, model: nn.Module, *, seen: int, batch: int, generator: torch.Generator, progress: float
+        self,
+        model: nn.Module,
+        *,
+        self_teacher: nn.Module | None,
+        seen: int,
+        batch: int,
+        generator: torch.Generator,
+        progress: float,
     ) -> dict[str, Term]:
         if seen == self.stop_at:
             import os

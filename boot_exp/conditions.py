@@ -1,0 +1,72 @@
+"""What a model is conditioned on, sample by sample, and how training draws the guidance weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from boot_exp.components import NonNegative, component
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """label: [B] int64, where the number of classes means "no label"; w: [B], the guidance weight. None: not given."""
+
+    label: Tensor | None = None
+    w: Tensor | None = None
+
+    def __getitem__(self, part: slice) -> Condition:
+        return Condition(
+            label=None if self.label is None else self.label[part], w=None if self.w is None else self.w[part]
+        )
+
+    def and_then(self, other: Condition) -> Condition:
+        """The conditions of a batch with another one behind it; both must give the same."""
+        return Condition(
+            label=None if self.label is None or other.label is None else torch.cat([self.label, other.label]),
+            w=None if self.w is None or other.w is None else torch.cat([self.w, other.w]),
+        )
+
+
+NOTHING = Condition()
+
+
+def classes_in_turn(indices: range, classes: int | None, where: torch.device | str = "cpu") -> Condition:
+    """Label i mod classes for sample i: every class equally often, the same whatever the batch size."""
+    if classes is None:
+        return NOTHING
+    return Condition(label=torch.arange(indices.start, indices.stop, device=where) % classes)
+
+
+class Guidance(Protocol):
+    """Draws guidance weights for training: [count] float32."""
+
+    def __call__(self, generator: torch.Generator, count: int) -> Tensor: ...
+
+
+@component
+class FixedGuidance:
+    """One w for all: a student of it need not know w."""
+
+    w: NonNegative
+
+    def __call__(self, generator: torch.Generator, count: int) -> Tensor:
+        return torch.full((count,), float(self.w), device=generator.device)
+
+
+@component
+class UniformGuidance:
+    """w uniform in [low, high], drawn for each sample (Meng et al. 2023, arXiv 2210.03142)."""
+
+    low: NonNegative
+    high: NonNegative
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"UniformGuidance needs low < high, got low={self.low}, high={self.high}")
+
+    def __call__(self, generator: torch.Generator, count: int) -> Tensor:
+        return self.low + (self.high - self.low) * torch.rand(count, generator=generator, device=generator.device)

@@ -1,0 +1,57 @@
+"""Consistency models: alike along a trajectory (Song et al. 2023, arXiv 2303.01469)."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from boot_exp.averages import Average
+from boot_exp.components import component
+from boot_exp.denoisers import Denoiser
+from boot_exp.distances import Distance, SquaredError
+from boot_exp.levels import diffuse
+from boot_exp.methods import Batch, Start, Term
+from boot_exp.methods.neighbours import Neighbour
+from boot_exp.methods.step_weights import StepWeight, Unweighted
+from boot_exp.times import Discretisation, Grid, KarrasGrid, drawn_steps
+
+
+@component
+class Consistency:
+    """w d( f(x_t, t), f-(x_s, s) ), f- the self-teacher, x_s the neighbour of x_t on a grid.
+
+    self_teaching: how the target network f- follows f; steps: how fine the grid is as training goes on.
+    """
+
+    neighbour: Neighbour
+    self_teaching: Average
+    steps: Discretisation
+    grid: Grid = field(default_factory=KarrasGrid)
+    weight: StepWeight = field(default_factory=Unweighted)
+    distance: Distance = field(default_factory=SquaredError)
+
+    starts_from: ClassVar[Start] = Start.IMAGES
+
+    def target(
+        self, teacher: Denoiser, self_teacher: Denoiser, batch: Batch, x_t: Tensor, t: Tensor, s: Tensor
+    ) -> Tensor:
+        """Where the student should land: where the self-teacher lands from the neighbouring point."""
+        return self_teacher(self.neighbour(teacher, batch, x_t, t, s), s, batch.condition)
+
+    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+        steps = self.steps(batch.progress)
+        grid = self.grid(teacher.schedule, steps).to(batch.eps.device)
+        first = drawn_steps(batch.generator, len(batch.eps), steps)
+        t, s = grid[first], grid[first + 1]
+        x_t = diffuse(teacher.schedule(t), batch.images, batch.eps)
+        with torch.no_grad():
+            target = self.target(teacher, self_teacher, batch, x_t, t, s)
+        error = self.distance(student(x_t, t, batch.condition), target)
+        weight = self.weight(teacher.schedule(t), teacher.schedule(s), t - s).to(error.dtype)
+        return {"consistency": Term(value=weight * error, t=t)}
+
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        return 2 * batch + teacher * self.neighbour.evaluations * batch

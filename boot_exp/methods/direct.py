@@ -1,0 +1,36 @@
+"""Direct distillation: regress on the teacher's whole solve (Luhman & Luhman 2021, arXiv 2101.02388)."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from boot_exp.components import component
+from boot_exp.denoisers import Denoiser
+from boot_exp.distances import Distance, SquaredError
+from boot_exp.methods import Batch, Start, Term
+
+
+@component
+class Direct:
+    """|| f(eps, T) - x_0 ||^2 with x_0 the end of the teacher's solve from eps, made once and stored."""
+
+    distance: Distance = field(default_factory=SquaredError)
+
+    starts_from: ClassVar[Start] = Start.PAIRS
+    self_teaching: ClassVar[None] = None
+
+    def target(self, batch: Batch) -> Tensor:
+        """Where the student should land: where the teacher's solve ended."""
+        return batch.images
+
+    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+        last = torch.full((len(batch.eps),), teacher.schedule.t_max, dtype=torch.float64, device=batch.eps.device)
+        x0 = student(batch.eps, last, batch.condition)
+        return {"direct": Term(value=self.distance(x0, self.target(batch)), t=last)}
+
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        return batch

@@ -1,0 +1,50 @@
+"""Guided distillation, stage one: a student that takes w (Meng et al. 2023, arXiv 2210.03142); two is progressive."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from boot_exp.components import component
+from boot_exp.conditions import Condition
+from boot_exp.denoisers import Denoiser
+from boot_exp.distances import Distance, SquaredError
+from boot_exp.levels import diffuse
+from boot_exp.methods import Batch, Start, Term
+from boot_exp.times import Times, UniformTimes
+from boot_exp.weights import TruncatedSnr, Weight
+
+
+@component
+class GuidedDistillation:
+    """w_t || f(x_t, t, w) - F(x_t, t, w) ||^2, F the teacher guided with weight w (its equation 2).
+
+    The stage draws w (Distil.guidance) and guides the teacher.
+    """
+
+    times: Times = field(default_factory=UniformTimes)
+    weight: Weight = field(default_factory=TruncatedSnr)
+    distance: Distance = field(default_factory=SquaredError)
+
+    starts_from: ClassVar[Start] = Start.IMAGES
+    self_teaching: ClassVar[None] = None
+
+    def target(self, teacher: Denoiser, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Where the student should land: where the guided teacher lands."""
+        return teacher(x_t, t, condition)
+
+    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+        schedule = teacher.schedule
+        t = self.times(batch.generator, len(batch.eps), schedule.t_min, schedule.t_max, batch.progress)
+        level = schedule(t)
+        x_t = diffuse(level, batch.images, batch.eps)
+        with torch.no_grad():
+            target = self.target(teacher, x_t, t, batch.condition)
+        error = self.distance(student(x_t, t, batch.condition), target)
+        return {"guided": Term(value=self.weight(level).to(error.dtype) * error, t=t)}
+
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        return batch + teacher * batch

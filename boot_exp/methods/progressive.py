@@ -1,0 +1,59 @@
+"""Progressive distillation: one step where the teacher takes two (Salimans & Ho 2022, arXiv 2202.00512)."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from boot_exp.components import Count, component
+from boot_exp.conditions import Condition
+from boot_exp.denoisers import Denoiser
+from boot_exp.distances import Distance, SquaredError
+from boot_exp.levels import diffuse, implied_signal
+from boot_exp.methods import Batch, Start, Term
+from boot_exp.solvers import Ddim, Solver
+from boot_exp.times import Grid, UniformGrid, drawn_steps
+from boot_exp.weights import TruncatedSnr, Weight
+
+
+@component
+class Progressive:
+    """w_t || f(x_t, t) - x0' ||^2, x0' the signal whose DDIM step from x_t lands where two of the teacher's do.
+
+    One phase of algorithm 2. steps: the student's; its teacher has twice as many on the same grid, and is the student
+    of the phase before or the diffusion model.
+    """
+
+    steps: Count
+    solver: Solver = field(default_factory=Ddim)
+    grid: Grid = field(default_factory=UniformGrid)
+    weight: Weight = field(default_factory=TruncatedSnr)
+    distance: Distance = field(default_factory=SquaredError)
+
+    starts_from: ClassVar[Start] = Start.IMAGES
+    self_teaching: ClassVar[None] = None
+
+    def target(
+        self, teacher: Denoiser, x_t: Tensor, t: Tensor, middle: Tensor, s: Tensor, condition: Condition
+    ) -> Tensor:
+        """Where the student should land: the teacher's step after the teacher's step, as an x0."""
+        x_middle = self.solver(teacher, x_t, t, middle, condition)
+        x_s = self.solver(teacher, x_middle, middle, s, condition)
+        return implied_signal(x_s, x_t, teacher.schedule(t), teacher.schedule(s))
+
+    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+        grid = self.grid(teacher.schedule, 2 * self.steps).to(batch.eps.device)
+        first = 2 * drawn_steps(batch.generator, len(batch.eps), self.steps)
+        t, middle, s = grid[first], grid[first + 1], grid[first + 2]
+        level = teacher.schedule(t)
+        x_t = diffuse(level, batch.images, batch.eps)
+        with torch.no_grad():
+            target = self.target(teacher, x_t, t, middle, s, batch.condition)
+        error = self.distance(student(x_t, t, batch.condition), target)
+        return {"progressive": Term(value=self.weight(level).to(error.dtype) * error, t=t)}
+
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        return batch + 2 * teacher * self.solver.evaluations * batch

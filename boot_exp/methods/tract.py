@@ -1,0 +1,72 @@
+"""TRACT: to the end of a group of steps, by the teacher and by oneself (Berthelot et al. 2023, arXiv 2303.04248)."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Any, ClassVar
+
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from boot_exp.averages import Average
+from boot_exp.components import Count, component
+from boot_exp.conditions import Condition
+from boot_exp.denoisers import Denoiser
+from boot_exp.distances import Distance, SquaredError
+from boot_exp.levels import carry, diffuse, implied_signal
+from boot_exp.methods import Batch, Start, Term
+from boot_exp.solvers import Ddim, Solver
+from boot_exp.times import Grid, UniformGrid, drawn_steps
+from boot_exp.weights import TruncatedSnr, Weight
+
+
+@component
+class Tract:
+    """w_t || f(x_t, t) - x0' ||^2, x0' the signal whose DDIM step from x_t lands where its group of steps ends.
+
+    That is where the teacher's one step and then the self-teacher's land. One phase. steps: groups, which are the
+    student's steps; group: steps of its teacher in each. self_teaching: how the self-teacher, an average of the
+    student, follows it.
+    """
+
+    steps: Count
+    group: Annotated[int, Ge(2), "a number of the teacher's steps"]
+    self_teaching: Average
+    solver: Solver = field(default_factory=Ddim)
+    grid: Grid = field(default_factory=UniformGrid)
+    weight: Weight = field(default_factory=TruncatedSnr)
+    distance: Distance = field(default_factory=SquaredError)
+
+    starts_from: ClassVar[Start] = Start.IMAGES
+
+    def target(
+        self,
+        teacher: Denoiser,
+        self_teacher: Denoiser,
+        x_t: Tensor,
+        t: Tensor,
+        after: Tensor,
+        s: Tensor,
+        condition: Condition,
+    ) -> Tensor:
+        """Where the student should land: the self-teacher's jump to s after the teacher's step, as an x0."""
+        schedule = teacher.schedule
+        x_after = self.solver(teacher, x_t, t, after, condition)
+        # From after to s; where they are one, this stays where it is.
+        x_s = carry(self_teacher(x_after, after, condition), x_after, schedule(after), schedule(s))
+        return implied_signal(x_s, x_t, schedule(t), schedule(s))
+
+    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+        grid = self.grid(teacher.schedule, self.steps * self.group).to(batch.eps.device)
+        first = drawn_steps(batch.generator, len(batch.eps), self.steps * self.group)
+        t, after, s = grid[first], grid[first + 1], grid[(first // self.group + 1) * self.group]
+        level = teacher.schedule(t)
+        x_t = diffuse(level, batch.images, batch.eps)
+        with torch.no_grad():
+            target = self.target(teacher, self_teacher, x_t, t, after, s, batch.condition)
+        error = self.distance(student(x_t, t, batch.condition), target)
+        return {"tract": Term(value=self.weight(level).to(error.dtype) * error, t=t)}
+
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        return 2 * batch + teacher * self.solver.evaluations * batch

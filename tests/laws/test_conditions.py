@@ -1,0 +1,60 @@
+"""What a model is conditioned on, and how training draws the guidance weight."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from boot_exp.conditions import NOTHING, Condition, FixedGuidance, UniformGuidance, classes_in_turn
+from boot_exp.training.seeds import generator
+
+BOTH = Condition(label=torch.arange(6), w=torch.arange(6) / 2)
+
+
+def alike(a: Condition, b: Condition) -> bool:
+    def same(x: torch.Tensor | None, y: torch.Tensor | None) -> bool:
+        return x is y if x is None or y is None else torch.equal(x, y)
+
+    return same(a.label, b.label) and same(a.w, b.w)
+
+
+@pytest.mark.parametrize(
+    "condition", [BOTH, Condition(label=BOTH.label), Condition(w=BOTH.w), NOTHING], ids=["both", "label", "w", "none"]
+)
+@pytest.mark.parametrize("cut", [0, 2, 6])
+def test_a_cut_condition_put_together_is_itself(condition: Condition, cut: int) -> None:
+    assert alike(condition[:cut].and_then(condition[cut:]), condition)
+    if condition.w is not None:
+        part = condition[1:3].w
+        assert part is not None and part.tolist() == [0.5, 1.0]
+
+
+def test_classes_come_in_turn_whatever_the_batch() -> None:
+    whole = classes_in_turn(range(25), 10)
+    parts = classes_in_turn(range(7), 10).and_then(classes_in_turn(range(7, 25), 10))
+    assert alike(whole, parts) and whole.label is not None and whole.label.dtype == torch.int64
+    assert whole.label[:20].bincount().tolist() == [2] * 10 and int(whole.label[24]) == 4
+    assert classes_in_turn(range(25), None) is NOTHING
+
+
+def test_fixed_guidance_is_one_w_and_draws_nothing() -> None:
+    source = generator(0)
+    before = source.get_state()
+    assert FixedGuidance(w=2.5)(source, 4).tolist() == [2.5] * 4
+    assert torch.equal(source.get_state(), before)
+
+
+def test_uniform_guidance_fills_its_range() -> None:
+    """Kolmogorov's distance to the uniform distribution is below its one-in-a-million value for this many draws."""
+    drawn = UniformGuidance(low=0.5, high=4.5)(generator(1), 20_000)
+    assert drawn.shape == (20_000,) and drawn.dtype == torch.float32
+    assert float(drawn.min()) >= 0.5 and float(drawn.max()) <= 4.5
+    expected = 0.5 + 4 * (torch.arange(20_000) + 0.5) / 20_000
+    assert float((drawn.sort().values - expected).abs().max()) / 4 < 2.7 / 20_000**0.5
+    assert torch.equal(drawn, UniformGuidance(low=0.5, high=4.5)(generator(1), 20_000))
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0)])
+def test_a_range_without_width_is_refused(low: float, high: float) -> None:
+    with pytest.raises(ValueError, match=f"UniformGuidance needs low < high, got low={low}, high={high}"):
+        UniformGuidance(low=low, high=high)

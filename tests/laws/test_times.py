@@ -1,0 +1,102 @@
+"""Where in time: grids go from t_max to t_min, draws fill their range evenly, grids of training grow finer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from oracle import SCHEDULE
+
+from boot_exp.schedules import Clamped, Cosine
+from boot_exp.times import (
+    DoublingSteps,
+    FixedSteps,
+    Grid,
+    KarrasGrid,
+    ProgressiveTimes,
+    UniformGrid,
+    UniformTimes,
+    drawn_steps,
+)
+from boot_exp.training.seeds import generator
+
+
+@pytest.mark.parametrize("grid", [UniformGrid(), KarrasGrid(), KarrasGrid(rho=3.0)], ids=repr)
+@pytest.mark.parametrize("steps", [1, 2, 16])
+def test_grids_fall_from_t_max_to_t_min(grid: Grid, steps: int) -> None:
+    times = grid(SCHEDULE, steps)
+    assert times.shape == (steps + 1,) and times.dtype == torch.float64
+    assert times[[0, -1]].tolist() == [SCHEDULE.t_max, SCHEDULE.t_min] and bool((times.diff() < 0).all())
+
+
+@pytest.mark.parametrize("grid", [UniformGrid(), KarrasGrid()], ids=repr)
+@pytest.mark.parametrize(("steps", "group"), [(1, 8), (4, 2), (3, 5)])
+def test_every_so_manieth_time_of_a_fine_grid_is_a_coarse_grid(grid: Grid, steps: int, group: int) -> None:
+    """Phases of progressive distillation and groups of TRACT rest on it: the student is sampled on the coarse one."""
+    torch.testing.assert_close(grid(SCHEDULE, steps * group)[::group], grid(SCHEDULE, steps), rtol=0, atol=1e-12)
+
+
+def test_karras_grid_is_even_in_a_root_of_the_noise() -> None:
+    ratio = SCHEDULE(KarrasGrid(rho=7.0)(SCHEDULE, 16)).lam.exp() ** (1 / 7)
+    torch.testing.assert_close(ratio.diff(), ratio.diff().mean().expand(16), rtol=1e-8, atol=0)
+
+
+def test_a_grid_is_its_schedules_and_nobody_elses() -> None:
+    """Grids are kept: what one caller does to his must not reach another, and another schedule has another grid."""
+    first = KarrasGrid()(SCHEDULE, 4)
+    kept = first.clone()
+    first.zero_()
+    assert torch.equal(KarrasGrid()(SCHEDULE, 4), kept)
+    other = Clamped(schedule=Cosine(), lam_min=-3.0, lam_max=3.0)
+    assert not torch.allclose(KarrasGrid()(other, 4), kept) and not torch.allclose(KarrasGrid(rho=2)(SCHEDULE, 4), kept)
+
+
+def test_progressive_times_fall_from_high_to_low() -> None:
+    draws = [ProgressiveTimes(window=0.2)(generator(0), 1000, 0.2, 0.8, p) for p in (0.0, 0.5, 1.0)]
+    centres = [float(draw.mean()) for draw in draws]
+    assert centres == pytest.approx([0.77, 0.5, 0.23], abs=0.002)
+    assert all(draw.min() >= 0.2 and draw.max() <= 0.8 for draw in draws)
+
+
+def test_uniform_times_fill_their_range_evenly() -> None:
+    draw = UniformTimes()(generator(3), 1000, 0.3, 0.9, 0.0).sort().values
+    torch.testing.assert_close(draw, 0.3 + 0.6 * (torch.arange(1000).double() + 0.5) / 1000, atol=0.0006, rtol=0)
+
+
+@pytest.mark.parametrize(("count", "steps"), [(64, 4), (64, 1), (1000, 40)])
+def test_each_step_of_a_grid_is_drawn_equally_often(count: int, steps: int) -> None:
+    drawn = drawn_steps(generator(0), count, steps)
+    assert drawn.dtype == torch.int64 and drawn.bincount(minlength=steps).tolist() == [count // steps] * steps
+    assert steps == 1 or drawn.tolist() != drawn.sort().values.tolist()
+
+
+def test_a_step_is_drawn_as_often_as_another_where_there_are_few_samples() -> None:
+    """Over many batches of three, each of eight steps: within five standard errors of an eighth."""
+    drawn = torch.cat([drawn_steps(generator(k), 3, 8) for k in range(2000)])
+    spread = 5 * (6000 * 1 / 8 * 7 / 8) ** 0.5
+    assert (drawn.bincount(minlength=8) - 750).abs().max() < spread
+
+
+@pytest.mark.parametrize(("first", "last"), [(10, 1280), (10, 100), (3, 3), (1, 7), (2, 3)])
+def test_doubling_steps_rise_from_first_to_last(first: int, last: int) -> None:
+    """They rise, each at most to twice the one before, for equal parts of training; the last one is trained on too."""
+    images = 10_000
+    seen = [DoublingSteps(first=first, last=last)(image / images) for image in range(images)]
+    stages = list(dict.fromkeys(seen))
+    assert seen == sorted(seen) and (stages[0], stages[-1]) == (first, last)
+    assert all(b == min(2 * a, last) for a, b in zip(stages[:-1], stages[1:], strict=True))
+    counts = [seen.count(stage) for stage in stages]
+    assert max(counts) - min(counts) <= 1
+    assert DoublingSteps(first=first, last=last)(1.0) == last
+
+
+def test_doubling_steps_are_those_of_the_paper_where_it_doubles_evenly() -> None:
+    """N(k) - 1, arXiv 2310.14189: min(s0 2^floor(k / K'), s1), K' = floor(K / (log2(s1 / s0) + 1)); N counts times"""
+    total = 800
+    ours = [DoublingSteps()(k / total) for k in range(total)]
+    assert ours == [min(10 * 2 ** (k // (total // 8)), 1280) for k in range(total)]
+
+
+def test_fixed_steps_are_fixed_and_falling_ones_refused() -> None:
+    assert {FixedSteps(steps=18)(progress) for progress in (0.0, 0.5, 1.0)} == {18}
+    with pytest.raises(ValueError, match="DoublingSteps needs first <= last, got first=4, last=2"):
+        DoublingSteps(first=4, last=2)
