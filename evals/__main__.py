@@ -142,6 +142,38 @@ def study(
 
 
 @app.command()
+def comparison(
+    suite: Annotated[str, typer.Argument(help="the suite's name")],
+    student: Annotated[list[str], typer.Option(help="NAME, or NAME_N for the phase of N steps; repeat it")],
+    seed: Annotated[list[int], typer.Option(help="a training seed of every student; repeat it")],
+    scores: Annotated[Path, typer.Option(help="a folder with teacher.json and STUDENT/SEED.json of `evaluate`")],
+    models: Annotated[Path, typer.Option(help="a folder of the teacher and STUDENT/SEED, each with its card.json")],
+    samples: Annotated[Path, typer.Option(help="a folder of their samples")],
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+    pairs: Annotated[Path | None, typer.Option(help="the folder of the teacher's pairs, with its card.json")] = None,
+    learnt_from: Annotated[
+        list[str] | None, typer.Option(help="a student that others learnt from, itself not ranked; repeat it")
+    ] = None,
+    reasons: Annotated[Path | None, typer.Option(help="a text on why results differ, for the page")] = None,
+) -> None:
+    """Compare all methods on one teacher over training seeds: scores by NFE, costs, what the literature found."""
+    from evals.comparison import comparison as compare
+
+    compare(
+        suite,
+        students=student,
+        seeds=seed,
+        scores=scores,
+        models=models,
+        samples=samples,
+        out_dir=out,
+        pairs=pairs,
+        learnt_from=learnt_from or (),
+        reasons=reasons,
+    )
+
+
+@app.command()
 def show(results: Annotated[Path, typer.Argument(help="a folder written by `leaderboard`")]) -> None:
     """Print a leaderboard, and where its report and logs are."""
     from evals.terminal import show as print_table

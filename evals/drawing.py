@@ -1,12 +1,14 @@
 """Drawings as SVG: the same bytes for the same figures, and text that stays text."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
 
 @contextmanager
@@ -30,3 +32,19 @@ def svg(figure: Figure) -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator")))
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def values_as_ticks(axis: Axis, values: Iterable[float]) -> None:
+    """A tick at each value of a logarithmic axis, but for those too near to the one before."""
+    kept: list[float] = []
+    for value in sorted(set(values)):
+        if not kept or value > 1.2 * kept[-1]:
+            kept.append(value)
+    axis.set(major_locator=FixedLocator(kept), minor_locator=NullLocator())
+    axis.set_major_formatter(FixedFormatter([f"{value:g}" for value in kept]))
+
+
+def decades_as_ticks(axis: Axis) -> None:
+    """Ticks at 1, 2 and 5 of every decade of a logarithmic axis, as plain numbers."""
+    axis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -1,5 +1,6 @@
 """Scores of samples against a reference, each record with the card that says how it came about."""
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -30,19 +31,28 @@ def fid(samples_path: Path, reference: Reference, extractor: Extractor) -> Recor
 
 
 def evaluate(
-    samples_path: Path, reference: Reference, extractor: Extractor, kernel: KernelDistance = STANDARD
+    samples_path: Path,
+    reference: Reference,
+    extractor: Extractor,
+    kernel: KernelDistance = STANDARD,
+    *,
+    classes: int | None = None,
 ) -> Record:
     """`fid`'s record with kid_mean, kid_std, precision, recall, diversity and score.
 
     Diversity is the mean distance between two samples' features over that between two of the reference: 1 means as
     spread as the data, 0 that all samples are one. The first five are None where the features were too many to keep
     or, for statistics of others, are not there, and diversity where all of the reference is one; the score is None for
-    an extractor without classes.
+    an extractor without classes. Samples that were asked to be of `classes` in turn, image i of i mod `classes`, get an
+    agreement too: the share whose most probable class is that, None like the score. DataFault: the extractor has
+    another number of classes.
     """
     reference.check(extractor)
-    seen = see(open_images(samples_path), extractor)
+    seen = see(open_images(samples_path), extractor, classes)
     record = _fid(seen, reference, extractor)
     record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall", "diversity")) | {"score": seen.score}
+    if classes is not None:
+        record["agreement"] = seen.agreement
     if seen.features is not None and reference.features is not None:
         reference_radii = reference.radii if reference.radii is not None else radii(reference.features)
         spread = reference.pairwise_distance
@@ -68,8 +78,9 @@ def evaluate_folder(
     """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list.
 
     A record is the samples' own card (suite, method, sampler, nfe, n, seconds_per_image, card) with the scores, and
-    both cards as one. `tell` hears each record as it is made. DataFault: no zips, one without a card or a card without
-    one, a field that is missing, another number of images than the card says.
+    both cards as one. The samples' card may say `classes`, of `evaluate`, and `w`, the guidance weight (null: none).
+    `tell` hears each record as it is made. DataFault: no zips, one without a card or a card without one, a field that
+    is missing or of another kind, another number of images than the card says.
     """
     zips, cards = ({path.stem: path for path in samples_dir.glob(f"*.{kind}")} for kind in ("zip", "json"))
     if not zips:
@@ -80,7 +91,7 @@ def evaluate_folder(
     claims = {stem: _claim(path) for stem, path in sorted(cards.items())}
     records = []
     for stem, claim in claims.items():
-        scores = evaluate(zips[stem], reference, extractor, kernel)
+        scores = evaluate(zips[stem], reference, extractor, kernel, classes=claim.get("classes"))
         if scores["n"] != claim["n"]:
             raise DataFault(
                 f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"
@@ -113,4 +124,9 @@ def _claim(path: Path) -> Record:
             f"{path} must say {', '.join(FROM_SAMPLES)} (card an object), got no {', '.join(missing) or 'object'}; "
             "sample again"
         )
+    classes, w = claim.get("classes"), claim.get("w")
+    if not (classes is None or (type(classes) is int and classes > 0)):
+        raise DataFault(f"{path}: classes must be a whole number from 1, got {classes!r}; sample again")
+    if not (w is None or (type(w) in (int, float) and math.isfinite(w))):
+        raise DataFault(f"{path}: w must be a finite number or null, got {w!r}; sample again")
     return claim

@@ -29,8 +29,8 @@ from evals.tables import (
 Record: TypeAlias = dict[str, Any]
 """One row: suite, method, sampler, nfe, n, fid, ..., and the card that says how the number was made."""
 
-SCORES = ("fid", "kid_mean", "kid_std", "precision", "recall", "diversity", "score", "seconds_per_image")
-HEADLINE = ("fid", "recall", "diversity")
+SCORES = ("fid", "kid_mean", "kid_std", "precision", "recall", "diversity", "agreement", "score", "seconds_per_image")
+HEADLINE = ("fid", "recall", "diversity", "agreement")
 KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)
 NEEDED = ("suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card")
 NEEDED_IN_CARD = ("extractor", "reference", "reference_split", "resize", "seeds", "selection")
@@ -150,6 +150,7 @@ def score_columns(records: Sequence[Record]) -> list[Column]:
         "precision": [share(row["precision"]) for row in records],
         "recall": [share(row["recall"]) for row in records],
         "diversity": [share(row["diversity"]) for row in records],
+        "agreement": [share(row["agreement"]) for row in records],
         "score": [figures(row["score"]) for row in records],
         "ms / image": [figures(row["seconds_per_image"], digits=3, scale=1e3) for row in records],
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evals.agreement import ClassAgreement
 from evals.entropy import EntropyScore
 from evals.errors import ConfigurationFault, DataFault, StateFault
 from evals.extractors import Extractor
@@ -25,18 +26,26 @@ MOST_KEPT = 2**27
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One pass of an extractor over images: all that any of the scores needs. `score` is None without classes."""
+    """One pass of an extractor over images: all that any of the scores needs.
+
+    `score` is None without classes, `agreement` also where no classes were asked for.
+    """
 
     n: int
     sha256: str
     moments: Moments
     features: Features | None
     score: float | None
+    agreement: float | None
 
 
-def see(images: ImageSet, extractor: Extractor) -> Seen:
-    """Reads, fingerprints and extracts in one pass; features are kept up to MOST_KEPT numbers."""
+def see(images: ImageSet, extractor: Extractor, asked: int | None = None) -> Seen:
+    """Reads, fingerprints and extracts in one pass; features are kept up to MOST_KEPT numbers.
+
+    `asked`: of how many classes in turn the images were asked to be. DataFault: the extractor has another number.
+    """
     fingerprint, score = Fingerprint(), EntropyScore()
+    agreement = None if asked is None else ClassAgreement(asked)
     moments: Moments | None = None
     kept: list[Features] | None = [] if images.n * extractor.dimensions <= MOST_KEPT else None
     classes = False
@@ -52,6 +61,8 @@ def see(images: ImageSet, extractor: Extractor) -> Seen:
         if observation.probabilities is not None:
             classes = True
             score.add(observation.probabilities)
+            if agreement is not None:
+                agreement.add(observation.probabilities)
     assert moments is not None, "an ImageSet has images"
     if darkest == brightest:
         raise DataFault(
@@ -63,6 +74,7 @@ def see(images: ImageSet, extractor: Extractor) -> Seen:
         moments=moments,
         features=None if kept is None else np.concatenate(kept),
         score=score.value() if classes else None,
+        agreement=None if agreement is None else agreement.value(),
     )
 
 

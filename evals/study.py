@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from evals.drawing import drawing, svg
+from evals.drawing import decades_as_ticks, drawing, svg
 from evals.errors import DataFault
 from evals.files import write_texts
 from evals.leaderboard import (
@@ -26,7 +25,7 @@ from evals.leaderboard import (
     score_files,
     shared_facts,
 )
-from evals.tables import Column, around, comma_separated, facts, figures, leaves, markdown, numbers, said, share
+from evals.tables import Column, around, comma_separated, facts, figures, leaves, markdown, numbers, said, share_around
 
 IMAGE = "one-jump"
 """The sampler whose images a study scores; `signal-T` are the student's signals at another time T, same noise."""
@@ -46,16 +45,11 @@ def study(name: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int
     DataFault when files are missing, or two differ in protocol or samplers; NumericalFault when a score is not finite.
     """
     names = [f"{ablation}/{seed}" for ablation, seed in product(ablations, seeds)]
-    read = iter([_run(path, int(path.stem)) for path in score_files(scores, names)])
+    read = iter([_image_run(path) for path in score_files(scores, names)])
     runs = {ablation: [next(read) for _ in seeds] for ablation in ablations}
     everything = [run for several in runs.values() for run in several]
     check_protocol([record for run in everything for record in run.values()])
-    for other, run in zip(names, everything, strict=True):
-        if run.keys() != everything[0].keys():
-            raise DataFault(
-                f"runs of one study must have the same samplers, got {', '.join(everything[0])} ({names[0]}) and "
-                f"{', '.join(run)} ({other}); sample both alike"
-            )
+    check_samplers(names, everything, "study")
     card = _card([run[IMAGE] for run in everything], seeds)
     rows = [_row(ablation, several, runs[ablations[0]], seeds, card) for ablation, several in runs.items()]
     made = {"study": name, "card": card, "rows": rows}
@@ -89,8 +83,7 @@ def plot(rows: Sequence[Record], fid: str) -> str:
     with drawing(ink=INK, paper=PAPER, size=(5.4, 0.8 + 0.32 * len(rows))) as (figure, axes):
         if least > 0 and most > 10 * least:
             axes.set_xscale("log")
-            axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
-            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            decades_as_ticks(axes.xaxis)
         axes.grid(axis="x", color=RULE, linewidth=0.6)
         axes.axvline(rows[0]["fid"]["mean"], color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         for place, several in zip(places, values, strict=True):
@@ -102,14 +95,30 @@ def plot(rows: Sequence[Record], fid: str) -> str:
         return svg(figure)
 
 
-def _run(path: Path, seed: int) -> Run:
+def read_run(path: Path, seed: int | None) -> Run:
+    """The records of one file of `evaluate`; raises DataFault where they are not of the training with `seed`."""
     run = {record["sampler"]: record for record in read_records(path)}
-    if IMAGE not in run:
-        raise DataFault(f"{path} must score the sampler {IMAGE}, got {', '.join(run) or 'none'}; sample with it")
     for record in run.values():
         trained = record["card"].get("training_seed", seed)
-        if trained != seed:
+        if seed is not None and trained != seed:
             raise DataFault(f"{path} must be of the training seed in its name, got {trained}; evaluate it again")
+    return run
+
+
+def check_samplers(names: Sequence[str], runs: Sequence[Run], of: str) -> None:
+    """Raises DataFault when runs `of` one thing, each with its name, have not the same samplers."""
+    for other, run in zip(names, runs, strict=True):
+        if run.keys() != runs[0].keys():
+            raise DataFault(
+                f"runs of one {of} must have the same samplers, got {', '.join(runs[0])} ({names[0]}) and "
+                f"{', '.join(run)} ({other}); sample both alike"
+            )
+
+
+def _image_run(path: Path) -> Run:
+    run = read_run(path, int(path.stem))
+    if IMAGE not in run:
+        raise DataFault(f"{path} must score the sampler {IMAGE}, got {', '.join(run) or 'none'}; sample with it")
     return run
 
 
@@ -146,10 +155,6 @@ def _signals(samplers: Iterable[str]) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: -float(item[1])))
 
 
-def _share(score: Record) -> str:
-    return share(score["mean"]) if score["std"] is None else f"{share(score['mean'])} ± {share(score['std'])}"
-
-
 def _page(made: Record, runs: Mapping[str, Sequence[Run]]) -> str:
     rows, card = made["rows"], made["card"]
     fid = fid_name(card["extractor"])
@@ -163,7 +168,7 @@ def _page(made: Record, runs: Mapping[str, Sequence[Run]]) -> str:
         numbers(fid, [around(row["fid"]["mean"], row["fid"]["std"]) for row in rows]),
         numbers("FID ratio to control", [figures(row["fid_ratio"], digits=3) for row in rows]),
         *(
-            numbers(heading, [_share(score) for score in scores])
+            numbers(heading, [share_around(score["mean"], score["std"]) for score in scores])
             for heading, scores in shares.items()
             if any(score["mean"] is not None for score in scores)
         ),

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,31 +13,40 @@ MISSING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A heading and one text a row; the texts of a number column align at the decimal point."""
+    """A heading and one text a row; the texts of a number column align at the decimal point; `best` rows are bold."""
 
     heading: str
     cells: Sequence[str]
     number: bool = False
+    best: Collection[int] = ()
 
     def escaped(self) -> "Column":
         """The same column for Markdown, where a bar would end a cell."""
         heading, *cells = (text.replace("|", "\\|") for text in (self.heading, *self.cells))
         return replace(self, heading=heading, cells=cells)
 
+    def lacking(self) -> list[str]:
+        """What each cell lacks at its end to be as long as the longest: the end of that one, to be left unseen."""
+        longest = max(self.cells, key=lambda cell: len(cell.rstrip()), default="")
+        return [longest[len(cell.rstrip()) :].rstrip() for cell in self.cells]
+
     def even(self) -> list[str]:
-        """The heading and the cells, padded to one width."""
-        texts = [self.heading, *self.cells]
+        """The heading and the cells, padded to one width; the best in Markdown's bold, all others as wide."""
+        bold = [
+            re.sub(r"(\S.*\S|\S)", r"**\1**", c) if k in self.best else f"  {c}  " for k, c in enumerate(self.cells)
+        ]
+        texts = [self.heading, *(bold if self.best else self.cells)]
         width = max(3, *map(len, texts))
         return [text.rjust(width) if self.number else text.ljust(width) for text in texts]
 
 
-def numbers(heading: str, cells: Sequence[str]) -> Column:
-    """A column of written numbers, padded with spaces to one width."""
+def numbers(heading: str, cells: Sequence[str], best: Collection[int] = ()) -> Column:
+    """A column of written numbers, padded with spaces to one width; the `best` rows are bold."""
     wholes = [re.split(r"[. ]", cell, maxsplit=1)[0] for cell in cells]
     rests = [cell[len(whole) :] for whole, cell in zip(wholes, cells, strict=True)]
     before, after = max(map(len, wholes)), max(map(len, rests))
     aligned = [whole.rjust(before) + rest.ljust(after) for whole, rest in zip(wholes, rests, strict=True)]
-    return Column(heading=heading, cells=aligned, number=True)
+    return Column(heading=heading, cells=aligned, number=True, best=best)
 
 
 def figures(value: float | None, *, digits: int = 4, scale: float = 1.0) -> str:
@@ -62,6 +71,11 @@ def around(mean: float | None, std: float | None, *, scale: float = 1.0) -> str:
 def share(value: float | None) -> str:
     """A share between 0 and 1 in three decimals; a dash for None."""
     return MISSING if value is None else f"{value:.3f}"
+
+
+def share_around(mean: float | None, std: float | None) -> str:
+    """`mean ± std` of a share, both in three decimals; a dash for None."""
+    return share(mean) if std is None else f"{share(mean)} ± {share(std)}"
 
 
 def count(value: float | None) -> str:

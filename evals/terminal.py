@@ -18,7 +18,7 @@ def show(path: Path, logs: Path = Path("logs"), console: Console | None = None) 
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, padding=0)
     shown: list[list[str]] = []
     for column in score_columns(records):
-        if column.heading.startswith(("KID", "score")):
+        if column.heading.startswith(("KID", "agreement", "score")):
             continue  # eighty columns hold the others; the files hold all
         heading = column.heading.replace(" (", "\n(")
         width = max(map(len, (*heading.split("\n"), *column.cells)))

@@ -11,6 +11,7 @@ from evals.errors import DataFault, StateFault
 from evals.evaluate import Record, evaluate, evaluate_folder, fid
 from evals.extractors import Observation
 from evals.images import Images, open_images, write_zip
+from evals.indomain import InDomain
 from evals.kid import KernelDistance
 from evals.reference import Reference, is_statistics, load_reference, reference, see
 
@@ -172,6 +173,84 @@ def test_diversity_is_the_spread_beside_that_of_the_reference(real: Path, sample
     assert evaluate(samples, collapsed, Pixels())["diversity"] is None
 
 
+class Level:
+    """Ten classes by how bright an image is: a made extractor whose answers are known."""
+
+    name, sha256, resize, dimensions = "level", "ba" * 32, "none", 2
+
+    def __call__(self, images: Images) -> Observation:
+        level = images.reshape(len(images), -1).max(axis=1) // 20
+        probabilities = np.full((len(images), 10), 0.01, np.float32)
+        probabilities[np.arange(len(images)), level] = 0.91
+        features = np.stack([level, images[:, 0, 0, 0]], axis=1).astype(np.float32)
+        return Observation(features=features, probabilities=probabilities)
+
+
+def of_levels(levels: np.ndarray) -> Images:
+    """Images whose class under Level is known, each with a pixel of its own."""
+    images = np.repeat(20 * levels[:, None, None, None], 16, axis=1).reshape(-1, 4, 4, 1).astype(np.uint8)
+    images[:, 0, 0, 0] = np.random.default_rng(0).integers(0, 20 * levels + 1)
+    return images
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 57, 150])
+@pytest.mark.parametrize("n", [130, 150])
+def test_agreement_is_the_share_of_images_that_are_what_was_asked(n: int, wrong: int, tmp_path: Path) -> None:
+    """Over several batches, none of them a multiple of the classes; no other score moves by a digit."""
+    levels = np.arange(n) % 10
+    amiss = np.random.default_rng(wrong).permutation(n)[:wrong]
+    levels[amiss] = (levels[amiss] + 3) % 10
+    np.save(tmp_path / "samples.npy", of_levels(levels))
+    against = Reference.of(open_images(tmp_path / "samples.npy"), Level(), name="levels")
+    plain = evaluate(tmp_path / "samples.npy", against, Level())
+    record = evaluate(tmp_path / "samples.npy", against, Level(), classes=10)
+    assert record == plain | {"agreement": (n - len(amiss)) / n}
+
+
+def test_agreement_on_the_data_in_order_of_class_is_the_classifier_s_accuracy(
+    digits: tuple[Images, np.ndarray], in_domain: InDomain, tmp_path: Path
+) -> None:
+    images, labels = digits
+    each = [np.flatnonzero(labels == k)[:30] for k in range(10)]
+    chosen = np.stack(each, axis=1).ravel()
+    write_zip(tmp_path / "real.zip", images[chosen])
+    probabilities = in_domain(images[chosen]).probabilities
+    assert probabilities is not None
+    accuracy = (probabilities.argmax(axis=1) == labels[chosen]).mean()
+    seen = see(open_images(tmp_path / "real.zip"), in_domain, 10)
+    assert seen.agreement == accuracy > 0.9
+    write_zip(tmp_path / "turned.zip", np.roll(images[chosen], 1, axis=0))
+    turned = see(open_images(tmp_path / "turned.zip"), in_domain, 10).agreement
+    assert turned is not None and turned < 0.2
+
+
+def test_agreement_needs_the_extractor_s_own_classes(samples: Path, real: Path) -> None:
+    class Blind(Pixels):
+        def __call__(self, images: Images) -> Observation:
+            return Observation(features=super().__call__(images).features)
+
+    against = Reference.of(open_images(real), Pixels(), name="dots")
+    with pytest.raises(DataFault, match="as many classes as the extractor has, got 3 and 2;"):
+        evaluate(samples, against, Pixels(), classes=3)
+    assert evaluate(samples, against, Blind(), classes=3)["agreement"] is None
+    assert "agreement" not in evaluate(samples, against, Pixels())
+
+
+def test_what_was_asked_of_samples_is_said_in_their_record(real: Path, tmp_path: Path) -> None:
+    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    folder = tmp_path / "samples"
+    asked = {"a": {"classes": 2, "w": 1.5}, "b": {"classes": 2, "w": None}, "c": {}}
+    for name, said in asked.items():
+        write_zip(folder / f"{name}.zip", pictures(1, 20))
+        (folder / f"{name}.json").write_text(json.dumps(claim(20, name) | said))
+    guided, unguided, plain = evaluate_folder(folder, against, Pixels(), tmp_path / "out.json")
+    assert (guided["classes"], guided["w"], unguided["w"]) == (2, 1.5, None)
+    dark = Pixels()(pictures(1, 20)).features.mean(axis=1) < 0.5
+    assert guided["agreement"] == unguided["agreement"] == (dark == np.arange(20) % 2).mean()
+    assert not {"classes", "w", "agreement"} & plain.keys()
+    assert plain["fid"] == guided["fid"] and plain["kid_mean"] == guided["kid_mean"]
+
+
 def lost(name: str):
     return lambda folder: (folder / name).unlink()
 
@@ -187,6 +266,11 @@ def says(**changes: object):
         (lost("a.zip"), "b.zip|none"),
         (says(n=21), "21 images of its card, got 20"),
         (says(card=3), "got no object"),
+        (says(classes=3), "got 3 and 2"),
+        (says(classes=0), "whole number from 1, got 0"),
+        (says(classes=True), "whole number from 1, got True"),
+        (says(w="2"), "finite number or null, got '2'"),
+        (says(w=float("nan")), "finite number or null, got nan"),
         (lambda folder: (folder / "a.json").write_text(json.dumps({"suite": "dots"})), "got no method, sampler"),
         (lambda folder: (folder / "a.json").write_text("{"), "readable JSON"),
         (lambda folder: (folder / "a.json").write_text("[]"), "JSON object, got list"),

@@ -20,7 +20,8 @@ from PIL import Image
 
 from evals.errors import DataFault
 from evals.leaderboard import leaderboard
-from evals.report import VARIABLES, families_of, plot, report
+from evals.palette import DARK, LIGHT, STAND_INS
+from evals.report import families_of, plot, report
 
 ROWS = {
     ("teacher", "ddim-1"): (1, 741.2),
@@ -246,15 +247,16 @@ def test_the_plot_speaks_in_the_page_s_colours_and_knows_no_date() -> None:
     texts = [node.text for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
     for label in ("teacher ddim", "teacher heun", "boot one-jump", "FID (in-domain-digits)", "1", "10", "32"):
         assert texts.count(label) >= 1
-    assert not any(stand_in in svg for stand_in in VARIABLES)
+    assert not any(stand_in in svg for stand_in in STAND_INS.values())
     assert "var(--ink)" in svg and "var(--series-2)" in svg
     assert "dc:date" not in svg
 
 
-def test_every_colour_is_defined_for_light_and_for_dark() -> None:
-    template = Path(sys.modules["evals.report"].__file__ or "").with_name("templates") / "report.html.j2"
-    for variable in VARIABLES.values():
-        assert len(re.findall(rf"--{variable}: #[0-9a-f]{{6}};", template.read_text())) == 2
+def test_every_colour_is_defined_for_light_and_for_dark(tmp_path: Path) -> None:
+    page = page_of(tmp_path)
+    assert LIGHT.keys() == DARK.keys() and len(set(STAND_INS.values())) == len(LIGHT)
+    for name in LIGHT:
+        assert re.findall(rf"--{name}: (#[0-9a-f]{{6}});", page) == [LIGHT[name], DARK[name]]
 
 
 def test_training_seeds_of_one_sampler_are_points_and_no_curve() -> None:

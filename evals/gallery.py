@@ -1,0 +1,70 @@
+"""First images of samples side by side: what grew from the same noise stands in one column."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from evals.errors import DataFault
+from evals.images import Images, iterate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A row of a gallery: a sampler's first images, uint8 [H, columns W, C], and their names in its zip.
+
+    `note` stands small beside the title; `colour` is one of the page's.
+    """
+
+    title: str
+    note: str
+    colour: str
+    names: Sequence[str]
+    pixels: Images
+
+    @property
+    def uri(self) -> str:
+        """The pixels as a PNG in a data URI."""
+        return data_uri(self.pixels)
+
+
+def first_images(path: Path, columns: int, title: str) -> dict[str, Images]:
+    """The first images of a zip, by name; `title` is for the message. DataFault: none, of several sizes, or damaged."""
+    images = dict(islice(iterate(path), columns))
+    if not images:
+        raise DataFault(f"{path}: the samples of {title} must be images, got none; sample anew")
+    if len({image.shape for image in images.values()}) > 1:
+        raise DataFault(f"{path}: the samples of {title} must be of one size, got several; sample anew")
+    return images
+
+
+def strip(path: Path, columns: int, *, title: str, note: str, colour: str) -> Strip:
+    """The first `columns` images of a zip, as a row; raises as `first_images` does."""
+    images = first_images(path, columns, title)
+    return Strip(title=title, note=note, colour=colour, names=list(images), pixels=side_by_side(list(images.values())))
+
+
+def check_names(path: Path, names: Sequence[str], first: Sequence[str], title: str) -> None:
+    """DataFault: the images of a zip are not named like the `first` ones, those of `title`."""
+    if list(names) != list(first):
+        raise DataFault(
+            f"{path}: zips of a gallery must name images alike, got {names[0]}, ... and {first[0]}, ... ({title}); "
+            "sample both from the same noise"
+        )
+
+
+def side_by_side(images: Sequence[Images]) -> Images:
+    """Images [H, W, C] as one, from left to right."""
+    return np.concatenate(images, axis=1)
+
+
+def data_uri(pixels: Images) -> str:
+    """An image uint8 [H, W, 1 or 3] as a PNG in a data URI."""
+    png = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(png, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"

@@ -1,0 +1,58 @@
+"""Laws of the conclusions: verdicts and words follow from the numbers."""
+
+from typing import Any
+
+import pytest
+
+from evals.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, Published, conclusions, finding
+
+
+def score(mean: float, std: float | None, method: str = "boot", **more: Any) -> dict[str, Any]:
+    plain = {"nfe": 1, "w": None, "plain": True}
+    return {"method": method, "folder": method, **plain, "fid": {"mean": mean, "std": std}, **more}
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "theirs", "verdict", "words"),
+    [
+        (BOOT_AND_DDIM_10, (1.2, 0.1), (1.5, None), "agrees", ["better, ratio 0.800", "3.00 times the larger"]),
+        (BOOT_AND_DDIM_10, (1.8, 0.1), (1.5, None), "differs", ["worse, ratio 1.20", "0.300 apart, 3.00 times"]),
+        (BOOT_AND_DDIM_50, (1.8, 0.1), (1.5, None), "agrees", ["worse, ratio 1.20"]),
+        (BOOT_AND_DDIM_50, (1.2, 0.1), (1.5, None), "differs", ["better, ratio 0.800"]),
+        (BOOT_AND_DDIM_10, (1.45, 0.1), (1.5, None), "not resolved by the seeds", ["less than the larger deviation"]),
+        (BOOT_AND_DDIM_10, (1.45, 0.01), (1.5, 0.2), "not resolved by the seeds", ["0.200: not resolved by the seeds"]),
+        (BOOT_AND_DDIM_10, (1.5, None), (1.5, None), "not resolved by the seeds", ["equal, ratio 1.00"]),
+        (BOOT_AND_DDIM_10, (1.2, None), (1.5, None), "agrees", ["with one seed there is no deviation"]),
+        (BOOT_AND_DDIM_10, (1.2, 0.0), (1.5, 0.0), "agrees", ["no deviation is seen"]),
+    ],
+)
+def test_verdict_and_words_follow_from_the_numbers(
+    published: Published,
+    ours: tuple[float, float | None],
+    theirs: tuple[float, float | None],
+    verdict: str,
+    words: list[str],
+) -> None:
+    found = finding(published, score(*ours), score(*theirs, method="teacher ddim"))
+    assert found["verdict"] == verdict
+    for part in words:
+        assert part in found["here"]
+    assert found["difference"] == ours[0] - theirs[0]
+    assert ("not resolved" in found["here"]) == (verdict.startswith("not resolved") and ours[0] != theirs[0])
+
+
+def test_the_literature_says_what_was_published() -> None:
+    assert "16.3 beside 18.3" in BOOT_AND_DDIM_10.words and "better, ratio 0.891" in BOOT_AND_DDIM_10.words
+    assert "16.3 beside 13.7" in BOOT_AND_DDIM_50.words and "worse, ratio 1.19" in BOOT_AND_DDIM_50.words
+
+
+def test_data_is_judged_by_the_best_with_it_and_the_best_without() -> None:
+    rows = [score(2.0, 0.1, "a"), score(1.5, 0.1, "b"), score(1.9, 0.1, "c"), score(1.7, 0.1, "d")]
+    methods = [{"method": name, "cost": {"data_needed": name in "ab"}} for name in "abcd"]
+    [found] = conclusions(rows, methods)
+    assert (found["first"], found["second"], found["verdict"]) == ("b at NFE 1", "d at NFE 1", "agrees")
+    [found] = conclusions([rows[0], *rows[2:]], methods)
+    assert (found["first"], found["second"], found["verdict"]) == ("a at NFE 1", "d at NFE 1", "differs")
+    guided = score(0.1, 0.1, "c") | {"w": 2.0, "plain": False}
+    assert conclusions([*rows, guided], methods) == conclusions(rows, methods), "guided rows are no part of it"
+    assert conclusions(rows[:2], methods) == [], "nothing is said of what is not there"
