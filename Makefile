@@ -1,13 +1,14 @@
 # Everything runs in .venv, which the first command builds. PYTHON: a Python 3.11, 3.12 or 3.13.
 PYTHON ?= python3
 SUITE ?= digits
+COMPARED ?= digits_conditional
 BIN := .venv/bin
 # DVC runs its stages by name.
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study test check tensorboard format
+.PHONY: help repro study compare test check tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +20,10 @@ repro: .venv/ready  ## run the suite: make repro, or make repro SUITE=fashion_mn
 study: .venv/ready  ## train and compare the ablations of params.yaml
 	$(IN) dvc repro study
 	@cat results/study/study.md
+
+compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
+	$(IN) dvc repro comparison@$(COMPARED)
+	@cat results/$(COMPARED)/comparison.md
 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest -n 2 --dist loadfile
