@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Condition:
 
     def and_then(self, other: Condition) -> Condition:
         """The conditions of a batch with another one behind it; both must give the same."""
+        assert (self.label is None, self.w is None) == (other.label is None, other.w is None)
         return Condition(
             label=None if self.label is None or other.label is None else torch.cat([self.label, other.label]),
             w=None if self.w is None or other.w is None else torch.cat([self.w, other.w]),
@@ -44,6 +45,10 @@ def classes_in_turn(indices: range, classes: int | None, where: torch.device | s
 class Guidance(Protocol):
     """Draws guidance weights for training: [count] float32."""
 
+    @property
+    def fixed(self) -> float | None:
+        """The one w that is ever drawn, or None where it varies."""
+
     def __call__(self, generator: torch.Generator, count: int) -> Tensor: ...
 
 
@@ -52,6 +57,10 @@ class FixedGuidance:
     """One w for all: a student of it need not know w."""
 
     w: NonNegative
+
+    @property
+    def fixed(self) -> float | None:
+        return self.w
 
     def __call__(self, generator: torch.Generator, count: int) -> Tensor:
         return torch.full((count,), float(self.w), device=generator.device)
@@ -63,6 +72,8 @@ class UniformGuidance:
 
     low: NonNegative
     high: NonNegative
+
+    fixed: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not self.low < self.high:

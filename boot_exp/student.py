@@ -70,6 +70,7 @@ class SignalStudent(nn.Module):
         takes_w: bool = False,
     ) -> None:
         super().__init__()
+        takes_w = takes_w or teacher.takes_w
         self.net = own_network(teacher, net, takes_w)
         self.prediction = teacher.prediction
         self.schedule = teacher.schedule

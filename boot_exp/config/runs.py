@@ -40,6 +40,7 @@ NEEDED = (
     *("suites", "methods", "seeds", "suite", "leaf", "ablations"),
     *("noise", "pairs", "images", "phases", "method", "after"),
 )
+MAY_BE_EMPTY = ("gin.files", "gin.overrides", "comparison.noise", "comparison.pairs", "comparison.images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,7 @@ def _fit(given: object, form: object, name: str, spot: Spot, faults: Faults) -> 
                 _fit(item, form[0], f"{name}[{index}]", spot, faults)
         elif not isinstance(given, list) or any(type(item) is not form[0] for item in items):
             faults.add(spot, f"{name} must be a list, each item {form[0].__name__}, got {given!r}")
-        elif len(set(items)) < len(items) or (not items and name not in ("gin.files", "gin.overrides")):
+        elif len(set(items)) < len(items) or (not items and name not in MAY_BE_EMPTY):
             faults.add(spot, f"{name} must have an item, and none twice, got {given!r}")
     elif isinstance(form, type) and not isinstance(given, form):
         faults.add(spot, f"{name} must be {form.__name__}, got {given!r}")

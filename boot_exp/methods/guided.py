@@ -20,7 +20,7 @@ from boot_exp.weights import TruncatedSnr, Weight
 
 @component
 class GuidedDistillation:
-    """w_t || f(x_t, t, w) - F(x_t, t, w) ||^2, F the teacher guided with weight w (its equation 2).
+    """w_t || f(x_t, t, w) - F(x_t, t, w) ||^2, F the teacher guided with weight w.
 
     The stage draws w (Distil.guidance) and guides the teacher.
     """

@@ -1,4 +1,4 @@
-"""Weights of the bootstrapping loss, as objects: where a step starts, where it ends, how long it is -> [B]."""
+"""Weights of a loss over a step in time, as objects: where a step starts, where it ends, how long it is -> [B]."""
 
 from __future__ import annotations
 

@@ -139,8 +139,10 @@ class Distil:
         card = load_weights(self.teacher, teacher)
         where = device(self.device)
         frozen = put(self.teacher, where).eval().requires_grad_(False)
-        shape, classes = tuple(card["shape"]), card["classes"]
+        shape, classes = tuple(card["shape"]), card.get("classes")
         weights = card["sha256"]["weights.safetensors"]
+        model = put(self.student(frozen), where)
+        self.check_told(start, model)
         source, inputs = self.source(data, pairs, shape, classes, {"teacher": weights})
         condition = classes_in_turn(range(PREVIEWS), classes, where)
         if self.guidance is not None:
@@ -148,7 +150,7 @@ class Distil:
             condition = Condition(label=condition.label, w=w)
         train_and_write(
             place,
-            model=put(self.student(frozen), where),
+            model=model,
             objective=Distilling(
                 method=self.method,
                 teacher=frozen if self.guidance is None else guided(frozen),
@@ -160,7 +162,11 @@ class Distil:
             condition=condition,
             shape=shape,
             inputs=inputs,
-            facts={"classes": classes, "starts_from": start.value},
+            facts={
+                "classes": classes,
+                "starts_from": start.value,
+                "w": None if self.guidance is None else self.guidance.fixed,
+            },
         )
 
     def check_given(self, start: Start, **given: Path | None) -> None:
@@ -173,6 +179,20 @@ class Distil:
                 cure = "give the folder that the stage wrote" if start is kind else "leave it away"
                 got = given[option] or "none"
                 raise ConfigurationFault(f"{name} {does} from {kind.value}, got --{option} {got}; {cure}")
+
+    def check_told(self, start: Start, student: Any) -> None:
+        """ConfigurationFault: a student takes w and is told none, or is told one that varies and takes none."""
+        if self.guidance is not None and start is Start.PAIRS:
+            raise ConfigurationFault(
+                f"pairs are of the w that they were made with, got Distil.guidance {self.guidance}; leave it away, and "
+                "make pairs with @samplers.AtGuidance()"
+            )
+        if student.takes_w and self.guidance is None:
+            raise ConfigurationFault("a student that takes w must be told it, got no Distil.guidance; bind that")
+        if self.guidance is not None and self.guidance.fixed is None and not student.takes_w:
+            raise ConfigurationFault(
+                f"a student must take w where it varies, got {self.guidance} for one that does not; bind takes_w = True"
+            )
 
     def source(
         self,
@@ -197,6 +217,8 @@ class Distil:
 
             stored = Pairs.load(pairs)
             made_for(pairs, tuple(stored.card["shape"]), shape)
+            if stored.card["inputs"]["teacher"] != inputs["teacher"]:
+                raise DataFault(f"{pairs} must be of the teacher that is given, got another's; make the pairs again")
             return FromPairs(pairs=stored, seed=seed), {**inputs, "pairs": stored.card["sha256_of_pairs"]}
         return FromNoise(shape=shape, classes=classes), inputs
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from boot_exp.components import Count, Natural, component
 from boot_exp.conditions import classes_in_turn
@@ -57,7 +58,7 @@ class Pairs:
                     parts = []
                     for low in range(first, last, self.batch):
                         indices = range(low, min(low + self.batch, last))
-                        parts.append(self.solve(model, indices, shape, card["classes"], where))
+                        parts.append(self.solve(model, indices, shape, card.get("classes"), where))
                         meter.update(indices.stop)
                         if stops:
                             raise Stopped(f"{place.suite} pairs stopped at {first} on request; start it again to go on")
@@ -71,7 +72,7 @@ class Pairs:
             "suite": place.suite,
             "n": self.n,
             "shape": list(shape),
-            "classes": card["classes"],
+            "classes": card.get("classes"),
             "seed": self.seed,
             "shard": self.shard,
             "sampler": repr(self.sampler),
@@ -101,8 +102,12 @@ class Pairs:
     ) -> NDArray[np.float32]:
         """What the sampler makes of the noise of `indices`: [B, C, H, W]."""
         eps = sample_noise(self.seed, indices, shape, purpose=PAIRS).to(where)
+
+        def more(draw: int) -> Tensor:
+            return sample_noise(self.seed, indices, shape, draw=draw, purpose=PAIRS).to(where)
+
         with torch.no_grad():
-            x0 = self.sampler(model, eps, classes_in_turn(indices, classes, where))
+            x0 = self.sampler(model, eps, classes_in_turn(indices, classes, where), more)
         if not bool(x0.isfinite().all()):
             raise NumericalFault(
                 "pairs must be finite, got others; bound the schedule with Clamped, or sample otherwise"

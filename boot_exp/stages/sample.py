@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from boot_exp.components import Count, Natural, component
 from boot_exp.conditions import classes_in_turn
-from boot_exp.denoisers import Networked, guided
+from boot_exp.denoisers import guided
 from boot_exp.samplers import Sampler, flat
 from boot_exp.stages.place import Place, device, provenance, put
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
 from boot_exp.training.seeds import sample_noise
-from evals.errors import NumericalFault
+from evals.errors import ConfigurationFault, NumericalFault
 from evals.files import replacing_folder, write_json
 from evals.images import write_zip
 
@@ -74,8 +74,7 @@ class Sample:
                 archive, record = work / f"{sampler.name}.zip", work / f"{sampler.name}.json"
                 if not (archive.exists() and record.exists()):
                     spent = [0.0]
-                    # A teacher that takes no w is guided; whoever was trained with w is told it.
-                    asked: Any = guided(ready) if sampler.w is not None and isinstance(ready, Networked) else ready
+                    asked = self.asked(ready, sampler, card)
                     write_zip(archive, self.images(asked, sampler, card, where, spent, meter, done))
                     write_json(record, self.record(place, sampler, asked.evaluations, card, spent[0], where))
                 done += self.n * sampler.nfe
@@ -84,6 +83,20 @@ class Sample:
                 shutil.copytree(work, folder, dirs_exist_ok=True)  # the work may lie on another disk
             if not stops:  # DVC deletes the result of a stage that was stopped
                 shutil.rmtree(work)
+
+    def asked(self, model: Any, sampler: Sampler, card: dict[str, Any]) -> Any:
+        """What answers for a sampler's w: a teacher is guided, a student is told w, or was made for it.
+
+        ConfigurationFault: a student that takes no w is asked for another than it was distilled at.
+        """
+        if sampler.w is None or "starts_from" not in card:
+            return model if sampler.w is None else guided(model)
+        if not model.takes_w and sampler.w != card["w"]:
+            raise ConfigurationFault(
+                f"a student that takes no w must be sampled at the w it was distilled at, {card['w']}, "
+                f"got {sampler.name}; sample without w, or distil with takes_w = True"
+            )
+        return model
 
     def images(
         self,
@@ -96,7 +109,7 @@ class Sample:
         done: int,
     ) -> Iterator[NDArray[np.uint8]]:
         """One uint8 [H, W, C] image after another; the seconds that the sampler took are added to spent[0]."""
-        shape, classes = tuple(card["shape"]), card["classes"]
+        shape, classes = tuple(card["shape"]), card.get("classes")
         for first in range(0, self.n, self.batch):
             indices = range(first, min(first + self.batch, self.n))
             eps = sample_noise(self.seed, indices, shape).to(where)
@@ -119,7 +132,7 @@ class Sample:
 
         calls: network calls of one call of the model.
         """
-        asked = {"classes": card["classes"]} if card["classes"] is not None else {}
+        asked = {"classes": card.get("classes")} if card.get("classes") is not None else {}
         asked |= {"w": sampler.w} if sampler.w is not None else {}
         return {
             "suite": place.suite,
