@@ -144,7 +144,7 @@ CODE = {
     ("boot_exp/methods/boot.py", "self.beta * self.distance", "2 * self.beta * self.distance"): {
         "distil@digits-boot-0"
     },
-    ("boot_exp/training/ema.py", "ramp: Positive = 0.05", "ramp: Positive = 0.1"): {
+    ("boot_exp/averages.py", "ramp: Positive = 0.05", "ramp: Positive = 0.1"): {
         "teacher@digits",
         "distil@digits-boot-0",
     },
@@ -180,7 +180,7 @@ def test_a_formula_or_a_default_makes_stale_the_stages_that_use_it(
         for stage, reasons in status.items()
         for reason in reasons
         if isinstance(reason, dict)
-        and any(path.startswith("resolved/digits") for path in reason.get("changed deps", {}))
+        and any(path.startswith("resolved/digits/") for path in reason.get("changed deps", {}))
     }
     assert {stage for stage in stale if "leaderboard" not in stage} == CODE[change]
 
