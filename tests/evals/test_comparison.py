@@ -142,3 +142,14 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         assert (done.value.code or 0) == code
     assert "name that student with --learnt-from" in capsys.readouterr().err
     assert json.loads((tmp_path / "out/comparison.json").read_text())["card"]["training_seeds"] == [2, 0]
+
+
+def test_a_student_told_w_stands_among_the_unguided_at_w_1_and_its_teacher_does_not(tmp_path: Path) -> None:
+    """At w = 1 a guided model is the conditional one; a teacher's is dearer than its own without guidance."""
+    told = Student(starts_from="noise", fids={(f"one-jump-w{w}", 1, float(w)): [0.3 / w] * 3 for w in (1, 2)})
+    teacher = {**TEACHER, ("ddim-8-w1", 16, 1.0): 1.95}
+    made = house(tmp_path, teacher=teacher, students={**STUDENTS, "boot_guided": told}).made()
+    assert {row["plain"] for row in made["rows"] if row["w"] is None} == {True}
+    guided = {(row["method"], row["w"]): row["plain"] for row in made["rows"] if row["w"] is not None}
+    assert [key for key, plain in guided.items() if plain] == [("boot_guided", 1.0)]
+    assert made["best"]["1"] == ["boot_guided"]
