@@ -114,7 +114,7 @@ class House:
         return self.built[leaf]
 
     def command(self, leaf: str, out: str) -> list[str]:
-        """How the leaf is distilled, with what its method says that it starts from; whose student it learns from is."""
+        """How the leaf is distilled, given what its method starts from; the student before it is trained first."""
         teacher = self.student(AFTER[leaf]) if leaf in AFTER else Path("models/teacher")
         given = [part for option in GIVEN[self.stage(leaf).method.starts_from].items() for part in option]
         return ["distil", str(SUITE / f"{leaf}.gin"), "--teacher", str(teacher), "--out", out, *given, *options(TINY)]

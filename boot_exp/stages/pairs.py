@@ -86,11 +86,13 @@ class Pairs:
             "sha256_of_pairs": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
             **provenance(where),
         }
-        with replacing_folder(place.out, holding=CARD) as folder:
-            for path in files:
-                shutil.copyfile(path, folder / path.name)  # the work may lie on another disk
-            write_json(folder / CARD, made)
-        shutil.rmtree(work)
+        with stop_requests() as stops:
+            with replacing_folder(place.out, holding=CARD) as folder:
+                for path in files:
+                    shutil.copyfile(path, folder / path.name)  # the work may lie on another disk
+                write_json(folder / CARD, made)
+            if not stops:  # DVC deletes the result of a stage that was stopped
+                shutil.rmtree(work)
 
     def solve(
         self,
