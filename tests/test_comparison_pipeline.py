@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
-from test_pipeline import House, ran
+from test_pipeline import House, copied, ran
 
 ROOT = Path(__file__).parent.parent
 TABLE = "comparison@digits_conditional"
@@ -69,20 +67,11 @@ def set_params(house: Path, **comparison: object) -> None:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """A copy of the repository whose comparison is tiny and has run once."""
-    house = tmp_path_factory.mktemp("house")
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "boot_exp", "docs", "evals", "gin"):
-        source = ROOT / name
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, house / name, ignore=ignore) if source.is_dir() else shutil.copy(source, house / name)
+    made = copied(tmp_path_factory.mktemp("house"))
     for pattern, changes in NUMBERS.items():
-        for path in house.glob(pattern):
+        for path in made.path.glob(pattern):
             replace(path, changes)
-    set_params(house, **KEPT)
-    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": programs, "PYTHONPATH": str(house), "DVC_NO_ANALYTICS": "1"}
-    made = House(path=house, environment=environment)
-    made.run("git", "init", "-q")
-    made.run("dvc", "init", "-q")
+    set_params(made.path, **KEPT)
     first = made.run("dvc", "repro", TABLE)
     suite = ("data", "reference", "teacher", "baselines", "evaluate_baselines", "pairs")
     assert ran(first) == {TABLE, *(f"comparison_{stage}@digits_conditional" for stage in suite)}.union(

@@ -62,14 +62,27 @@ def ran(output: str) -> set[str]:
     return {stage for stage in found if "resolve" not in stage}
 
 
+def copied(path: Path) -> House:
+    """A copy of the repository at a path, under git and DVC, whose commands use it and not what is installed."""
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "boot_exp", "docs", "evals", "gin"):
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, path / name, ignore=ignore) if source.is_dir() else shutil.copy(source, path / name)
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": programs, "PYTHONPATH": str(path), "DVC_NO_ANALYTICS": "1"}
+    for who in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
+    house = House(path=path, environment=environment)
+    house.run("git", "init", "-q")
+    house.run("dvc", "init", "-q")
+    return house
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """A copy of the repository whose suite digits is tiny and has run once."""
-    house = tmp_path_factory.mktemp("house")
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "boot_exp", "evals", "gin"):
-        source = ROOT / name
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source, house / name, ignore=ignore) if source.is_dir() else shutil.copy(source, house / name)
+    made = copied(tmp_path_factory.mktemp("house"))
+    house, run = made.path, made.run
     leaves = house / "gin/experiments/digits"
     for leaf in ("teacher", "boot", "study"):
         whole = (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
@@ -80,15 +93,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     text = params.read_text().replace("suites: [digits, fashion_mnist, fashion_mnist_gpu]", "suites: [digits]")
     head, _ = text.split("study:\n")
     params.write_text(f"{head}study:\n  suite: digits\n  leaf: study\n  seeds: [0]\n  ablations: [none, no_boundary]\n")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(house), "DVC_NO_ANALYTICS": "1"}
-    for who in ("AUTHOR", "COMMITTER"):
-        environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
-
-    made = House(path=house, environment=environment)
-    run = made.run
-    run("git", "init", "-q")
-    run("dvc", "init", "-q")
     first = run("dvc", "repro", "leaderboard@digits")
     assert ran(first) == {
         *(f"{stage}@digits" for stage in ("data", "reference", "teacher", "baselines", "evaluate_baselines")),

@@ -7,7 +7,6 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from comparison_house import STUDENTS, TEACHER, house, pixels, row_of
+from markup import assert_tags_are_balanced
 from PIL import Image
 from test_conclusions import score
 
@@ -197,20 +197,7 @@ def test_the_page_is_one_file_and_its_tags_are_balanced(whole: tuple[Path, dict[
     assert not re.search(r"<(script|link|iframe|object|base)\b|@import", page)
     assert page.count("<details>") == len(made["rows"])
 
-    class Balance(HTMLParser):
-        open: list[str]
-
-        def handle_starttag(self, tag: str, attrs: object) -> None:
-            if tag not in ("meta", "img"):
-                self.open.append(tag)
-
-        def handle_endtag(self, tag: str) -> None:
-            assert self.open.pop() == tag
-
-    balance = Balance()
-    balance.open = []
-    balance.feed(page)
-    assert balance.open == []
+    assert_tags_are_balanced(page)
     house(tmp_path).compare()
     for name in ("comparison.json", "comparison.svg", "guidance.svg"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()

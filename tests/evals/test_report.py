@@ -8,13 +8,13 @@ import re
 import subprocess
 import sys
 import zipfile
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from markup import assert_tags_are_balanced
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -216,20 +216,7 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_tags_are_balanced(tmp_path: Path) -> None:
-    class Balance(HTMLParser):
-        open: list[str]
-
-        def handle_starttag(self, tag: str, attrs: object) -> None:
-            if tag not in ("meta", "img"):
-                self.open.append(tag)
-
-        def handle_endtag(self, tag: str) -> None:
-            assert self.open.pop() == tag
-
-    balance = Balance()
-    balance.open = []
-    balance.feed(page_of(tmp_path))
-    assert balance.open == []
+    assert_tags_are_balanced(page_of(tmp_path))
 
 
 def test_families_part_by_method_and_solver_and_the_points_come_last() -> None:
