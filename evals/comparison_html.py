@@ -6,6 +6,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from markdown import markdown
+from markupsafe import Markup, escape
+
 from evals.comparison_page import (
     GUIDANCE_WORDS,
     MAIN,
@@ -63,7 +66,7 @@ def html(made: Record, samples: Path, reasons: str | None) -> str:
         galleries=gallery(made, samples, looks),
         seed=made["card"]["training_seeds"][0],
         conclusions=made["conclusions"],
-        reasons=reasons,
+        reasons=None if reasons is None else Markup(markdown(escape(reasons))),
         guidance=fid_columns(groups) if groups else [],
         agreement=agreement_columns(groups) if groups else [],
         guidance_words=GUIDANCE_WORDS,

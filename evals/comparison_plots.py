@@ -61,7 +61,7 @@ def nfe_plot(made: Record) -> str:
         decades_as_ticks(axes.yaxis)
         if rows:
             axes.set_ylim(*_limits([row["fid"] for row in rows]))
-            figure.legend(loc="outside upper left", ncols=4, frameon=False, handlelength=3)
+            figure.legend(loc="outside upper left", ncols=3, frameon=False, handlelength=3)
         return svg(figure)
 
 

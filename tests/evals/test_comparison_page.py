@@ -140,12 +140,13 @@ def test_conclusions_stand_on_both_pages(whole: tuple[Path, dict[str, Any]]) -> 
             assert one["verdict"].capitalize() in page and one["here"] in page and one["literature"] in page
 
 
-def test_reasons_are_appended_word_for_word(whole: tuple[Path, dict[str, Any]]) -> None:
+def test_reasons_are_appended_and_are_markdown_without_tags(whole: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = whole
     why = (folder / "why.md").read_text().strip()
     assert f"## Why ours differ\n\n{why}\n\n" in (folder / "out/comparison.md").read_text()
     page = (folder / "out/comparison.html").read_text()
-    assert why.replace("<", "&lt;").replace(">", "&gt;") in page and "<b>" not in page
+    assert "<h1>Because</h1>" in page and "&lt;b&gt; is no tag here,\nand <em>this</em> is a line." in page
+    assert "<b>" not in page
 
 
 def decoded(page: str, alt: str) -> Iterator[tuple[str, np.ndarray]]:
