@@ -8,7 +8,7 @@ from typing import Annotated
 
 import torch
 from annotated_types import Gt, Interval
-from torch import nn
+from torch import Tensor, nn
 
 from boot_exp.components import OpenShare, Positive, component
 
@@ -26,10 +26,19 @@ class Average(ABC):
         return copy.deepcopy(model).requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, average: nn.Module, model: nn.Module, *, images: int, batch: int) -> None:
-        """Moves the average towards the model, in place."""
+    def update(
+        self, average: nn.Module, model: nn.Module, *, images: int, batch: int, taken: Tensor | bool = True
+    ) -> None:
+        """Moves the average towards the model, in place; taken: 0 or 1 on the device, if that is known there alone."""
         share = 1 - self.decay(images, batch)
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), share)
+        averages: list[Tensor] = list(average.parameters())
+        weights: list[Tensor] = list(model.parameters())
+        if isinstance(taken, Tensor):
+            change = torch._foreach_sub(weights, averages)
+            torch._foreach_mul_(change, taken * share)
+            torch._foreach_add_(averages, change)
+        else:
+            torch._foreach_lerp_(averages, weights, share)
         for kept, new in zip(average.buffers(), model.buffers(), strict=True):
             kept.copy_(new)
 

@@ -34,6 +34,12 @@ class NumericalFault(Fault):
 
 
 class MissingResource(Fault):
-    """A file that must be fetched first is not there."""
+    """A file that must be fetched first is not there, or a machine's memory does not suffice."""
 
     exit_code = 69
+
+
+class OutputFault(Fault):
+    """A result cannot be written: the disk is full or gone, or may not be written to."""
+
+    exit_code = 74

@@ -14,7 +14,7 @@ from evals.images import open_images
 from evals.kid import STANDARD, KernelDistance
 from evals.manifold import NEIGHBOURS, precision_recall, radii
 from evals.pairs import pairwise_distance
-from evals.reference import Reference, Seen, see
+from evals.reference import Reference, Seen, Share, one_by_one, see
 
 EVALUATOR = "boot_exp evals 1"
 """Raised whenever a change could move a number."""
@@ -37,6 +37,7 @@ def evaluate(
     kernel: KernelDistance = STANDARD,
     *,
     classes: int | None = None,
+    share: Share = one_by_one,
 ) -> Record:
     """`fid`'s record with kid_mean, kid_std, precision, recall, diversity and score.
 
@@ -48,7 +49,7 @@ def evaluate(
     another number of classes.
     """
     reference.check(extractor)
-    seen = see(open_images(samples_path), extractor, classes)
+    seen = see(open_images(samples_path), extractor, classes, share)
     record = _fid(seen, reference, extractor)
     record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall", "diversity")) | {"score": seen.score}
     if classes is not None:
@@ -71,16 +72,17 @@ def evaluate_folder(
     samples_dir: Path,
     reference: Reference,
     extractor: Extractor,
-    out_json: Path,
+    out_json: Path | None,
     tell: Callable[[Record], None] = lambda record: None,
     kernel: KernelDistance = STANDARD,
+    share: Share = one_by_one,
 ) -> list[Record]:
-    """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list.
+    """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list, if anywhere.
 
     A record is the samples' own card (suite, method, sampler, nfe, n, seconds_per_image, card) with the scores, and
     both cards as one. The samples' card may say `classes`, of `evaluate`, and `w`, the guidance weight (null: none).
-    `tell` hears each record as it is made. DataFault: no zips, one without a card or a card without one, a field that
-    is missing or of another kind, another number of images than the card says.
+    `tell` hears each record as it is made; `share` says who extracts features. DataFault: no zips, one without a card
+    or a card without one, a field that is missing or of another kind, another number of images than the card says.
     """
     zips, cards = ({path.stem: path for path in samples_dir.glob(f"*.{kind}")} for kind in ("zip", "json"))
     if not zips:
@@ -91,7 +93,7 @@ def evaluate_folder(
     claims = {stem: _claim(path) for stem, path in sorted(cards.items())}
     records = []
     for stem, claim in claims.items():
-        scores = evaluate(zips[stem], reference, extractor, kernel, classes=claim.get("classes"))
+        scores = evaluate(zips[stem], reference, extractor, kernel, classes=claim.get("classes"), share=share)
         if scores["n"] != claim["n"]:
             raise DataFault(
                 f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"
@@ -99,7 +101,8 @@ def evaluate_folder(
         record = claim | scores | {"card": claim["card"] | scores["card"]}
         tell(record)
         records.append(record)
-    write_json(out_json, records)
+    if out_json is not None:
+        write_json(out_json, records)
     return records
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evals.errors import ConfigurationFault, DataFault
+from evals.errors import ConfigurationFault, DataFault, OutputFault
 
 
 @contextmanager
@@ -57,8 +57,18 @@ def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
             if folder.exists():
                 folder.rename(old)
             partial.rename(folder)
+            _sync(folder.parent)
         finally:
             tidy()
+
+
+def _sync(folder: Path) -> None:
+    """Makes a rename within a folder outlast a loss of power."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 @contextmanager
@@ -66,8 +76,8 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ConfigurationFault(
-            f"the output {path} must be writable, got {error.strerror or error}; choose another place"
+        raise OutputFault(
+            f"the output {path} must be writable, got {error.strerror or error}; make room, or choose another place"
         ) from error
 
 

@@ -81,6 +81,18 @@ def open_images(path: Path | str) -> ImageSet:
     return images
 
 
+def images_of(array: Images, name: str) -> ImageSet:
+    """An array of images in memory, uint8 [N, H, W, C], as what `open_images` opens; name: what messages call it."""
+    path = Path(name)
+    n, height, width, channels = _array_shape(path, array.shape, array.dtype)
+    images = array.reshape(-1, height, width, channels)
+
+    def batches(size: int) -> Iterator[Images]:
+        return (images[start : start + size] for start in range(0, n, size))
+
+    return ImageSet(path=path, n=n, size=(height, width), channels=channels, batches=batches)
+
+
 def iterate(path: Path | str) -> Iterator[tuple[str, Images]]:
     """Every image of a folder or zip as (name, uint8 [H, W, C]), sorted by name; sizes may differ.
 

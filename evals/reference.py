@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ import numpy as np
 from evals.agreement import ClassAgreement
 from evals.entropy import EntropyScore
 from evals.errors import ConfigurationFault, DataFault, StateFault
-from evals.extractors import Extractor
+from evals.extractors import Extractor, Observation
 from evals.files import first_line, read_json, replacing
 from evals.frechet import Array, Gaussian
-from evals.images import Fingerprint, ImageSet, open_images
+from evals.images import Fingerprint, Images, ImageSet, open_images
 from evals.manifold import radii
 from evals.pairs import pairwise_distance
 from evals.statistics import Features, Moments
@@ -39,7 +40,16 @@ class Seen:
     agreement: float | None
 
 
-def see(images: ImageSet, extractor: Extractor, asked: int | None = None) -> Seen:
+Share = Callable[[Iterator[Images], Extractor], Iterator[tuple[Images, Observation]]]
+"""Batches of images -> each with what the extractor sees in it, in order: who does the work is its to say."""
+
+
+def one_by_one(batches: Iterator[Images], extractor: Extractor) -> Iterator[tuple[Images, Observation]]:
+    """All of it here."""
+    return ((batch, extractor(batch)) for batch in batches)
+
+
+def see(images: ImageSet, extractor: Extractor, asked: int | None = None, share: Share = one_by_one) -> Seen:
     """Reads, fingerprints and extracts in one pass; features are kept up to MOST_KEPT numbers.
 
     `asked`: of how many classes in turn the images were asked to be. DataFault: the extractor has another number.
@@ -50,10 +60,9 @@ def see(images: ImageSet, extractor: Extractor, asked: int | None = None) -> See
     kept: list[Features] | None = [] if images.n * extractor.dimensions <= MOST_KEPT else None
     classes = False
     darkest, brightest = 255, 0
-    for batch in images.batches(BATCH):
+    for batch, observation in share(images.batches(BATCH), extractor):
         darkest, brightest = min(darkest, int(batch.min())), max(brightest, int(batch.max()))
         fingerprint.add(batch)
-        observation = extractor(batch)
         part = Moments.of(observation.features)
         moments = part if moments is None else moments + part
         if kept is not None:

@@ -358,7 +358,11 @@ def test_an_override_that_reaches_no_leaf_is_an_error(house: Path) -> None:
 def test_an_override_of_a_stage_makes_no_stage_of_another_leaf(house: Path) -> None:
     (house / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     asked = runs.suite_runs(runs.read_params(), "digits")
-    for bindings in ({"Distil": {"device": "cpu"}}, {"Teacher": {"device": "cpu"}}, {"Reference": {"updates": 10}}):
+    for bindings in (
+        {"Distil": {"guidance": None}},
+        {"Teacher": {"label_dropout": 0.2}},
+        {"Reference": {"updates": 10}},
+    ):
         faults = Faults()
         plain, bound = (runs.compiled(asked, said, faults) for said in ({}, {"bindings": bindings}))
         faults.raise_if_any()

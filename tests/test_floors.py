@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    ["levels", "stopping", "components", "conditions"],
-    ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual"],
+    ["levels", "stopping", "components", "conditions", "processes"],
+    ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual", "compute"],
     ["denoisers"],
     ["solvers", "student"],
     ["samplers", "methods"],

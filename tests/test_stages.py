@@ -212,7 +212,7 @@ def test_an_interrupted_stage_says_75_and_goes_on(house: Path) -> None:
         (["distil", BOOT, "--teacher", "models/none", "--out", "models/digits/x"], 4, "models/none"),
         (["distil", BOOT, "--teacher", "m", "--out", "models/digits/x", "-b", "boot.Boot.delta = 40.0"], 2, "got 40.0"),
         (
-            ["sample", BOOT, "--model", "m", "--out", "samples/x", "-b", "sample.Sample.device = 'abacus'"],
+            ["sample", BOOT, "--model", "m", "--out", "samples/x", "-b", "compute.Compute.device = 'abacus'"],
             4,
             "card.json",
         ),

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from torch import Tensor, nn
 
+from boot_exp.compute import Compute
 from boot_exp.conditions import NOTHING, Condition
 from boot_exp.data import Example, prepare
 from boot_exp.samplers import Fresh, no_more_noise
@@ -26,7 +27,7 @@ from boot_exp.stages.place import Place
 from boot_exp.stages.sample import Sample
 from boot_exp.stopping import Stopped, _is_dvc, stop_requests, stoppable
 from boot_exp.training.checkpoints import write_folder
-from evals.errors import ConfigurationFault, DataFault
+from evals.errors import ConfigurationFault, DataFault, OutputFault
 from evals.files import replacing_folder
 
 ROOT = Path(__file__).parent.parent
@@ -232,7 +233,7 @@ class Noise:
 
 
 def sampling(*samplers: Noise) -> Sample:
-    return Sample(model=Model(1, 1), samplers=samplers, n=6, batch=3, device="cpu")
+    return Sample(model=Model(1, 1), samplers=samplers, n=6, batch=3, compute=Compute(device="cpu"))
 
 
 @pytest.fixture
@@ -320,7 +321,7 @@ def test_a_folder_is_the_new_one_or_as_it_was(tmp_path: Path, old: str, end: str
     except BaseException as error:
         raised = error
     expected = {"well": type(None), "fault": DataFault, "interrupt": KeyboardInterrupt, "stop": Stopped}
-    assert type(raised) is expected.get(end, ConfigurationFault), raised
+    assert type(raised) is expected.get(end, OutputFault), raised
     if end == "well":
         assert contents(folder) == new
     else:
@@ -339,7 +340,7 @@ def test_a_move_that_fails_gives_the_old_folder_back(tmp_path: Path, monkeypatch
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    refused = pytest.raises(ConfigurationFault, match="got Permission denied; choose another place")
+    refused = pytest.raises(OutputFault, match="got Permission denied; make room, or choose another place")
     with refused, replacing_folder(folder, holding="card.json") as partial:
         write(partial, {"card.json": b"new"})
     assert contents(tmp_path) == {"out/card.json": b"old"}
@@ -355,7 +356,7 @@ def test_what_was_killed_between_the_two_moves_is_mended(tmp_path: Path) -> None
 @pytest.mark.parametrize("out", ["home", "home/thesis.tex", "home/thesis.tex/below"])
 def test_what_is_no_earlier_result_is_refused(tmp_path: Path, out: str) -> None:
     write(tmp_path, {"home/thesis.tex": b"years of work"})
-    refused = pytest.raises(ConfigurationFault, match="choose another place")
+    refused = pytest.raises((ConfigurationFault, OutputFault), match="choose another place")
     with refused, replacing_folder(tmp_path / out, holding="card.json"):
         pass
     assert contents(tmp_path) == {"home/thesis.tex": b"years of work"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ def norm(channels: int) -> nn.GroupNorm:
 class Residual(nn.Module):
     """[B, in, H, W], time embedding [B, E], guidance embedding [B, E] or None -> [B, out, H, W]."""
 
+    shards: ClassVar[bool] = True
+
     def __init__(self, *, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
         self.norm_in = norm(inputs)
@@ -55,6 +57,8 @@ class Residual(nn.Module):
 
 class Attention(nn.Module):
     """Self-attention over the pixels, [B, C, H, W] -> the same, with a residual."""
+
+    shards: ClassVar[bool] = True
 
     def __init__(self, *, channels: int, head_channels: int) -> None:
         super().__init__()

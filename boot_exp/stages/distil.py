@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from boot_exp.averages import Average
 from boot_exp.components import component
+from boot_exp.compute import Compute
 from boot_exp.conditions import Condition, Guidance, classes_in_turn
 from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.methods import Batch, Method, Start, Term
+from boot_exp.processes import join
 from boot_exp.samplers import Sampler
-from boot_exp.stages.place import Place, device, put
+from boot_exp.stages.place import Place
 from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.training.checkpoints import load_weights
-from boot_exp.training.loop import Training
+from boot_exp.training.loop import Portion, Training
 from boot_exp.training.seeds import PAIRS, generator, sample_noise
 from evals.errors import ConfigurationFault, DataFault
 
@@ -97,20 +99,12 @@ class Distilling:
     def evaluations(self, batch: int) -> int:
         return self.method.evaluations(batch, self.teacher.evaluations)
 
-    def loss(
-        self,
-        model: nn.Module,
-        *,
-        self_teacher: nn.Module | None,
-        seen: int,
-        batch: int,
-        generator: torch.Generator,
-        progress: float,
-    ) -> dict[str, Term]:
-        eps, x0, label = self.source(seen, batch, generator)
-        w = None if self.guidance is None else self.guidance(generator, batch)
+    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
+        generator = portion.generator
+        eps, x0, label = self.source(portion.seen, portion.size, generator)
+        w = None if self.guidance is None else self.guidance(generator, portion.size)
         condition = Condition(label=label, w=w)
-        drawn = Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=progress)
+        drawn = Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=portion.progress)
         return self.method.loss(student=model, teacher=self.teacher, self_teacher=self_teacher, batch=drawn)
 
 
@@ -127,7 +121,7 @@ class Distil:
     training: Training
     preview: Sampler
     guidance: Guidance | None = None
-    device: str = "auto"
+    compute: Compute = field(default_factory=Compute)
 
     def run(self, place: Place, *, teacher: Path, data: Path | None = None, pairs: Path | None = None) -> None:
         """Distils the teacher stored in a folder and writes weights.safetensors and card.json.
@@ -137,11 +131,12 @@ class Distil:
         start = self.method.starts_from
         self.check_given(start, data=data, pairs=pairs)
         card = load_weights(self.teacher, teacher)
-        where = device(self.device)
-        frozen = put(self.teacher, where).eval().requires_grad_(False)
+        processes = join(self.compute.find())
+        where = processes.device
+        frozen = self.compute.put(self.teacher, where).eval().requires_grad_(False)
         shape, classes = tuple(card["shape"]), card.get("classes")
         weights = card["sha256"]["weights.safetensors"]
-        model = put(self.student(frozen), where)
+        model = self.compute.put(self.student(frozen), where)
         self.check_told(start, model)
         source, inputs = self.source(data, pairs, shape, classes, {"teacher": weights})
         condition = classes_in_turn(range(PREVIEWS), classes, where)
@@ -167,6 +162,8 @@ class Distil:
                 "starts_from": start.value,
                 "w": None if self.guidance is None else self.guidance.fixed,
             },
+            compute=self.compute,
+            processes=processes,
         )
 
     def check_given(self, start: Start, **given: Path | None) -> None:

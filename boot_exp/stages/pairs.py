@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from contextlib import nullcontext
+from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boot_exp.components import Count, Natural, component
+from boot_exp.compute import Compute
 from boot_exp.conditions import classes_in_turn
 from boot_exp.data.pairs import CARD
 from boot_exp.denoisers import Guided, Networked, guided
+from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler
-from boot_exp.stages.place import Place, device, provenance, put
+from boot_exp.stages.place import Place, provenance
 from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
 from boot_exp.training.seeds import PAIRS, sample_noise
+from boot_exp.training.work import alone
 from evals.errors import NumericalFault
 from evals.files import read_json, replacing, replacing_folder, sha256_of, write_json
 
@@ -36,36 +42,50 @@ class Pairs:
     seed: Natural = 0
     batch: Count = 500
     shard: Count = 10_000
-    device: str = "auto"
+    compute: Compute = field(default_factory=Compute)
 
     def run(self, place: Place, *, teacher: Path) -> None:
         """Writes x0-NNNNN.npy, float32 [shard, C, H, W], and card.json; shards of an interrupted run are kept."""
         card = load_weights(self.teacher, teacher)
-        where = device(self.device)
-        ready = put(self.teacher, where).eval().requires_grad_(False)
-        model = ready if self.sampler.w is None else guided(ready)
+        processes = join(self.compute.find())
+        ready = self.compute.put(self.teacher, processes.device).eval().requires_grad_(False)
+        work = place.work(card["sha256"]["weights.safetensors"])
+        with alone(work) if processes.main else nullcontext():
+            self.make(place, ready if self.sampler.w is None else guided(ready), card, work, processes)
+
+    def make(
+        self, place: Place, model: Networked | Guided, card: dict[str, Any], work: Path, processes: Processes
+    ) -> None:
+        """Makes the shards that are not in the work folder yet, then moves all of them to their place."""
         shape = tuple(card["shape"])
-        weights = card["sha256"]["weights.safetensors"]
-        work = place.work(weights)
         work.mkdir(parents=True, exist_ok=True)
         seconds = 0.0
-        with Meter(title=f"{place.suite} pairs", total=self.n) as meter, stop_requests() as stops:
+
+        def solve(indices: range) -> NDArray[np.float32]:
+            return self.solve(model, indices, shape, card.get("classes"), processes.device)
+
+        title = f"{place.suite} pairs"
+        with Meter(title=title, total=self.n, quiet=not processes.main) as meter, stop_requests() as stops:
             for number, first in enumerate(range(0, self.n, self.shard)):
                 shard, spent = work / f"x0-{number:05d}.npy", work / f"x0-{number:05d}.json"
                 last = min(first + self.shard, self.n)
-                if not (shard.exists() and spent.exists()):
+                if not processes.any(shard.exists() and spent.exists()):
                     started = time.perf_counter()
                     parts = []
-                    for low in range(first, last, self.batch):
-                        indices = range(low, min(low + self.batch, last))
-                        parts.append(self.solve(model, indices, shape, card.get("classes"), where))
+                    batches = (range(low, min(low + self.batch, last)) for low in range(first, last, self.batch))
+                    for indices, x0 in processes.in_turn(batches, solve):
+                        parts.append(x0)
                         meter.update(indices.stop)
-                        if stops:
-                            raise Stopped(f"{place.suite} pairs stopped at {first} on request; start it again to go on")
-                    with replacing(shard) as partial, partial.open("wb") as file:
-                        np.save(file, np.concatenate(parts))
-                    write_json(spent, {"seconds": time.perf_counter() - started})
-                seconds += read_json(spent)["seconds"]
+                        if processes.any(bool(stops)):
+                            raise Stopped(f"{title} stopped at {first} on request; start it again to go on")
+                    if processes.main:
+                        with replacing(shard) as partial, partial.open("wb") as file:
+                            np.save(file, np.concatenate(parts))
+                        write_json(spent, {"seconds": time.perf_counter() - started})
+                if processes.main:
+                    seconds += read_json(spent)["seconds"]
+        if not processes.main:
+            return
         files = sorted(work.glob("x0-*.npy"))
         hashes = {path.name: sha256_of(path) for path in files}
         made = {
@@ -81,10 +101,10 @@ class Pairs:
             "evaluations": self.n * self.sampler.nfe * model.evaluations,
             "seconds": round(seconds, 1),
             "bytes": sum(path.stat().st_size for path in files),
-            "inputs": {"teacher": weights},
+            "inputs": {"teacher": card["sha256"]["weights.safetensors"]},
             "sha256": hashes,
             "sha256_of_pairs": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
-            **provenance(where),
+            **provenance(processes.device),
         }
         with stop_requests() as stops:
             with replacing_folder(place.out, holding=CARD) as folder:
@@ -108,7 +128,7 @@ class Pairs:
         def more(draw: int) -> Tensor:
             return sample_noise(self.seed, indices, shape, draw=draw, purpose=PAIRS).to(where)
 
-        with torch.no_grad():
+        with torch.no_grad(), self.compute.autocast(where):
             x0 = self.sampler(model, eps, classes_in_turn(indices, classes, where), more)
         if not bool(x0.isfinite().all()):
             raise NumericalFault(

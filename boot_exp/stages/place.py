@@ -8,14 +8,9 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
-
-from evals.errors import ConfigurationFault
-
-M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +39,6 @@ class Place:
         text = "\n".join([str(self.out), self.config, *inputs])
         root = Path(os.environ.get("DVC_ROOT", ""))
         return root / ".work" / hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def device(name: str) -> torch.device:
-    """The device of that name; "auto" is a GPU where there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigurationFault(f"device {name!r} cannot be used here ({reason}); bind auto or cpu") from None
-
-
-def put(model: M, where: torch.device) -> M:
-    """The model on a device, with channels last, which convolutions are faster in on CPUs and GPUs alike."""
-    return model.to(device=where, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def provenance(where: torch.device) -> dict[str, Any]:

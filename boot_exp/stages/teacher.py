@@ -10,17 +10,19 @@ import torch
 from torch import nn
 
 from boot_exp.components import Share, component
+from boot_exp.compute import Compute
 from boot_exp.conditions import NOTHING, Condition, classes_in_turn
 from boot_exp.data import Images
 from boot_exp.denoisers import Networked
 from boot_exp.distances import SquaredError
 from boot_exp.levels import diffuse
 from boot_exp.methods import Term
+from boot_exp.processes import join
 from boot_exp.samplers import Sampler
-from boot_exp.stages.place import Place, device, put
+from boot_exp.stages.place import Place
 from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.times import Times, UniformTimes
-from boot_exp.training.loop import Training
+from boot_exp.training.loop import Portion, Training
 from boot_exp.weights import SnrPlusOne, Weight
 from evals.errors import ConfigurationFault
 
@@ -44,20 +46,12 @@ class Denoising:
     def evaluations(self, batch: int) -> int:
         return batch
 
-    def loss(
-        self,
-        model: nn.Module,
-        *,
-        self_teacher: nn.Module | None,
-        seen: int,
-        batch: int,
-        generator: torch.Generator,
-        progress: float,
-    ) -> dict[str, Term]:
+    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
         assert isinstance(model, Networked)
-        drawn, labels = self.images.batch(self.images.draw(images_seen=seen, batch=batch, seed=self.seed))
+        generator, batch = portion.generator, portion.size
+        drawn, labels = self.images.batch(self.images.draw(images_seen=portion.seen, batch=batch, seed=self.seed))
         x0 = drawn.to(generator.device)
-        t = self.times(generator, batch, model.schedule.t_min, model.schedule.t_max, progress)
+        t = self.times(generator, batch, model.schedule.t_min, model.schedule.t_max, portion.progress)
         eps = torch.randn(x0.shape, generator=generator, device=generator.device)
         level = model.schedule(t)
         condition = NOTHING
@@ -83,17 +77,18 @@ class Teacher:
     weight: Weight = field(default_factory=SnrPlusOne)
     times: Times = field(default_factory=UniformTimes)
     label_dropout: Share = 0.1
-    device: str = "auto"
+    compute: Compute = field(default_factory=Compute)
 
     def run(self, place: Place, *, data: Path) -> None:
         """Trains on a prepared data folder and writes weights.safetensors and card.json."""
         images = Images.load(data)
         images.verify()
-        card, classes, where = images.card, self.teacher.classes, device(self.device)
+        card, classes, where = images.card, self.teacher.classes, self.compute.find()
         if classes not in (None, card.classes):
             raise ConfigurationFault(
                 f"Networked.classes must be None or as many as {data} has, {card.classes}, got {classes}; bind that"
             )
+        processes = join(where)
         objective = Denoising(
             images=images,
             seed=self.training.seed,
@@ -103,12 +98,14 @@ class Teacher:
         )
         train_and_write(
             place,
-            model=put(self.teacher, where),
+            model=self.compute.put(self.teacher, processes.device),
             objective=objective,
             training=self.training,
             preview=self.preview,
-            condition=classes_in_turn(range(PREVIEWS), classes, where),
+            condition=classes_in_turn(range(PREVIEWS), classes, processes.device),
             shape=(card.channels, card.height, card.width),
             inputs={"data": card.images_sha256},
             facts={"classes": classes, "label_dropout": None if classes is None else self.label_dropout},
+            compute=self.compute,
+            processes=processes,
         )

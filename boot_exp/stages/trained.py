@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from boot_exp.compute import Compute
 from boot_exp.conditions import Condition
+from boot_exp.processes import Processes, whole
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Objective, Training, fit
 from boot_exp.training.seeds import sample_noise
-from boot_exp.training.work import Work
+from boot_exp.training.work import Work, alone
 
 PREVIEWS = 64
 
@@ -36,48 +39,60 @@ def train_and_write(
     shape: tuple[int, ...],
     inputs: Mapping[str, str],
     facts: Mapping[str, Any],
+    compute: Compute,
+    processes: Processes,
 ) -> None:
     """Trains, then writes the averaged weights and a card; the work state goes once they are there.
 
     condition: of the PREVIEWS pictures shown on the way; shape: of one image, (C, H, W); inputs: hashes of what the
     model was made from; facts: what else its card says.
     """
-    where = next(model.parameters()).device
+    where = processes.device
     eps = sample_noise(training.seed, range(PREVIEWS), shape).to(where)
 
     def draw(average: nn.Module) -> Tensor:
         return preview(average.eval(), eps, condition, partial(_more, training.seed, shape, where))
 
     made_by = provenance(where)
-    work = Work(folder=place.work(*inputs.values()))
-    trained = fit(
-        training,
-        model,
-        objective,
-        title=f"{place.suite} {place.name}",
-        work=work,
-        logs=place.logs,
-        config=place.config,
-        settings=place.settings,
-        preview=draw,
-    )
-    card = {
-        "suite": place.suite,
-        "stage": place.name,
-        "shape": list(shape),
-        "images": trained.images,
-        "seconds": round(trained.seconds, 1),
-        "evaluations": trained.evaluations,
-        "architecture": str(model),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seed": training.seed,
-        "ema": {"rule": type(training.ema).__name__, **vars(training.ema)},
-        **facts,
-        "inputs": dict(inputs),
-        "config": place.config,
-        **made_by,
-    }
-    with stop_requests() as stops:
-        write_folder(place.out, {"weights": trained.average.state_dict()}, card)
-        if not stops:  # DVC deletes the result of a stage that was stopped
-            work.clear()
+    work = Work(folder=place.work(*inputs.values()), keep=training.keep, keep_every=training.keep_every)
+    architecture, parameters = str(model), sum(parameter.numel() for parameter in model.parameters())
+    with alone(work.folder) if processes.main else nullcontext():
+        trained = fit(
+            training,
+            model,
+            objective,
+            title=f"{place.suite} {place.name}",
+            work=work,
+            logs=place.logs,
+            config=place.config,
+            settings=place.settings,
+            preview=draw,
+            processes=processes,
+            autocast=partial(compute.autocast, where),
+        )
+        weights = whole(trained.average.state_dict())
+        if not processes.main:
+            return
+        card = {
+            "suite": place.suite,
+            "stage": place.name,
+            "shape": list(shape),
+            "images": trained.images,
+            "seconds": round(trained.seconds, 1),
+            "evaluations": trained.evaluations,
+            "skipped_steps": trained.skipped,
+            "memory_peak": trained.memory,
+            "processes": processes.count,
+            "architecture": architecture,
+            "parameters": parameters,
+            "seed": training.seed,
+            "ema": {"rule": type(training.ema).__name__, **vars(training.ema)},
+            **facts,
+            "inputs": dict(inputs),
+            "config": place.config,
+            **made_by,
+        }
+        with stop_requests() as stops:
+            write_folder(place.out, {"weights": weights}, card)
+            if not stops:  # DVC deletes the result of a stage that was stopped
+                work.clear()

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from boot_exp.processes import like
 from evals.errors import StateFault
 from evals.files import replacing_folder, sha256_of, write_json
 
@@ -100,7 +101,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tenso
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
         if value.shape == parameter.shape:
-            # In the parameter's own memory order, which a file does not keep: fused optimizers walk both as one.
-            value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+            value = like(value, parameter)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

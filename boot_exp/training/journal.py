@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+
+from boot_exp.methods import Term
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -24,11 +28,11 @@ def clock(seconds: float) -> str:
 class Meter:
     """Progress of `total` images: a bar where there is a terminal, else a line every ten seconds."""
 
-    def __init__(self, *, title: str, total: int = 0, done: int = 0) -> None:
-        self.title, self.total, self.first = title, total, done
+    def __init__(self, *, title: str, total: int = 0, done: int = 0, quiet: bool = False) -> None:
+        self.title, self.total, self.first, self.quiet = title, total, done, quiet
         self.started = self.said = time.monotonic()
         self.bar: Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not quiet:
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -59,7 +63,7 @@ class Meter:
         text = "  ".join(f"{name} {value:.4g}" for name, value in (figures or {}).items())
         if self.bar:
             self.bar.update(self.task, completed=done, total=self.total, rate=f"{rate:,.0f}", figures=text)
-        elif now - self.said >= SECONDS_BETWEEN_LINES or done == self.total:
+        elif not self.quiet and (now - self.said >= SECONDS_BETWEEN_LINES or done == self.total):
             self.said = now
             left = clock((self.total - done) / max(rate, 1e-9))
             print(
@@ -70,9 +74,15 @@ class Meter:
 
 
 class Journal:
-    """A TensorBoard log of one stage; steps are counted in images. A resumed run overwrites what it repeats."""
+    """A TensorBoard log of one stage; steps are counted in images. A resumed run overwrites what it repeats.
 
-    def __init__(self, folder: Path, *, resumed_at: int, config: str) -> None:
+    quiet: nothing is written, as another process does it.
+    """
+
+    def __init__(self, folder: Path, *, resumed_at: int, config: str, quiet: bool = False) -> None:
+        self.writer: SummaryWriter | None = None
+        if quiet:
+            return
         if resumed_at == 0 and folder.is_dir():
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
@@ -82,6 +92,7 @@ class Journal:
     def scalars(self, values: Mapping[str, float], images: int) -> None:
         """One curve a name."""
         for name, value in values.items():
+            assert self.writer
             self.writer.add_scalar(name, value, images)
 
     def grid(self, name: str, samples: Tensor, images: int) -> None:
@@ -93,22 +104,48 @@ class Journal:
         picture = square.reshape(channels, side * height, side * width)
         # Small images are unreadable at their own size: repeated pixels keep them as they are.
         scale = max(1, 512 // max(picture.shape[1:]))
+        assert self.writer
         self.writer.add_image(name, picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2), images)
 
     def hparams(self, settings: Mapping[str, str | float], figures: Mapping[str, float]) -> None:
         """The run's settings beside its final figures, for TensorBoard's table of runs."""
+        assert self.writer
         self.writer.add_hparams(dict(settings), dict(figures), run_name="hparams")
 
     def close(self) -> None:
         """Writes what is pending."""
-        self.writer.close()
+        if self.writer:
+            self.writer.close()
 
 
-def by_time(values: Tensor, t: Tensor, parts: int = 4) -> dict[str, float]:
-    """Means of values [B] over equal parts of t's range [0, 1]; parts without an entry are left out."""
-    part = (t * parts).long().clamp(0, parts - 1)
-    return {
-        f"t{index / parts:g}-{(index + 1) / parts:g}": float(values[part == index].mean())
-        for index in range(parts)
-        if bool((part == index).any())
-    }
+@dataclass(frozen=True, kw_only=True)
+class TimeParts:
+    """Sums and counts of terms over equal parts of t's range [0, 1], [terms, parts] each; they add over processes."""
+
+    names: Sequence[str]
+    sums: Tensor
+    counts: Tensor
+
+    @staticmethod
+    def of(
+        portions: Sequence[Mapping[str, Term]], names: Sequence[str], device: torch.device, parts: int = 4
+    ) -> TimeParts:
+        """Those of the terms of several portions, or of none."""
+        sums, counts = torch.zeros(2, len(names), parts, device=device)
+        for terms in portions:
+            for row, name in enumerate(names):
+                part = (terms[name].t * parts).long().clamp(0, parts - 1)
+                value = terms[name].value.detach()
+                sums[row].index_add_(0, part, value.to(sums.dtype))
+                counts[row].index_add_(0, part, torch.ones_like(value, dtype=counts.dtype))
+        return TimeParts(names=names, sums=sums, counts=counts)
+
+    def means(self) -> dict[str, float]:
+        """name/t0-0.25 and so on; parts without an entry are left out."""
+        parts = self.sums.shape[1]
+        return {
+            f"{name}/t{part / parts:g}-{(part + 1) / parts:g}": float(self.sums[row, part] / self.counts[row, part])
+            for row, name in enumerate(self.names)
+            for part in range(parts)
+            if self.counts[row, part] > 0
+        }

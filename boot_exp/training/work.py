@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,11 @@ from evals.errors import StateFault
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Checkpoints of one run in a folder of its own; the last `keep` of them are kept."""
+    """Checkpoints of one run in a folder of its own: the last `keep`, and those at multiples of `keep_every` images."""
 
     folder: Path
     keep: int = 2
+    keep_every: int | None = None
 
     def checkpoints(self) -> list[Path]:
         """Finished checkpoints, oldest first."""
@@ -30,7 +34,13 @@ class Work:
         """Writes the state after `images` images, then drops the oldest ones."""
         write_folder(self.folder / f"images-{images:012d}", tensors, {**card, "images": images})
         for old in self.checkpoints()[: -self.keep]:
-            shutil.rmtree(old)
+            if not self.lasts(old):
+                shutil.rmtree(old)
+
+    def lasts(self, checkpoint: Path) -> bool:
+        """Whether a checkpoint is one of those that are kept for good."""
+        images = int(checkpoint.name.removeprefix("images-"))
+        return self.keep_every is not None and images % self.keep_every == 0
 
     def latest(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
         """Card and tensors of the newest sound checkpoint, or None where none was ever written.
@@ -55,5 +65,31 @@ class Work:
         return None
 
     def clear(self) -> None:
-        """Removes the work state: the stage has written its result."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes the work state, but what is kept for good: the stage has written its result."""
+        kept = [path for path in self.checkpoints() if self.lasts(path)]
+        for path in self.folder.glob("*") if kept else [self.folder]:
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a work folder. StateFault: another one is at work there."""
+    lock = folder.with_name(f"{folder.name}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise StateFault(
+                f"{folder} must be worked in by one run at a time, got process {file.read() or '?'} there; wait for it "
+                "or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)

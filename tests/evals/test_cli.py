@@ -178,4 +178,4 @@ def test_a_place_that_cannot_be_written_is_named(run, extractor_folder: Path, di
     code, _, err = run(
         "reference", tmp_path / "good.npy", "--extractor", extractor_folder, "--split", "x", "--out", out
     )
-    assert code == 2 and "must be writable" in err
+    assert code == 74 and "must be writable" in err

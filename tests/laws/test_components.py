@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Interval, Le, Lt
 import boot_exp
 from boot_exp.averages import Ema
 from boot_exp.components import Count, Natural, OpenShare, Positive, PositiveShare, Share, component, rule
+from boot_exp.compute import Compute
 from boot_exp.samplers import OneJump, Sweep
 from boot_exp.schedules import Clamped, Cosine, LinearBeta
 from boot_exp.solvers import Ddim, OnSignal
@@ -150,7 +151,7 @@ def test_messages() -> None:
     assert refusal(Sample, "batch", 2.5) == "Sample.batch must be a whole number, got 2.5"
     assert refusal(Sweep, "steps", (4, 0)) == "Sweep.steps[1] must be >= 1, got 0"
     assert refusal(Sweep, "steps", 4) == "Sweep.steps must be a list or a tuple, got 4"
-    assert refusal(Sample, "device", 0) == "Sample.device must be a string, got 0"
+    assert refusal(Compute, "device", 0) == "Compute.device must be a string, got 0"
 
 
 @pytest.mark.parametrize(

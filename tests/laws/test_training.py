@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
-from torch import nn
+from torch import Tensor, nn
 
 from boot_exp.averages import Ema
 from boot_exp.methods import Term
+from boot_exp.processes import Processes
 from boot_exp.stopping import Stopped
 from boot_exp.training.checkpoints import load_weights, read_card, read_tensors, write_folder
-from boot_exp.training.journal import Journal, by_time
-from boot_exp.training.loop import Trained, Training, every, fit
+from boot_exp.training.journal import Journal, TimeParts
+from boot_exp.training.loop import Portion, Trained, Training, every, fit
 from boot_exp.training.rates import ConstantRate, CosineRate
 from boot_exp.training.seeds import PAIRS, generator, sample_noise
+from boot_exp.training.watch import Finite
 from boot_exp.training.work import Work
 from evals.errors import NumericalFault, StateFault
 
@@ -85,8 +88,12 @@ def test_every_happens_once_an_interval(interval: int) -> None:
 
 
 def test_by_time_splits_the_range() -> None:
-    parts = by_time(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.1, 0.2, 1.0]))
-    assert parts == {"t0-0.25": 2.0, "t0.75-1": 5.0}
+    terms = [
+        {"a": Term(value=torch.tensor([1.0, 5.0]), t=torch.tensor([0.1, 1.0]))},
+        {"a": Term(value=torch.tensor([3.0]), t=torch.tensor([0.2]))},
+    ]
+    parts = TimeParts.of(terms, ["a"], torch.device("cpu"))
+    assert parts.means() == {"a/t0-0.25": 2.0, "a/t0.75-1": 5.0}
 
 
 class Line(nn.Module):
@@ -98,24 +105,16 @@ class Line(nn.Module):
 class Noisy:
     """A loss whose value depends on the draws, so that a repeated or skipped draw would show."""
 
-    def __init__(self, *, stop_at: int = -1, broken_at: int = -1) -> None:
-        self.stop_at, self.broken_at = stop_at, broken_at
+    def __init__(self, *, stop_at: int = -1, broken: Container[int] = (), watch: list[Tensor] | None = None) -> None:
+        self.stop_at, self.broken, self.watch = stop_at, broken, watch
 
     self_teaching = None
 
     def evaluations(self, batch: int) -> int:
         return 2 * batch
 
-    def loss(
-        self,
-        model: nn.Module,
-        *,
-        self_teacher: nn.Module | None,
-        seen: int,
-        batch: int,
-        generator: torch.Generator,
-        progress: float,
-    ) -> dict[str, Term]:
+    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
+        seen, batch, generator = portion.seen, portion.size, portion.generator
         if seen == self.stop_at:
             import os
             import signal
@@ -123,12 +122,14 @@ class Noisy:
             os.kill(os.getpid(), signal.SIGTERM)
         target = torch.randn((batch, 3), generator=generator)
         value = (model.weight - target).square().mean(1)
-        if seen == self.broken_at:
+        if self.watch is not None:
+            self.watch.append(model.weight.detach().clone())  # type: ignore[operator]
+        if seen in self.broken:
             value = value * torch.nan
         return {"line": Term(value=value, t=torch.rand(batch, generator=generator))}
 
 
-def train(folder: Path, objective: Noisy) -> tuple[Trained, Line]:
+def train(folder: Path, objective: Noisy, not_finite: int = 10) -> tuple[Trained, Line]:
     model = Line()
     training = Training(
         images=100,
@@ -138,6 +139,7 @@ def train(folder: Path, objective: Noisy) -> tuple[Trained, Line]:
         ema=Ema(half_life=20),
         save_every=24,
         log_every=16,
+        not_finite=not_finite,
     )
     trained = fit(
         training,
@@ -149,6 +151,7 @@ def train(folder: Path, objective: Noisy) -> tuple[Trained, Line]:
         config="",
         settings={"rate.peak": 0.1, "ema": "Ema"},
         preview=lambda average: torch.zeros(4, 1, 2, 2),
+        processes=Processes(device=torch.device("cpu")),
     )
     return trained, model
 
@@ -173,7 +176,7 @@ def test_a_run_stopped_in_its_last_step_repeats_none(tmp_path: Path, monkeypatch
     with pytest.raises(Stopped, match="after 100 images"):
         train(tmp_path / "cut", Noisy(stop_at=96))
     assert len(told) == 1
-    train(tmp_path / "cut", Noisy(broken_at=96))
+    train(tmp_path / "cut", Noisy(broken={96}))
     assert [settings for settings, _ in told] == [{"rate.peak": 0.1, "ema": "Ema"}] * 2
     whole, rest = (figures for _, figures in told)
     assert whole.keys() == rest.keys() == {"hparam/line", "hparam/seconds"}
@@ -182,7 +185,7 @@ def test_a_run_stopped_in_its_last_step_repeats_none(tmp_path: Path, monkeypatch
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder / "logs")).Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag != "images_per_second"]
+    tags = [tag for tag in events.Tags()["scalars"] if tag not in ("images_per_second", "memory_peak")]
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 
@@ -195,9 +198,52 @@ def test_the_curves_of_a_stopped_run_have_no_gap(tmp_path: Path, stop_at: int) -
     assert curves(tmp_path / "cut") == curves(tmp_path / "whole") != {}
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(NumericalFault, match="must be finite"):
-        train(tmp_path, Noisy(broken_at=8))
+@pytest.mark.parametrize("broken", [{0}, {8}, {16, 24, 32}, {96}])
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(tmp_path: Path, broken: set[int]) -> None:
+    """As if the step had been left out: what it would have changed is the same before and after it."""
+    weights: list[Tensor] = []
+    trained, model = train(tmp_path, Noisy(broken=broken, watch=weights))
+    assert trained.skipped == len(broken) and torch.isfinite(model.weight).all()
+    weights.append(model.weight.detach())
+    for step, (before, after) in enumerate(pairwise(weights)):
+        assert torch.equal(before, after) == (step == 0 or 8 * step in broken), "the rate of the first step is zero"
+    assert curves(tmp_path)["skipped_steps"][-1][1] == len(broken)
+
+
+def test_too_many_in_a_row_stop_the_run_with_what_reproduces_it(tmp_path: Path) -> None:
+    broken = set(range(40, 1000, 8))
+    with pytest.raises(NumericalFault, match=r"'line': nan.* in 3 steps in a row.*after 56 images, seed 0"):
+        train(tmp_path, Noisy(broken=broken), not_finite=3)
+    found = Work(folder=tmp_path / "work").latest()
+    assert found is not None and found[0]["images"] == 64 and found[0]["skipped"] == 3
+    train(tmp_path / "whole", Noisy(broken={40, 48, 56}))
+    train(tmp_path, Noisy(), not_finite=3)
+    assert torch.equal(
+        *(read_tensors(tmp_path / name / "work" / "images-000000000100", "model")["weight"] for name in (".", "whole"))
+    )
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_step_skipped_on_the_device_is_the_step_skipped_here(fused: bool) -> None:
+    """The way of a GPU, which reads nothing back, against that of a CPU, which looks first."""
+    ends = []
+    for wait in (True, False):
+        model, average = Line(), Line()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=fused)
+        finite, ema = Finite(optimizer, wait=wait), Ema(half_life=3, ramp=1e9)
+        for step in range(9):
+            optimizer.zero_grad()
+            (model.weight - torch.randn(3, generator=generator(0, step))).square().sum().backward()
+            assert model.weight.grad is not None
+            if step in (0, 4, 5):
+                model.weight.grad.fill_(torch.nan)
+            taken = finite.step(torch.stack([model.weight.grad.norm()]))
+            if taken is not False:
+                ema.update(average, model, images=step + 1, batch=1, taken=taken)
+        assert finite.in_a_row(look=True) == 2 and int(finite.total) == 3
+        ends.append((model.weight.detach(), average.weight.detach()))
+    for one, other in zip(*ends, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=0)
 
 
 def checkpoint(folder: Path, images: int) -> Work:

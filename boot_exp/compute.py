@@ -1,0 +1,57 @@
+"""How networks are run: the device, and what makes them faster without another configuration of the experiment."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from boot_exp.components import component
+from evals.errors import ConfigurationFault
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@component
+class Compute:
+    """device: "auto" is a GPU where there is one. What each of the others gains, `make bench` measures.
+
+    channels_last: convolutions in the order of memory that CPUs and GPUs are faster in. bfloat16: networks run under
+    autocast, weights and losses stay float32. tf32: matrix products of float32 on tensor cores, with ten bits of
+    mantissa; the CPU has none. compile: networks are compiled (torch.compile), which takes a minute at the first step;
+    not for methods that differentiate in t by forward mode.
+    """
+
+    device: str = "auto"
+    channels_last: bool = True
+    bfloat16: bool = False
+    tf32: bool = False
+    compile: bool = False
+
+    def find(self) -> torch.device:
+        """The device. ConfigurationFault: there is no such one here."""
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigurationFault(
+                f"device {self.device!r} cannot be used here ({reason}); bind Compute.device auto or cpu"
+            ) from None
+
+    def put(self, model: M, where: torch.device) -> M:
+        """The model on a device, as it is to be run there."""
+        order = torch.channels_last if self.channels_last else torch.contiguous_format
+        put: M = model.to(device=where, memory_format=order)  # type: ignore[call-overload]
+        if self.compile:
+            for part in put.children():
+                part.compile()
+        return put
+
+    def autocast(self, where: torch.device) -> AbstractContextManager[object]:
+        """The precision in which networks run within the block."""
+        return torch.autocast(where.type, dtype=torch.bfloat16, enabled=self.bfloat16)

@@ -1,0 +1,140 @@
+"""The processes of one run: one, or as many as accelerate's launcher started, and all that they say to each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """index of count; sharded: whether weights are spread over them (FSDP2) or held by each.
+
+    What is computed is a function of the seed and of the images seen: a process takes its part of the work, never draws
+    of its own. `talk` is a group on the CPU, so that what is said between processes waits for no device.
+    """
+
+    device: torch.device
+    index: int = 0
+    count: int = 1
+    sharded: bool = False
+    talk: Any = None
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the one that writes and tells."""
+        return self.index == 0
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so at one of them; all learn it in the same step."""
+        if self.count == 1:
+            return mine
+        flag = torch.tensor(float(mine))
+        dist.all_reduce(flag, group=self.talk)
+        return bool(flag)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """The main process runs the block first, the others once it has: what it mends or makes, they find."""
+        if not self.main:
+            dist.barrier(group=self.talk)
+        yield
+        if self.main and self.count > 1:
+            dist.barrier(group=self.talk)
+
+    def in_turn(self, jobs: Iterable[J], work: Callable[[J], R]) -> Iterator[tuple[J, R]]:
+        """Each job with what `work` makes of it, in order, at every process; each works at every count-th."""
+        if self.count == 1:
+            for job in jobs:
+                yield job, work(job)
+            return
+        waiting = iter(jobs)
+        while chunk := list(islice(waiting, self.count)):
+            made: list[Any] = [None] * self.count
+            mine = work(chunk[self.index]) if self.index < len(chunk) else None
+            dist.all_gather_object(made, mine, group=self.talk)
+            yield from zip(chunk, made, strict=False)
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Sums tensors over the processes, in place, in one call."""
+        if self.count == 1:
+            return
+        flat = torch._utils._flatten_dense_tensors(tensors)
+        dist.all_reduce(flat)
+        for tensor, total in zip(tensors, torch._utils._unflatten_dense_tensors(flat, tensors), strict=True):
+            tensor.copy_(total)
+
+    def spread(self, model: nn.Module) -> None:
+        """Where weights are sharded: gives each process its part of them, block by block (FSDP2), in place."""
+        if not self.sharded:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        learns = [parameter.requires_grad for parameter in model.parameters()]
+        model.to(memory_format=torch.contiguous_format)  # FSDP2 takes no other
+        for block in list(model.modules()):
+            if getattr(block, "shards", False):
+                fully_shard(block, reshard_after_forward=True)
+        # The root too, against its default: else a network that is only asked keeps its weights whole.
+        fully_shard(model, reshard_after_forward=True)
+        for parameter, learn in zip(model.parameters(), learns, strict=True):
+            parameter.requires_grad_(learn)
+
+    def reduce_after(self, model: nn.Module, last: bool) -> None:
+        """Where weights are sharded: whether gradients meet after the coming backward pass, the last of a step."""
+        if self.sharded:
+            model.set_requires_gradient_sync(last)  # type: ignore[operator]
+
+
+def join(device: torch.device) -> Processes:
+    """The processes of this run, by the environment of its launcher; faults in one end all, which is the launcher's."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes(device=device)
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device.type == "cpu")
+    return Processes(
+        device=state.device if device.type == "cuda" else device,
+        index=state.process_index,
+        count=state.num_processes,
+        sharded=os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true",
+        talk=dist.new_group(backend="gloo"),
+    )
+
+
+def leave() -> None:
+    """Ends what `join` began."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with those that are sharded put together; every process must ask."""
+    return {name: value.full_tensor() if hasattr(value, "full_tensor") else value for name, value in tensors.items()}
+
+
+def like(value: Tensor, model: Tensor) -> Tensor:
+    """A whole tensor, sharded as another is, in its type, on its device and in its order of memory."""
+    if hasattr(model, "device_mesh"):
+        from torch.distributed.tensor import distribute_tensor
+
+        return distribute_tensor(value.to(model.device), model.device_mesh, model.placements)  # type: ignore[attr-defined]
+    # In the parameter's own memory order, which a file does not keep: fused optimizers walk both as one.
+    return torch.empty_like(model, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Loads whole tensors into a model, whatever each process holds of it."""
+    state = model.state_dict()
+    model.load_state_dict({name: like(value, state[name]) for name, value in tensors.items()})
