@@ -8,7 +8,7 @@ IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare test check tensorboard format
+.PHONY: help repro study compare bench test check tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ study: .venv/ready  ## train and compare the ablations of params.yaml
 compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
 	$(IN) dvc repro comparison@$(COMPARED)
 	@cat results/$(COMPARED)/comparison.md
+
+bench: .venv/ready  ## time steps, sampling and scores against their floors and against others, in ten minutes
+	$(BIN)/python -m benchmarks
+	@cat results/benchmarks.md
 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest -n 2 --dist loadfile

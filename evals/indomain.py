@@ -101,6 +101,7 @@ def train(
         optimizer.step()
         schedule.step()
         tell(done, updates)
+    network.eval()
     _settle(network, x[kept])
     right = torch.cat([logits.argmax(1) for _, logits in _passes(network, x[held])]) == y[held]
     fingerprint = Fingerprint()
@@ -159,6 +160,7 @@ class InDomain:
                 size=(height, width), channels=self.card["channels"], classes=self.card["classes"]
             )
             self._network.load_state_dict(load_file(folder / WEIGHTS))
+            self._network.eval()
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise StateFault(
                 f"{folder} must hold an extractor's card and weights that belong together, got {first_line(error)}; "
@@ -184,7 +186,6 @@ def to_input(images: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _passes(network: Classifier, images: Tensor, size: int = 1000) -> list[tuple[Tensor, Tensor]]:
-    network.eval()
     return [network(to_input(batch)) for batch in images.split(size)]
 
 

@@ -59,9 +59,12 @@ def see(images: ImageSet, extractor: Extractor, asked: int | None = None, share:
     moments: Moments | None = None
     kept: list[Features] | None = [] if images.n * extractor.dimensions <= MOST_KEPT else None
     classes = False
-    darkest, brightest = 255, 0
+    pixel: int | None = None  # of all of them, as long as there is but one
+    one_pixel = True
     for batch, observation in share(images.batches(BATCH), extractor):
-        darkest, brightest = min(darkest, int(batch.min())), max(brightest, int(batch.max()))
+        if one_pixel:
+            pixel = int(batch.flat[0]) if pixel is None else pixel
+            one_pixel = bool((batch == pixel).all())
         fingerprint.add(batch)
         part = Moments.of(observation.features)
         moments = part if moments is None else moments + part
@@ -73,10 +76,8 @@ def see(images: ImageSet, extractor: Extractor, asked: int | None = None, share:
             if agreement is not None:
                 agreement.add(observation.probabilities)
     assert moments is not None, "an ImageSet has images"
-    if darkest == brightest:
-        raise DataFault(
-            f"images must show something, got {images.path} with every pixel {darkest}; look at what made it"
-        )
+    if one_pixel:
+        raise DataFault(f"images must show something, got {images.path} with every pixel {pixel}; look at what made it")
     return Seen(
         n=moments.n,
         sha256=fingerprint.hexdigest(),

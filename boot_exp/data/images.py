@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -51,6 +52,7 @@ class Images:
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         """x0, float32 [B, C, H, W] in [-1, 1], and labels, int64 [B] or None, of the images at `indices`."""
         index = np.asarray(indices, np.int64)
+        still_there(self.pixels)
         pixels = torch.from_numpy(self.pixels[index]).permute(0, 3, 1, 2).contiguous()
         labels = None if self.labels is None else torch.from_numpy(self.labels[index])
         return pixels.float() / 127.5 - 1, labels
@@ -58,6 +60,18 @@ class Images:
     def draw(self, *, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
         """The indices [batch] that training sees after `images_seen` images; see `draw`."""
         return draw(n=self.card.n, images_seen=images_seen, batch=batch, seed=seed)
+
+
+def still_there(array: NDArray[Any]) -> None:
+    """DataFault: the file of a mapped array has been deleted or cut; to read on would end the process (SIGBUS)."""
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return
+    try:
+        size = os.stat(array.filename).st_size
+    except OSError as error:
+        raise DataFault(f"{array.filename} must stay while it is read, got {error.strerror}; bring it back") from error
+    if size < array.offset + array.nbytes:
+        raise DataFault(f"{array.filename} must stay as it is while it is read, got a shorter one; bring it back")
 
 
 def draw(*, n: int, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:

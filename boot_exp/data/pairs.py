@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from boot_exp.data.images import draw
+from boot_exp.data.images import draw, still_there
 from evals.errors import DataFault
 from evals.files import first_line, read_json, sha256_of
 
@@ -50,4 +50,6 @@ class Pairs:
     def x0(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the teacher made of the noise of those indices, [B, C, H, W]."""
         size = self.card["shard"]
+        for shard in np.unique(indices // size):
+            still_there(self.shards[shard])
         return np.stack([self.shards[index // size][index % size] for index in indices])

@@ -64,9 +64,9 @@ def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[
     card = read_card(folder)
     stored, wanted = read_tensors(folder, name), model.state_dict()
     wrong = [
-        f"{key} ({_shape(stored, key)} stored, {_shape(wanted, key)} in the model)"
+        f"{key} ({_kind(stored, key)} stored, {_kind(wanted, key)} in the model)"
         for key in sorted(stored.keys() | wanted.keys())
-        if _shape(stored, key) != _shape(wanted, key)
+        if _kind(stored, key) != _kind(wanted, key)
     ]
     if wrong:
         raise StateFault(
@@ -83,8 +83,12 @@ def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[
     return card
 
 
-def _shape(tensors: Mapping[str, Tensor], key: str) -> str:
-    return "x".join(map(str, tensors[key].shape)) or "scalar" if key in tensors else "absent"
+def _kind(tensors: Mapping[str, Tensor], key: str) -> str:
+    if key not in tensors:
+        return "absent"
+    tensor = tensors[key]
+    precision = "" if tensor.dtype == torch.float32 else f" {str(tensor.dtype).removeprefix('torch.')}"
+    return ("x".join(map(str, tensor.shape)) or "scalar") + precision
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -9,8 +9,10 @@ import os
 import pkgutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from boot_exp.training.journal import Journal
 from boot_exp.training.loop import Training, fit
 from boot_exp.training.rates import ConstantRate
 from boot_exp.training.work import Work
+from evals.errors import Fault
 
 # Imported by torch and tensorboard at first use, which takes longer than one of these trainings.
 importlib.import_module("torch._dynamo")
@@ -129,17 +132,24 @@ def figures(folder: Path) -> list[dict[str, float]]:
     return [json.loads(card.read_text())["figures"] for card in cards]
 
 
+def end(folder: Path) -> dict[str, bytes]:
+    """All that the last checkpoint holds but its card, which says how long it took."""
+    last = sorted((folder / "work").glob("images-*"))[-1]
+    assert last.name == f"images-{BATCH * STEPS:012d}"
+    return {path.name: path.read_bytes() for path in last.glob("*.safetensors")}
+
+
 # Where a run is killed: what is called there, and at which of its calls.
 
 
-def kill_at(owner: Any, name: str, call: int) -> None:
-    """The process kills itself when owner.name is called for the call-th time."""
+def kill_at(owner: Any, name: str, call: int, number: int = signal.SIGKILL) -> None:
+    """The process gets a signal from itself when owner.name is called for the call-th time."""
     inner, calls = getattr(owner, name), [0]
 
     def deadly(*arguments: Any, **more: Any) -> Any:
         calls[0] += 1
         if calls[0] == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return inner(*arguments, **more)
 
     setattr(owner, name, deadly)
@@ -168,15 +178,32 @@ def killed(point: str, number: int, folder: Path) -> None:
     train(number, folder)
 
 
-def shared(index: int, count: int, port: int, sharded: bool, folder: Path, only: list[int], changes: Any) -> None:
+@dataclass(frozen=True)
+class Blow:
+    """What happens to one of several processes in its call-th step: it gets a signal."""
+
+    index: int
+    call: int
+    number: int
+
+
+def shared(
+    index: int, count: int, port: int, sharded: bool, folder: Path, only: list[int], blow: Blow | None, changes: Any
+) -> None:
     """One of several processes that train together, method after method."""
+    if blow is not None and blow.index == index:
+        kill_at(nn.utils, "clip_grad_norm_", blow.call, blow.number)
     launched = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_FSDP": str(sharded).lower()}
     os.environ.update({key: str(value) for key, value in {**launched, **address}.items()})
     processes = join(torch.device("cpu"))
-    for number in only:
-        train(number, folder / str(number), processes, **changes)
-    leave()
+    try:
+        for number in only:
+            train(number, folder / str(number), processes, **changes)
+    except Fault as fault:
+        sys.exit(fault.exit_code)
+    finally:
+        leave()
 
 
 def spawn() -> Any:
@@ -189,22 +216,26 @@ def spawn() -> Any:
     return context
 
 
-def together(count: int, sharded: bool, folder: Path, only: list[int], **changes: Any) -> list[int | None]:
+def together(
+    count: int, sharded: bool, folder: Path, only: list[int], blow: Blow | None = None, **changes: Any
+) -> list[int | None]:
     """Trains by some of the methods in several processes; their exit codes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = spawn()
     processes = [
-        context.Process(target=shared, args=(index, count, port, sharded, folder, only, changes))
+        context.Process(target=shared, args=(index, count, port, sharded, folder, only, blow, changes))
         for index in range(count)
     ]
     for process in processes:
         process.start()
     until = time.monotonic() + 90
     while any(process.exitcode is None for process in processes):
-        if time.monotonic() > until or any(process.exitcode for process in processes):
+        if any(process.exitcode for process in processes):
+            until = min(until, time.monotonic() + 5)
+        if time.monotonic() > until:
             for process in processes:  # as a launcher does: the others would wait for ever
                 process.kill()
-        processes[0].join(0.05)
+        time.sleep(0.05)
     return [process.exitcode for process in processes]

@@ -7,16 +7,10 @@ from pathlib import Path
 
 import made_runs
 import pytest
+from made_runs import end
 
 pytestmark = pytest.mark.slow
 METHODS = range(len(made_runs.names()))
-
-
-def end(folder: Path) -> dict[str, bytes]:
-    """All that the last checkpoint holds but its card, which says how long it took."""
-    last = sorted((folder / "work").glob("images-*"))[-1]
-    assert last.name == f"images-{made_runs.BATCH * made_runs.STEPS:012d}"
-    return {path.name: path.read_bytes() for path in last.glob("*.safetensors")}
 
 
 @pytest.fixture(scope="module", params=METHODS, ids=made_runs.names())

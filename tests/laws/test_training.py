@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
@@ -20,7 +21,7 @@ from boot_exp.training.checkpoints import load_weights, read_card, read_tensors,
 from boot_exp.training.journal import Journal, TimeParts
 from boot_exp.training.loop import Portion, Trained, Training, every, fit
 from boot_exp.training.rates import ConstantRate, CosineRate
-from boot_exp.training.seeds import PAIRS, generator, sample_noise
+from boot_exp.training.seeds import PAIRS, SAMPLES, _states, generator, sample_noise
 from boot_exp.training.watch import Finite
 from boot_exp.training.work import Work
 from evals.errors import NumericalFault, StateFault
@@ -32,6 +33,22 @@ def test_sample_noise_is_the_same_in_every_batch() -> None:
     assert torch.equal(whole.flip(0), sample_noise(7, range(9, -1, -1), (1, 4, 4)))
     assert not torch.equal(whole, sample_noise(8, range(10), (1, 4, 4)))
     assert whole.flatten(1).unique(dim=0).shape[0] == 10
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**32 - 1, 2**32, 2**70, 2**130 + 5])
+@pytest.mark.parametrize("more", [(), (1,), (2**33,)])
+def test_states_of_many_samples_are_numpys_of_each(seed: int, more: tuple[int, ...]) -> None:
+    indices = [0, 1, 5, 499, 2**31, 2**32 - 1, 2**32 + 3]
+    for some in (indices, indices[:-1]):
+        alone = [np.random.SeedSequence(seed, spawn_key=(1, i, *more)).generate_state(1, np.uint64)[0] for i in some]
+        assert _states(seed, 1, some, *more).tolist() == [int(state) for state in alone]
+
+
+def test_sample_noise_is_that_of_each_samples_own_generator() -> None:
+    for shape, draw in (((1, 4, 4), 0), ((3, 2, 2), 0), ((1, 8, 8), 2)):
+        more = (draw,) if draw else ()
+        alone = torch.stack([torch.randn(shape, generator=generator(3, SAMPLES, i, *more)) for i in range(5)])
+        assert torch.equal(sample_noise(3, range(5), shape, draw=draw), alone)
 
 
 def test_each_draw_and_purpose_of_a_sample_has_noise_of_its_own() -> None:

@@ -1,0 +1,73 @@
+"""The network calls of a loss, recorded and made again bare: the floor of a step, whatever the method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call of a network: what it was given, whether a gradient or a derivative in t was asked of it."""
+
+    net: nn.Module
+    given: tuple[Any, ...]
+    gradient: bool
+    derivative: bool
+
+    @property
+    def images(self) -> int:
+        """Forward passes, counted in images; a forward-mode derivative is a second one."""
+        return len(self.given[0]) * (2 if self.derivative else 1)
+
+    def __call__(self) -> None:
+        """The call again, and nothing else; with the backward pass where there was one."""
+        x, t, *rest = self.given
+        with torch.set_grad_enabled(self.gradient):
+            if self.derivative:
+                outputs = torch.func.jvp(lambda time: self.net(x, time, *rest), (t,), (torch.ones_like(t),))
+                if self.gradient:
+                    torch.stack([output.sum() for output in outputs]).sum().backward()
+            else:
+                output = self.net(x, t, *rest)
+                if self.gradient:
+                    output.sum().backward()
+
+
+def recorded(models: Mapping[str, nn.Module], loss: Callable[[], object]) -> list[Call]:
+    """The calls that `loss` makes of the models' networks, in order."""
+    calls: list[Call] = []
+
+    def hook(net: nn.Module, given: tuple[Any, ...]) -> None:
+        tangent = torch.autograd.forward_ad.unpack_dual(given[1]).tangent
+        calls.append(
+            Call(
+                net=net,
+                given=tuple(_plain(value) for value in given),
+                gradient=torch.is_grad_enabled() and any(p.requires_grad for p in net.parameters()),
+                derivative=tangent is not None,
+            )
+        )
+
+    nets = {id(net): net for model in models.values() if isinstance(net := model.net, nn.Module)}
+    handles = [net.register_forward_pre_hook(hook) for net in nets.values()]
+    try:
+        loss()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    primal = torch.autograd.forward_ad.unpack_dual(value).primal
+    # A tensor within torch.func holds no numbers of its own; only its shape matters here.
+    if torch._C._functorch.is_functorch_wrapped_tensor(primal):
+        return torch.rand(primal.shape, dtype=primal.dtype, device=primal.device)
+    return primal.detach().clone(memory_format=torch.preserve_format)

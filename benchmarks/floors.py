@@ -1,0 +1,184 @@
+"""The trainer, the sampler and the evaluator, against the bare network calls that they are made of."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.calls import recorded
+from benchmarks.students import Student, built, images, leaves, student
+from benchmarks.timing import Row, compared, finish, seconds
+from boot_exp.averages import Average
+from boot_exp.data.images import Images
+from boot_exp.methods import Term
+from boot_exp.processes import Processes
+from boot_exp.samplers import Along, Sampler, flat
+from boot_exp.solvers import Ddim
+from boot_exp.training.journal import Meter
+from boot_exp.training.loop import Objective, Portion, fit
+from boot_exp.training.seeds import TRAINING, generator
+from boot_exp.training.work import Work
+from evals.images import images_of
+from evals.indomain import InDomain, to_input, train_extractor
+from evals.reference import see
+
+STEPS = 22
+"""Of each chunk, one more than is timed; a step that is logged is among them."""
+SAMPLES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """An objective that notes when it is asked."""
+
+    objective: Objective
+    device: torch.device
+    times: list[float]
+
+    @property
+    def self_teaching(self) -> Average | None:
+        return self.objective.self_teaching
+
+    def evaluations(self, batch: int) -> int:
+        return self.objective.evaluations(batch)
+
+    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
+        finish(self.device)
+        self.times.append(time.perf_counter())
+        return self.objective.loss(model, portion, self_teacher=self_teacher)
+
+
+def trained(made: Student, device: torch.device) -> float:
+    """Seconds a step of the trainer: draws, loss, clipping, optimizer, averages, journal and progress."""
+    training = made.stage.training
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
+        fit(
+            replace(training, images=STEPS * training.batch, preview_every=10**12),
+            made.model,
+            Timed(objective=made.objective, device=device, times=times),
+            title=made.name,
+            work=Work(folder=Path(folder) / "work"),
+            logs=Path(folder) / "logs",
+            config="",
+            settings={},
+            preview=lambda average: torch.zeros(1, 1, 8, 8),
+            processes=Processes(device=device),
+            autocast=lambda: made.stage.compute.autocast(device),
+        )
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
+def first_portion(made: Student, device: torch.device) -> Portion:
+    """The first batch that the trainer draws."""
+    training = made.stage.training
+    drawn = generator(training.seed, TRAINING, 0, device=device)
+    return Portion(seen=0, size=training.batch, generator=drawn, progress=0.0)
+
+
+def step(leaf: Path, data: Images, device: torch.device, rounds: int) -> Row:
+    """A step of the trainer to its network calls."""
+    made = student(leaf, data, device)
+    following = made.objective.self_teaching
+    self_teacher = following.start(made.model) if following else None
+    portion = first_portion(made, device)
+    with made.stage.compute.autocast(device):
+        calls = recorded(
+            made.models(self_teacher), lambda: made.objective.loss(made.model, portion, self_teacher=self_teacher)
+        )
+
+    def bare() -> None:
+        for _ in range(STEPS - 1):
+            made.model.zero_grad(set_to_none=True)
+            with made.stage.compute.autocast(device):
+                for call in calls:
+                    call()
+
+    batch = made.stage.training.batch
+    return compared(
+        "step",
+        f"{type(made.objective.method).__name__}, {leaf.parent.name}/{leaf.stem}",
+        lambda: trained(made, device),
+        lambda: seconds(bare, device) / (STEPS - 1),
+        rounds=rounds,
+        limit=1.05 if device.type == "cuda" else 1.10,
+        what=f"batch {batch}, {sum(call.images for call in calls)} images through networks in {len(calls)} calls",
+    )
+
+
+def sampling(stage: Any, sampler: Sampler, name: str, data: Images, device: torch.device, rounds: int) -> Row:
+    """A sampler's images, from noise to pixels, to as many forward passes of the network."""
+    model = stage.compute.put(stage.model, device).eval().requires_grad_(False)
+    shape = (data.card.channels, data.card.height, data.card.width)
+    card, sized = {"shape": shape, "classes": model.classes}, replace(stage, n=SAMPLES)
+    x = torch.randn(min(stage.batch, SAMPLES), *shape, device=device)
+    label = None if model.classes is None else torch.arange(len(x), device=device) % model.classes
+    t = torch.full((len(x),), 0.5, device=device)
+
+    def ours() -> float:
+        meter = Meter(title="", quiet=True)
+        drawn = sized.images(model, sampler, card, [0.0], meter, 0, Processes(device=device))
+        return seconds(lambda: list(drawn), device)
+
+    def bare() -> float:
+        return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * SAMPLES // len(x)), device)
+
+    what = f"{SAMPLES} images in batches of {len(x)}, NFE {sampler.nfe}"
+    return compared("sampling", f"{sampler.name}, {name}", ours, bare, rounds=rounds, limit=1.05, what=what)
+
+
+@torch.no_grad()
+def forwards(net: nn.Module, given: tuple[Any, ...], times: int) -> None:
+    """As many forward passes."""
+    for _ in range(times):
+        net(*given)
+
+
+def features(suite: str, data: Images, rounds: int) -> Row:
+    """All that FID needs of images in memory, to the extractor's network alone."""
+    folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "extractor"
+    train_extractor(data.folder, folder, suite=suite, updates=2)
+    extractor = InDomain(folder)
+    pixels = np.resize(np.asarray(data.pixels), (10_000, *data.pixels.shape[1:]))
+    network, given = extractor._network, torch.from_numpy(pixels)
+
+    @torch.inference_mode()
+    def bare() -> None:
+        for batch in given.split(64):
+            network(to_input(batch))
+
+    cpu = torch.device("cpu")
+    return compared(
+        "features",
+        f"{extractor.name}, moments and fingerprint",
+        lambda: seconds(lambda: see(images_of(pixels, "memory"), extractor), cpu),
+        lambda: seconds(bare, cpu),
+        rounds=rounds,
+        limit=1.15,
+        what="10,000 images in memory, in batches of 64",
+    )
+
+
+def rows(suites: list[str], device: torch.device, rounds: int) -> Iterator[Row]:
+    """Every floor."""
+    data = {suite: images(suite) for suite in suites}
+    for leaf in leaves(suites):
+        yield step(leaf, data[leaf.parent.name], device, rounds)
+    first = suites[0]
+    leaves_of = Path("gin/experiments") / first
+    teacher, boot = built(leaves_of / "teacher.gin", "sample"), built(leaves_of / "boot.gin", "sample")
+    for steps in (4, 10):
+        along = Along(solver=Ddim(), steps=steps)
+        yield sampling(teacher, along, f"{first}/teacher", data[first], device, 2 * rounds)
+    yield sampling(boot, flat(boot.samplers)[0], f"{first}/boot", data[first], device, 2 * rounds)
+    yield features(first, data[first], 2 * rounds)

@@ -1,0 +1,95 @@
+"""The students of a suite as its leaves configure them, on a teacher that was never trained: time does not mind."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from boot_exp.config import runs, runtime
+from boot_exp.config.faults import Faults
+from boot_exp.data.images import Images
+from boot_exp.data.pairs import Pairs
+from boot_exp.denoisers import guided
+from boot_exp.methods import Start
+from boot_exp.stages.distil import Distilling, FromImages, FromNoise, FromPairs, Source
+from boot_exp.stages.place import Place
+
+
+def built(leaf: Path, stage: str, *bind: str) -> Any:
+    """A stage of a leaf."""
+    faults = Faults()
+    ((_, stages),) = runs.compiled([runs.leaf_run(leaf)], {}, faults, list(bind))
+    faults.raise_if_any()
+    return runtime.build(stages[stage])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A student ready to be trained: its stage, the objective, and every network that the objective may call."""
+
+    name: str
+    stage: Any
+    model: nn.Module
+    objective: Distilling
+
+    def models(self, self_teacher: nn.Module | None) -> dict[str, Any]:
+        """Every model with a network of its own."""
+        teacher = self.objective.teacher
+        own = {"student": self.model, "teacher": getattr(teacher, "denoiser", teacher)}
+        return own if self_teacher is None else {**own, "self_teacher": self_teacher}
+
+
+def images(suite: str) -> Images:
+    """The suite's data, prepared for as long as the process lives."""
+    folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "data"
+    stage = built(Path("gin/experiments") / suite / "teacher.gin", "data")
+    stage.run(Place(out=folder, suite=suite, name="data", config=""))
+    return Images.load(folder)
+
+
+def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Student:
+    """The student of a leaf, on a device."""
+    stage = built(leaf, "distil", *bind)
+    teacher = stage.compute.put(stage.teacher, device).eval().requires_grad_(False)
+    classes, shape = teacher.classes, (data.card.channels, data.card.height, data.card.width)
+    objective = Distilling(
+        method=stage.method,
+        teacher=teacher if stage.guidance is None else guided(teacher),
+        source=_source(stage.method.starts_from, data, shape, classes),
+        guidance=stage.guidance,
+    )
+    model = stage.compute.put(stage.student(teacher), device)
+    return Student(name=leaf.stem, stage=stage, model=model, objective=objective)
+
+
+def _source(start: Start, data: Images, shape: tuple[int, ...], classes: int | None) -> Source:
+    if start is Start.NOISE:
+        return FromNoise(shape=shape, classes=classes)
+    if start is Start.IMAGES:
+        return FromImages(images=data, seed=0, classes=classes)
+    card = {"n": 4096, "shard": 4096, "seed": 0, "shape": list(shape), "classes": classes}
+    x0 = np.random.default_rng(0).standard_normal((4096, *shape), dtype=np.float32)
+    return FromPairs(pairs=Pairs(folder=Path(), card=card, shards=(x0,)), seed=0)
+
+
+def leaves(suites: list[str]) -> Iterator[Path]:
+    """A leaf for each method, the first that has it."""
+    seen = set()
+    for suite in suites:
+        for leaf in sorted(Path("gin/experiments", suite).glob("*.gin")):
+            faults = Faults()
+            ((_, stages),) = runs.compiled([runs.leaf_run(leaf)], {}, faults)
+            settings = stages["distil"].settings() if "distil" in stages and "teacher" not in stages else {}
+            if "distil.Distil.teacher" not in settings:  # a part of other leaves
+                continue
+            kind = settings["distil.Distil.method"]
+            if kind not in seen:
+                seen.add(kind)
+                yield leaf
