@@ -42,7 +42,7 @@ def main(
     """Times ours against floors and rivals, in turn, and writes what came of it."""
     started = time.monotonic()
     device = Compute().find()
-    rows = [row for part in (floors, rivals, settings) for row in part.rows(suite, device, rounds)]
+    rows = [*floors.rows(suite, device, rounds), *rivals.rows(suite, device, rounds), *settings.rows(suite, device)]
     about = {**machine(device), "rounds": rounds, "minutes": round((time.monotonic() - started) / 60, 1)}
     write_json(out / f"{name}.json", {"machine": about, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]})
     write_texts(out, {f"{name}.md": page(about, rows)})

@@ -38,7 +38,7 @@ from evals.extractors import CleanFidInception, Extractor, TorchFidelityInceptio
 from evals.images import images_of
 from evals.reference import reference, see
 
-N, FEW = 1000, 48
+N, FEW = 1000, 16
 CPU = torch.device("cpu")
 
 
