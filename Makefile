@@ -25,7 +25,7 @@ compare: .venv/ready  ## train and compare all methods on one teacher, with thre
 	$(IN) dvc repro comparison@$(COMPARED)
 	@cat results/$(COMPARED)/comparison.md
 
-bench: .venv/ready  ## time steps, sampling and scores against their floors and against others, in ten minutes
+bench: .venv/ready  ## time steps, sampling and scores against their floors and against others
 	$(BIN)/python -m benchmarks
 	@cat results/benchmarks.md
 

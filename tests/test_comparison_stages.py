@@ -34,6 +34,7 @@ from boot_exp.stages.distil import Distilling, FromPairs
 from boot_exp.stages.trained import PREVIEWS
 from boot_exp.stopping import Stopped
 from boot_exp.training.checkpoints import load_weights
+from boot_exp.training.loop import Portion
 from boot_exp.training.seeds import PAIRS, sample_noise
 from boot_exp.training.work import Work
 from evals.errors import ConfigurationFault, DataFault
@@ -363,11 +364,11 @@ def test_a_stopped_distillation_goes_on_as_if_it_had_not_been(
     seen_at: list[int] = []
     loss = Distilling.loss
 
-    def asked(self: Distilling, model: Any, *, seen: int, **rest: Any) -> Any:
-        seen_at.append(seen)
+    def asked(self: Distilling, model: Any, portion: Portion, **rest: Any) -> Any:
+        seen_at.append(portion.seen)
         if len(seen_at) == 2:
             ask()
-        return loss(self, model, seen=seen, **rest)
+        return loss(self, model, portion, **rest)
 
     monkeypatch.setattr(Distilling, "loss", asked)
     command = house.command(leaf, f"models/again-{leaf}")
