@@ -1,4 +1,4 @@
-"""What the settings of `Compute` gain: a step of BOOT and a forward pass with each, to one without any."""
+"""What the settings of `Compute` gain: a step of BOOT with each, to one without any."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def norm(channels: int) -> nn.GroupNorm:
 class Residual(nn.Module):
     """[B, in, H, W], time embedding [B, E], guidance embedding [B, E] or None -> [B, out, H, W]."""
 
-    shards: ClassVar[bool] = True
+    shards: ClassVar[bool] = True  # a unit of FSDP2, see Processes.spread
 
     def __init__(self, *, inputs: int, outputs: int, embedding: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Residual(nn.Module):
 class Attention(nn.Module):
     """Self-attention over the pixels, [B, C, H, W] -> the same, with a residual."""
 
-    shards: ClassVar[bool] = True
+    shards: ClassVar[bool] = True  # a unit of FSDP2, see Processes.spread
 
     def __init__(self, *, channels: int, head_channels: int) -> None:
         super().__init__()
