@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from boot_exp.components import Count
 from boot_exp.conditions import NOTHING, Condition
-from boot_exp.levels import over
+from boot_exp.levels import Level, over
 from boot_exp.predictions import Prediction
 from boot_exp.schedules import Schedule
 
@@ -24,31 +25,48 @@ class Denoiser(Protocol):
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor: ...
 
 
+def read(
+    net: nn.Module, prediction: Prediction, x: Tensor, at: Level, t: Tensor, level: Level, condition: Condition
+) -> Tensor:
+    """The x0 of a network that is told the time t, of level `level`, and whose input x stands at the level `at`."""
+    told = prediction.told(t, level).to(x.dtype)
+    output = net(prediction.given(x, at), told, condition.label, condition.w)
+    return prediction(output, x, at)
+
+
 class Networked(nn.Module):
     """The denoiser of a network, whatever it predicts.
 
-    net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]; prediction says what that is.
-    classes: how many labels the network knows, or None for an unconditional one.
+    net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]; prediction says what it is given
+    of x_t and t, and what comes of it. classes: how many labels the network knows, or None for an unconditional one.
+    shape: of an image, (C, H, W); None: as the data are.
     """
 
     evaluations: ClassVar[int] = 1
     takes_w: bool = False
 
     def __init__(
-        self, *, net: nn.Module, prediction: Prediction, schedule: Schedule, classes: Count | None = None
+        self,
+        *,
+        net: nn.Module,
+        prediction: Prediction,
+        schedule: Schedule,
+        classes: Count | None = None,
+        shape: Sequence[Count] | None = None,
     ) -> None:
         super().__init__()
         self.net = net
         self.prediction = prediction
         self.schedule = schedule
         self.classes = classes
+        self.shape = None if shape is None else tuple(shape)
 
     def extra_repr(self) -> str:
         return f"prediction={self.prediction}, schedule={self.schedule}"
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
-        output = self.net(x_t, t.to(x_t.dtype), condition.label, condition.w)
-        return self.prediction(output, x_t, self.schedule(t))
+        level = self.schedule(t)
+        return read(self.net, self.prediction, x_t, level, t, level, condition)
 
 
 class Guided:

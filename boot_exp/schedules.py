@@ -74,6 +74,28 @@ class LinearBeta(Schedule):
         return torch.log(torch.expm1(integral)) / 2
 
 
+@component
+class KarrasTime(Schedule):
+    """(sigma / alpha) ** (1 / rho) is linear in t: uniform steps are those of Karras et al. (arXiv 2206.00364, eq. 5).
+
+    sigma_min, sigma_max: the ends of sigma / alpha, which is the sigma of variance-exploding models.
+    """
+
+    sigma_min: Positive = 0.002
+    sigma_max: Positive = 80.0
+    rho: Positive = 7.0
+
+    def __post_init__(self) -> None:
+        if not self.sigma_min < self.sigma_max:
+            raise ValueError(
+                f"KarrasTime needs sigma_min < sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
+            )
+
+    def lam(self, t: Tensor) -> Tensor:
+        low, high = (sigma ** (1 / self.rho) for sigma in (self.sigma_min, self.sigma_max))
+        return self.rho * torch.log(low + t * (high - low))
+
+
 class Table(Schedule):
     """A discrete schedule read as a continuous one: lam is linear between entries, entry i at t = i / (N - 1)."""
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from boot_exp.components import Positive, component
 from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Networked
+from boot_exp.denoisers import Networked, read
 from boot_exp.levels import Level, over
-from boot_exp.nets.unet import UNet
+from boot_exp.nets.adain import Guidable
 from boot_exp.schedules import Schedule
 
 
@@ -45,8 +45,11 @@ def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.
     """
     own: nn.Module = (copy.deepcopy(teacher.net) if net is None else net).requires_grad_(True)
     if takes_w:
-        if not isinstance(own, UNet):
-            raise ValueError(f"a student that takes w must have a UNet, got {type(own).__name__}; bind takes_w = False")
+        if not isinstance(own, Guidable):
+            raise ValueError(
+                f"a student that takes w must have a network with places for AdaIN, got {type(own).__name__}; bind "
+                "takes_w = False"
+            )
         if own.guidance is None:
             own.add_guidance()
     return own
@@ -82,8 +85,8 @@ class SignalStudent(nn.Module):
         return f"prediction={self.prediction}, schedule={self.schedule}, reading={self.reading}"
 
     def forward(self, eps: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
-        output = self.net(eps, t.to(eps.dtype), condition.label, condition.w)
-        return self.prediction(output, eps, self.reading(self.schedule, t))
+        at = self.reading(self.schedule, t)
+        return read(self.net, self.prediction, eps, at, t, self.schedule(t), condition)
 
 
 class DenoisingStudent(Networked):
@@ -96,7 +99,13 @@ class DenoisingStudent(Networked):
     def __init__(self, teacher: Networked, *, net: nn.Module | None = None, takes_w: bool = False) -> None:
         takes_w = takes_w or teacher.takes_w
         own = own_network(teacher, net, takes_w)
-        super().__init__(net=own, prediction=teacher.prediction, schedule=teacher.schedule, classes=teacher.classes)
+        super().__init__(
+            net=own,
+            prediction=teacher.prediction,
+            schedule=teacher.schedule,
+            classes=teacher.classes,
+            shape=teacher.shape,
+        )
         self.takes_w = takes_w
 
 

@@ -16,7 +16,7 @@ from evals.errors import ConfigurationFault, DataFault, OutputFault
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place if the block ends without an error, and is removed if not."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with _written(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -40,7 +40,7 @@ def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
         for left in (partial, old):
             shutil.rmtree(left, ignore_errors=True)
 
-    with _written(folder):
+    with writing(folder):
         tidy()  # after a process that was killed
         if folder.exists() and (folder.is_file() or (any(folder.iterdir()) and not any(folder.glob(holding)))):
             raise ConfigurationFault(
@@ -72,7 +72,8 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """OutputFault: what the block writes at `path` cannot be written."""
     try:
         yield
     except OSError as error:

@@ -12,7 +12,7 @@ FLOORS = [
     ["levels", "stopping", "components", "conditions", "processes"],
     ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual", "compute"],
     ["denoisers"],
-    ["solvers", "student"],
+    ["solvers", "student", "teachers"],
     ["samplers", "methods"],
     ["training"],
     ["stages"],

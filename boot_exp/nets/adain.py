@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
+import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from boot_exp.components import Count
+from boot_exp.components import Count, Natural
 from boot_exp.nets.embeddings import Sinusoidal
 
 
@@ -45,3 +46,37 @@ class GuidanceEmbedding(nn.Module):
     def forward(self, w: Tensor) -> Tensor:
         embedded: Tensor = self.layers(w)
         return embedded
+
+
+class Block(nn.Module):
+    """A residual block with a place for AdaIN, over `width` channels; None: it is not told w."""
+
+    shards: ClassVar[bool] = True  # a unit of FSDP2, see Processes.spread
+    adain: AdaIN | None
+    width: int
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Guidable(nn.Module):
+    """A network of such blocks that can be told the guidance weight w.
+
+    embedding: dimensions of w's embedding; seed: of the initial weights of the layers that are added.
+    """
+
+    guidance: GuidanceEmbedding | None
+    embedding: int
+    seed: Natural
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def add_guidance(self) -> None:
+        """Gives every residual block an AdaIN layer for w; the output is unchanged until they are trained."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.guidance = GuidanceEmbedding(dimensions=self.embedding)
+            for module in self.modules():
+                if isinstance(module, Block):
+                    module.adain = AdaIN(channels=module.width, embedding=self.embedding)

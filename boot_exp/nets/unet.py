@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from boot_exp.components import Count, Natural
-from boot_exp.nets.adain import AdaIN, GuidanceEmbedding
+from boot_exp.components import Count, Natural, component
+from boot_exp.nets.adain import Block, Guidable
 from boot_exp.nets.embeddings import Sinusoidal
 
 
@@ -25,45 +25,96 @@ def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def norm(channels: int) -> nn.GroupNorm:
-    """Group norm in at most 32 groups of at least eight channels."""
-    return nn.GroupNorm(math.gcd(32, channels // 8), channels)
+class Groups(Protocol):
+    """channels -> into how many groups a group norm divides them."""
+
+    def __call__(self, channels: int) -> int: ...
 
 
-class Residual(nn.Module):
-    """[B, in, H, W], time embedding [B, E], guidance embedding [B, E] or None -> [B, out, H, W]."""
+@component
+class WideGroups:
+    """At most 32 groups of at least eight channels."""
 
-    shards: ClassVar[bool] = True  # a unit of FSDP2, see Processes.spread
+    def __call__(self, channels: int) -> int:
+        return math.gcd(32, channels // 8)
 
-    def __init__(self, *, inputs: int, outputs: int, embedding: int) -> None:
+
+@component
+class ThirtyTwoGroups:
+    """Always 32: OpenAI's code (arXiv 2105.05233)."""
+
+    def __call__(self, channels: int) -> int:
+        return 32
+
+
+@component
+class NarrowGroups:
+    """At most 32 groups of at least four channels: NVIDIA's code (arXiv 2206.00364)."""
+
+    def __call__(self, channels: int) -> int:
+        return min(32, channels // 4)
+
+
+class Residual(Block):
+    """[B, in, H, W], time embedding [B, E], guidance embedding [B, E] or None -> [B, out, H, W].
+
+    resample: what halves or doubles height and width on both ways through it. adaptive: whether the time scales and
+    shifts the second norm (arXiv 2105.05233), or is added before it (arXiv 2006.11239). scale: of the sum of both ways;
+    eps: of the norms; project: whether the way past them has a convolution even where the width stays.
+    """
+
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        outputs: int,
+        embedding: int,
+        groups: Groups,
+        adaptive: bool = True,
+        resample: nn.Module | None = None,
+        scale: float = 1.0,
+        eps: float = 1e-5,
+        project: bool = False,
+    ) -> None:
         super().__init__()
-        self.norm_in = norm(inputs)
+        self.width, self.adaptive, self.scale = outputs, adaptive, scale
+        self.norm_in = nn.GroupNorm(groups(inputs), inputs, eps)
         self.conv_in = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.to_scale_shift = nn.Linear(embedding, 2 * outputs)
-        self.norm_out = norm(outputs)
-        self.adain: AdaIN | None = None
+        self.to_scale_shift = nn.Linear(embedding, 2 * outputs if adaptive else outputs)
+        self.norm_out = nn.GroupNorm(groups(outputs), outputs, eps)
+        self.adain = None
         self.conv_out = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
-        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs or project else nn.Identity()
+        self.resample = resample
+
+    def extra_repr(self) -> str:
+        return "" if self.adaptive and self.scale == 1 else f"adaptive={self.adaptive}, scale={self.scale:.6g}"
 
     def forward(self, x: Tensor, time: Tensor, guidance: Tensor | None) -> Tensor:
-        h = self.conv_in(F.silu(self.norm_in(x)))
-        scale, shift = self.to_scale_shift(time)[..., None, None].chunk(2, dim=1)
-        h = self.norm_out(h)
+        h = F.silu(self.norm_in(x))
+        if self.resample is not None:
+            h, x = self.resample(h), self.resample(x)
+        h = self.conv_in(h)
+        told = self.to_scale_shift(time)[..., None, None]
+        h = self.norm_out(h if self.adaptive else h + told)
         if self.adain is not None and guidance is not None:
             h = self.adain(h, guidance)
-        h = torch.addcmul(shift, h, 1 + scale)
-        return cast(Tensor, self.skip(x) + self.conv_out(F.silu(h)))
+        if self.adaptive:
+            scale, shift = told.chunk(2, dim=1)
+            h = torch.addcmul(shift, h, 1 + scale)
+        both: Tensor = self.skip(x) + self.conv_out(F.silu(h))
+        return both if self.scale == 1 else both * self.scale
 
 
 class Attention(nn.Module):
-    """Self-attention over the pixels, [B, C, H, W] -> the same, with a residual."""
+    """Self-attention over the pixels, [B, C, H, W] -> the same, with a residual; scale, eps: as of Residual."""
 
     shards: ClassVar[bool] = True  # a unit of FSDP2, see Processes.spread
 
-    def __init__(self, *, channels: int, head_channels: int) -> None:
+    def __init__(self, *, channels: int, heads: int, groups: Groups, scale: float = 1.0, eps: float = 1e-5) -> None:
         super().__init__()
-        self.heads = max(1, channels // head_channels)
-        self.norm = norm(channels)
+        self.heads, self.scale = heads, scale
+        self.norm = nn.GroupNorm(groups(channels), channels, eps)
         self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zeroed(nn.Conv2d(channels, channels, 1))
 
@@ -77,16 +128,63 @@ class Attention(nn.Module):
         # Written out rather than fused: forward-mode differentiation (L^DE) has no rule for the fused kernel.
         attention = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
         mixed = (attention @ v).transpose(-1, -2).reshape(batch, channels, height, width)
-        return cast(Tensor, x + self.out(mixed))
+        both: Tensor = x + self.out(mixed)
+        return both if self.scale == 1 else both * self.scale
 
 
-class UNet(nn.Module):
-    """x: [B, C, H, W], t: [B] in [0, 1], label: [B] int64 or None, w: [B] or None -> [B, C, H, W].
+class Resampling(Protocol):
+    """How a network goes from one resolution to the next: layers, and the width behind them."""
 
-    channels: width at full resolution; multipliers: width of each resolution relative to it, each next one
-    halving height and width; blocks: residual blocks a resolution; attention: whether each resolution attends.
+    def down(self, width: int, embedding: int, groups: Groups, adaptive: bool) -> nn.Module:
+        """Half the height and width, as many channels."""
+
+    def up(self, width: int, narrower: int, embedding: int, groups: Groups, adaptive: bool) -> tuple[nn.Module, int]:
+        """Twice the height and width; narrower: how wide the next resolution is."""
+
+
+@component
+class Convolutions:
+    """A convolution with stride two; the nearest neighbour and a convolution.
+
+    early: that goes to the next resolution's width at once; a convolution of the wider features is the dearest of all.
+    The networks of arXiv 2006.11239 do not.
+    """
+
+    early: bool = True
+
+    def down(self, width: int, embedding: int, groups: Groups, adaptive: bool) -> nn.Module:
+        return nn.Conv2d(width, width, 3, stride=2, padding=1)
+
+    def up(self, width: int, narrower: int, embedding: int, groups: Groups, adaptive: bool) -> tuple[nn.Module, int]:
+        outputs = narrower if self.early else width
+        return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(width, outputs, 3, padding=1)), outputs
+
+
+@component
+class ResidualBlocks:
+    """A residual block that resamples, by 2x2 means and the nearest neighbour (BigGAN's; arXiv 2105.05233)."""
+
+    def down(self, width: int, embedding: int, groups: Groups, adaptive: bool) -> nn.Module:
+        return self._block(width, embedding, groups, adaptive, nn.AvgPool2d(2))
+
+    def up(self, width: int, narrower: int, embedding: int, groups: Groups, adaptive: bool) -> tuple[nn.Module, int]:
+        return self._block(width, embedding, groups, adaptive, nn.Upsample(scale_factor=2)), width
+
+    def _block(self, width: int, embedding: int, groups: Groups, adaptive: bool, resample: nn.Module) -> Residual:
+        return Residual(
+            inputs=width, outputs=width, embedding=embedding, groups=groups, adaptive=adaptive, resample=resample
+        )
+
+
+class UNet(Guidable):
+    """x: [B, C, H, W], t: [B], label: [B] int64 or None, w: [B] or None -> [B, C, H, W].
+
+    channels: the unit of width; multipliers: width of each resolution in it, each next one halving height and width;
+    blocks: residual blocks a resolution; attention: whether each resolution attends, middle_attention: whether the
+    middle does, None: as the last resolution. head_channels: width of a head; heads: how many of them instead.
     time: the embedding of t. classes: how many labels, or None for an unconditional network; label value
-    `classes`, or none at all, means "no label". seed: of the initial weights, those of added layers too.
+    `classes`, or none at all, means "no label". groups: of the group norms; adaptive: of Residual; resampling: how
+    height and width are halved and doubled. seed: of the initial weights, those of added layers too.
     """
 
     def __init__(
@@ -99,7 +197,12 @@ class UNet(nn.Module):
         attention: Sequence[bool],
         time: Sinusoidal,
         head_channels: Count = 64,
+        heads: Count | None = None,
+        middle_attention: bool | None = None,
         classes: Count | None = None,
+        groups: Groups = WideGroups(),  # noqa: B008 - it holds nothing that could change
+        adaptive: bool = True,
+        resampling: Resampling = Convolutions(),  # noqa: B008
         seed: Natural = 0,
     ) -> None:
         super().__init__()
@@ -113,55 +216,46 @@ class UNet(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             widths = [channels * m for m in multipliers]
-            embedding = 4 * channels
+            embedding = self.embedding = 4 * channels
             self.time = nn.Sequential(
                 time, nn.Linear(2 * len(time.frequencies), embedding), nn.SiLU(), nn.Linear(embedding, embedding)
             )
             self.label = nn.Embedding(classes + 1, embedding) if classes is not None else None
-            self.guidance: GuidanceEmbedding | None = None
+            self.guidance = None
             self.seed = seed
-            self.stem = nn.Conv2d(image_channels, channels, 3, padding=1)
+            self.stem = nn.Conv2d(image_channels, widths[0], 3, padding=1)
 
             def stage(inputs: int, outputs: int, attend: bool) -> nn.ModuleList:
-                layers: list[nn.Module] = [Residual(inputs=inputs, outputs=outputs, embedding=embedding)]
+                layers: list[nn.Module] = [
+                    Residual(inputs=inputs, outputs=outputs, embedding=embedding, groups=groups, adaptive=adaptive)
+                ]
                 if attend:
-                    layers.append(Attention(channels=outputs, head_channels=head_channels))
+                    count = max(1, outputs // head_channels) if heads is None else heads
+                    layers.append(Attention(channels=outputs, heads=count, groups=groups))
                 return nn.ModuleList(layers)
 
             self.down = nn.ModuleList()
-            skips, width = [channels], channels
+            skips, width = [widths[0]], widths[0]
             for i, (outputs, attend) in enumerate(zip(widths, attention, strict=True)):
                 if i:
-                    self.down.append(nn.ModuleList([nn.Conv2d(width, width, 3, stride=2, padding=1)]))
+                    self.down.append(nn.ModuleList([resampling.down(width, embedding, groups, adaptive)]))
                     skips.append(width)
                 for _ in range(blocks):
                     self.down.append(stage(width, outputs, attend))
                     width = outputs
                     skips.append(width)
-            self.middle = nn.ModuleList([*stage(width, width, attention[-1]), *stage(width, width, False)])
+            attends = attention[-1] if middle_attention is None else middle_attention
+            self.middle = nn.ModuleList([*stage(width, width, attends), *stage(width, width, False)])
             self.up = nn.ModuleList()
             for i, (outputs, attend) in reversed(list(enumerate(zip(widths, attention, strict=True)))):
                 for _ in range(blocks + 1):
                     self.up.append(stage(width + skips.pop(), outputs, attend))
                     width = outputs
                 if i:
-                    # To the next width at once: at full resolution a convolution of the wider features is the dearest.
-                    self.up.append(
-                        nn.ModuleList([nn.Upsample(scale_factor=2), nn.Conv2d(width, widths[i - 1], 3, padding=1)])
-                    )
-                    width = widths[i - 1]
-            self.norm = norm(width)
+                    layers, width = resampling.up(width, widths[i - 1], embedding, groups, adaptive)
+                    self.up.append(nn.ModuleList([layers]))
+            self.norm = nn.GroupNorm(groups(width), width)
             self.head = zeroed(nn.Conv2d(width, image_channels, 3, padding=1))
-
-    def add_guidance(self) -> None:
-        """Gives every residual block an AdaIN layer for w; the output is unchanged until they are trained."""
-        embedding = cast(nn.Linear, self.time[-1]).out_features
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            self.guidance = GuidanceEmbedding(dimensions=embedding)
-            for module in self.modules():
-                if isinstance(module, Residual):
-                    module.adain = AdaIN(channels=module.conv_out.in_channels, embedding=embedding)
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         time = self.time(t)
@@ -186,5 +280,6 @@ class UNet(nn.Module):
         h = run(self.middle, h)
         for layers in self.up:
             first = cast(nn.ModuleList, layers)[0]
-            h = run(layers, torch.cat([h, skips.pop()], dim=1) if isinstance(first, Residual) else h)
+            joins = isinstance(first, Residual) and first.resample is None
+            h = run(layers, torch.cat([h, skips.pop()], dim=1) if joins else h)
         return cast(Tensor, self.head(F.silu(self.norm(h))))

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from boot_exp.methods import Term
+from evals.files import writing
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -76,24 +77,28 @@ class Meter:
 class Journal:
     """A TensorBoard log of one stage; steps are counted in images. A resumed run overwrites what it repeats.
 
-    quiet: nothing is written, as another process does it.
+    quiet: nothing is written, as another process does it. OutputFault, from any call: the log cannot be written; what
+    TensorBoard's own thread meets is said by the next call.
     """
 
     def __init__(self, folder: Path, *, resumed_at: int, config: str, quiet: bool = False) -> None:
+        self.folder = folder
         self.writer: SummaryWriter | None = None
         if quiet:
             return
-        if resumed_at == 0 and folder.is_dir():
-            for old in folder.glob("events.out.tfevents.*"):
-                old.unlink()
-        self.writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
-        self.writer.add_text("gin", "    " + config.replace("\n", "\n    "), resumed_at)
+        with writing(folder):
+            if resumed_at == 0 and folder.is_dir():
+                for old in folder.glob("events.out.tfevents.*"):
+                    old.unlink()
+            self.writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
+            self.writer.add_text("gin", "    " + config.replace("\n", "\n    "), resumed_at)
 
     def scalars(self, values: Mapping[str, float], images: int) -> None:
         """One curve a name."""
-        for name, value in values.items():
-            assert self.writer
-            self.writer.add_scalar(name, value, images)
+        assert self.writer
+        with writing(self.folder):
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, images)
 
     def grid(self, name: str, samples: Tensor, images: int) -> None:
         """samples: [B, C, H, W] in [-1, 1], drawn as a square."""
@@ -105,17 +110,20 @@ class Journal:
         # Small images are unreadable at their own size: repeated pixels keep them as they are.
         scale = max(1, 512 // max(picture.shape[1:]))
         assert self.writer
-        self.writer.add_image(name, picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2), images)
+        with writing(self.folder):
+            self.writer.add_image(name, picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2), images)
 
     def hparams(self, settings: Mapping[str, str | float], figures: Mapping[str, float]) -> None:
         """The run's settings beside its final figures, for TensorBoard's table of runs."""
         assert self.writer
-        self.writer.add_hparams(dict(settings), dict(figures), run_name="hparams")
+        with writing(self.folder):
+            self.writer.add_hparams(dict(settings), dict(figures), run_name="hparams")
 
     def close(self) -> None:
         """Writes what is pending."""
         if self.writer:
-            self.writer.close()
+            with writing(self.folder):
+                self.writer.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,40 @@
+"""Teachers of others: one file a format, each a denoiser that can read its weights from a file of that format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from boot_exp.denoisers import Networked
+from evals.errors import StateFault
+
+
+class Foreign(Protocol):
+    """A denoiser whose network is told by a configuration, and whose weights are in a file of someone else's."""
+
+    def read(self, path: Path) -> dict[str, Tensor]:
+        """The weights of its network, by our names. StateFault: the file is another than the configuration says."""
+
+
+def fitting(teacher: Networked, found: Mapping[str, Tensor], path: Path, unused: Mapping[str, Tensor]) -> None:
+    """StateFault: what was found in a file does not fill the teacher's network, or leaves something over."""
+    wanted = teacher.net.state_dict()
+    wrong = [f"{key} is not in the file" for key in wanted if key not in found]
+    wrong += [
+        f"{key} is {_shape(found[key])} in the file and {_shape(value)} in the configuration"
+        for key, value in wanted.items()
+        if key in found and found[key].shape != value.shape
+    ]
+    wrong += [f"{key} ({_shape(value)}) is in the file alone" for key, value in unused.items()]
+    if wrong:
+        raise StateFault(
+            f"{path} must hold the network of the configuration, got another ({len(wrong)} tensors differ): "
+            f"{'; '.join(wrong[:3])}; bind what it was made with"
+        )
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"

@@ -1,0 +1,138 @@
+"""The U-Net of ADM (Dhariwal & Nichol 2021, arXiv 2105.05233) as ours, and OpenAI's names for its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from boot_exp.nets.embeddings import Sinusoidal
+from boot_exp.nets.unet import Attention, Convolutions, Residual, ResidualBlocks, ThirtyTwoGroups, UNet
+from evals.errors import StateFault
+from evals.files import first_line
+
+RESIDUAL = {
+    "norm_in": "in_layers.0",
+    "conv_in": "in_layers.2",
+    "to_scale_shift": "emb_layers.1",
+    "norm_out": "out_layers.0",
+    "conv_out": "out_layers.3",
+    "skip": "skip_connection",
+}
+ATTENTION = {"norm": "norm", "to_qkv": "qkv", "out": "proj_out"}
+
+
+def unet(
+    *,
+    in_channels: int,
+    model_channels: int,
+    num_res_blocks: int,
+    attention_resolutions: Sequence[int],
+    channel_mult: Sequence[int],
+    num_classes: int | None,
+    num_heads: int,
+    num_head_channels: int | None,
+    use_scale_shift_norm: bool,
+    resblock_updown: bool,
+    time_scale: float,
+) -> UNet:
+    """Our U-Net of the sizes that OpenAI's `UNetModel` is given, in its words. time_scale: of what it is told of t."""
+    return UNet(
+        image_channels=in_channels,
+        channels=model_channels,
+        multipliers=channel_mult,
+        blocks=num_res_blocks,
+        attention=[2**level in attention_resolutions for level in range(len(channel_mult))],
+        middle_attention=True,
+        time=Sinusoidal(dimensions=model_channels, scale=time_scale),
+        heads=num_heads if num_head_channels is None else None,
+        head_channels=num_head_channels or 64,
+        classes=num_classes,
+        groups=ThirtyTwoGroups(),
+        adaptive=use_scale_shift_norm,
+        resampling=ResidualBlocks() if resblock_updown else Convolutions(early=False),
+    )
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A state dict of torch.save. StateFault: the file is damaged, or holds other things than tensors by name."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign file fails in any way it likes; nothing of it is run
+        raise StateFault(
+            f"{path} must be a state dict of tensors written by torch.save, got {first_line(error)}; fetch it again"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise StateFault(
+            f"{path} must hold tensors by name and nothing else, got {type(state).__name__}; fetch it again"
+        )
+    return {str(key): value.float() for key, value in state.items()}
+
+
+def renamed(net: UNet, state: Mapping[str, Tensor], legacy_order: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights of OpenAI's U-Net by our names, and those that are left over.
+
+    legacy_order: q, k and v of each head lie together; else all heads' q, then k, then v. A network that was trained
+    with classes gets a row of zeros for "no label". The second half of the last layer, where there is one, is a
+    variance, which no solver of an ODE asks for.
+    """
+    left, found = dict(state), {}
+    for ours, theirs, attention in names(net):
+        for kind in ("weight", "bias"):
+            value = left.pop(f"{theirs}.{kind}", None)
+            if value is None:
+                continue
+            if attention is not None and value.ndim == 3:  # a convolution over one axis
+                value = value[..., None]
+            if attention is not None and legacy_order and ours.endswith("to_qkv"):
+                value = value.reshape(attention.heads, 3, -1, *value.shape[1:]).transpose(0, 1).reshape(value.shape)
+            found[f"{ours}.{kind}"] = value
+    if "label.weight" in found:
+        found["label.weight"] = torch.cat([found["label.weight"], torch.zeros_like(found["label.weight"][:1])])
+    for name in ("head.weight", "head.bias"):
+        if name in found and len(found[name]) == 2 * net.head.out_channels:
+            found[name] = found[name][: net.head.out_channels]
+    return found, left
+
+
+def names(net: UNet) -> Iterator[tuple[str, str, Attention | None]]:
+    """Our name and OpenAI's of every layer with weights, and the attention that it is of."""
+    yield "time.1", "time_embed.0", None
+    yield "time.3", "time_embed.2", None
+    if net.label is not None:
+        yield "label", "label_emb", None
+    yield "stem", "input_blocks.0.0", None
+    for i, layers in enumerate(net.down):
+        yield from _layers(f"down.{i}", f"input_blocks.{i + 1}", layers, 0)
+    yield from _layers("middle", "middle_block", net.middle, 0)
+    block, place = -1, 0
+    for i, layers in enumerate(net.up):
+        # What doubles the resolution stands behind the last block of the one below, and has a list of its own in ours.
+        if joins(layers):
+            block, place = block + 1, 0
+        yield from _layers(f"up.{i}", f"output_blocks.{block}", layers, place)
+        place += len(cast(nn.ModuleList, layers))
+    yield "norm", "out.0", None
+    yield "head", "out.2", None
+
+
+def joins(layers: nn.Module) -> bool:
+    """Whether layers of the way up take in a skip, and do not double the resolution."""
+    first = cast(nn.ModuleList, layers)[0]
+    return isinstance(first, Residual) and first.resample is None
+
+
+def _layers(ours: str, theirs: str, layers: nn.Module, place: int) -> Iterator[tuple[str, str, Attention | None]]:
+    for i, layer in enumerate(cast(nn.ModuleList, layers)):
+        here, there = f"{ours}.{i}", f"{theirs}.{place + i}"
+        if isinstance(layer, Residual):
+            yield from ((f"{here}.{a}", f"{there}.{b}", None) for a, b in RESIDUAL.items())
+        elif isinstance(layer, Attention):
+            yield from ((f"{here}.{a}", f"{there}.{b}", layer) for a, b in ATTENTION.items())
+        elif isinstance(layer, nn.Sequential):
+            yield f"{here}.1", f"{there}.conv", None
+        else:
+            yield here, f"{there}.op", None

@@ -1,0 +1,262 @@
+"""Teachers of NVIDIA's EDM (Karras et al. 2022, arXiv 2206.00364): a .pkl of a preconditioning around a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from boot_exp.components import Count, Positive
+from boot_exp.denoisers import Networked
+from boot_exp.nets.embeddings import Sinusoidal
+from boot_exp.nets.song import SongUNet
+from boot_exp.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
+from boot_exp.predictions import FromEps, FromF, FromScore, Prediction
+from boot_exp.schedules import Clamped, LinearBeta, Schedule, SquaredCosineTable
+from boot_exp.teachers import fitting
+from boot_exp.teachers.pickles import Persistent, Refused, children, read_pickle, tensors
+from evals.errors import StateFault
+
+Precond = Literal["EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond"]
+Model = Literal["SongUNet", "DhariwalUNet"]
+PREDICTIONS: dict[str, Prediction] = {"VPPrecond": FromEps(), "VEPrecond": FromScore(), "iDDPMPrecond": FromEps()}
+SCHEDULES = {"VPPrecond": LinearBeta, "iDDPMPrecond": SquaredCosineTable}
+STEPS = 1000
+RESIDUAL = {
+    "norm_in": "norm0",
+    "conv_in": "conv0",
+    "to_scale_shift": "affine",
+    "norm_out": "norm1",
+    "conv_out": "conv1",
+    "skip": "skip",
+}
+ATTENTION = {"norm": "norm2", "to_qkv": "qkv", "out": "proj"}
+# What the file's networks take and images do not depend on: training's dropout and augmentation, and precision.
+OF_TRAINING = ("dropout", "label_dropout", "augment_dim", "use_fp16", "epsilon_t", "sigma_min", "sigma_max")
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "EDMPrecond": {"label_dim": 0, "sigma_data": 0.5, "model_type": "DhariwalUNet"},
+    "VPPrecond": {"label_dim": 0, "beta_d": 19.9, "beta_min": 0.1, "M": STEPS, "model_type": "SongUNet"},
+    "VEPrecond": {"label_dim": 0, "model_type": "SongUNet"},
+    "iDDPMPrecond": {"label_dim": 0, "C_1": 0.001, "C_2": 0.008, "M": STEPS, "model_type": "DhariwalUNet"},
+    "SongUNet": {
+        "model_channels": 128,
+        "channel_mult": (1, 2, 2, 2),
+        "channel_mult_emb": 4,
+        "num_blocks": 4,
+        "attn_resolutions": (16,),
+        "embedding_type": "positional",
+        "channel_mult_noise": 1,
+        "encoder_type": "standard",
+        "decoder_type": "standard",
+        "resample_filter": (1, 1),
+    },
+    "DhariwalUNet": {
+        "model_channels": 192,
+        "channel_mult": (1, 2, 3, 4),
+        "channel_mult_emb": 4,
+        "num_blocks": 3,
+        "attn_resolutions": (32, 16, 8),
+    },
+}
+
+
+class Edm(Networked):
+    """x_t: [B, C, H, W], t: [B], condition -> x0: EDM's, VP, VE or iDDPM preconditioning around DDPM++, NCSN++ or ADM.
+
+    The arguments are those of their classes, in their words; precond is the class of the preconditioning. Their sigma
+    is exp(lam) of ours. schedule: any for EDMPrecond and VEPrecond, which are told sigma; LinearBeta for VPPrecond and
+    SquaredCosineTable for iDDPMPrecond, within Clamped or not, which are told the time in them.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        img_resolution: Count,
+        model_type: Model,
+        model_channels: Count,
+        channel_mult: Sequence[Count],
+        num_blocks: Count,
+        attn_resolutions: Sequence[Count],
+        precond: Precond = "EDMPrecond",
+        img_channels: Count = 3,
+        label_dim: int = 0,
+        sigma_data: Positive = 0.5,
+        embedding_type: Literal["positional", "fourier"] = "positional",
+        channel_mult_noise: Count = 1,
+        encoder_type: Literal["standard", "residual"] = "standard",
+        resample_filter: Sequence[Count] = (1, 1),
+    ) -> None:
+        wanted = SCHEDULES.get(precond)
+        inner = schedule.schedule if isinstance(schedule, Clamped) else schedule
+        if wanted is not None and not isinstance(inner, wanted):
+            raise ValueError(f"the schedule of {precond} must be {wanted.__name__}, got {schedule}; bind that")
+        classes = label_dim or None
+        attends = [img_resolution >> level in attn_resolutions for level in range(len(channel_mult))]
+        time_scale = float(STEPS - 1) if wanted is not None else 1.0
+        net: nn.Module
+        if model_type == "SongUNet":
+            net = SongUNet(
+                image_channels=img_channels,
+                channels=model_channels,
+                multipliers=channel_mult,
+                blocks=num_blocks,
+                attention=attends,
+                classes=classes,
+                taps=resample_filter,
+                fourier=embedding_type == "fourier",
+                residual_encoder=encoder_type == "residual",
+                time_multiplier=channel_mult_noise,
+                time_scale=time_scale,
+            )
+        else:
+            widths = [model_channels * mult for mult in channel_mult]
+            net = UNet(
+                image_channels=img_channels,
+                channels=model_channels,
+                multipliers=channel_mult,
+                blocks=num_blocks,
+                # Heads of 64 channels: where there are fewer, their code attends to nothing.
+                attention=[attend and width >= 64 for attend, width in zip(attends, widths, strict=True)],
+                middle_attention=widths[-1] >= 64,
+                time=Sinusoidal(dimensions=model_channels, scale=time_scale),
+                classes=classes,
+                groups=NarrowGroups(),
+                resampling=ResidualBlocks(),
+            )
+        prediction = PREDICTIONS.get(precond, FromF(sigma_data=sigma_data))
+        shape = (img_channels, img_resolution, img_resolution)
+        super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
+        self.said: dict[str, Any] = {
+            **{name: value for name, value in DEFAULTS[precond].items() if name not in ("label_dim", "model_type")},
+            "class_name": precond,
+            "img_resolution": img_resolution,
+            "img_channels": img_channels,
+            "label_dim": label_dim,
+            "model_type": model_type,
+            "model_channels": model_channels,
+            "channel_mult": channel_mult,
+            "channel_mult_emb": 4,
+            "num_blocks": num_blocks,
+            "attn_resolutions": attn_resolutions,
+        }
+        if precond == "EDMPrecond":
+            self.said["sigma_data"] = sigma_data
+        if model_type == "SongUNet":
+            self.said |= {
+                "embedding_type": embedding_type,
+                "channel_mult_noise": channel_mult_noise,
+                "encoder_type": encoder_type,
+                "decoder_type": "standard",
+                "resample_filter": resample_filter,
+            }
+        if isinstance(inner, LinearBeta) and precond == "VPPrecond":
+            self.said |= {"beta_min": inner.beta_min, "beta_d": inner.beta_max - inner.beta_min}
+
+    def read(self, path: Path) -> dict[str, Tensor]:
+        """The weights of the network, by our names. StateFault: the file is damaged, hostile, or another network's."""
+        snapshot = read_pickle(path)
+        try:
+            outer = snapshot["ema"]
+            given = arguments(outer)
+            different = {
+                name: (value, self.said.get(name))
+                for name, value in given.items()
+                if name not in OF_TRAINING and not _alike(value, self.said.get(name))
+            }
+            if different:
+                said = ", ".join(
+                    f"{name} = {theirs} (configured: {ours})" for name, (theirs, ours) in different.items()
+                )
+                raise StateFault(
+                    f"{path} must hold the network of the configuration, got one of {said}; bind what it was made with"
+                )
+            found = self.named(children(outer)["model"])
+        except (Refused, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+            raise StateFault(
+                f"{path} must be a snapshot of EDM with its network under 'ema', got {type(error).__name__} ({error}); "
+                "fetch it again"
+            ) from error
+        fitting(self, found, path, {})
+        return found
+
+    def named(self, model: Any) -> dict[str, Tensor]:
+        """The tensors of their network by our names."""
+        net = cast(UNet | SongUNet, self.net)
+        parts = children(model)
+        layers = [*children(parts["enc"]).items(), *children(parts["dec"]).items()]
+        stem, *blocks = [block for name, block in layers if "aux" not in name]
+        aux = {name: block for name, block in layers if "aux" in name}
+        *entry, leave = (f"middle.{i}" for i in range(len(net.middle)))
+        ours = [*_names("down", net.down), entry, [leave], *_names("up", net.up)]
+        found = _weights("stem", stem)
+        for names, block in zip(ours, blocks, strict=True):
+            for name in names:
+                found |= _layer(name, net.get_submodule(name), children(block))
+        if isinstance(net, SongUNet):
+            found |= _weights("time.0", parts["map_layer0"]) | _weights("time.2", parts["map_layer1"])
+            residual = [block for name, block in aux.items() if "residual" in name]
+            for i, block in enumerate(residual):
+                found |= _weights(f"pyramid.{i}", block)
+            norm, head = (next(block for name, block in aux.items() if kind in name) for kind in ("norm", "conv"))
+            found |= _weights("norm", norm) | _weights("head", head)
+            if net.fourier:
+                found["frequencies"] = 2 * torch.pi * tensors(parts["map_noise"])["freqs"].float()
+        else:
+            found |= _weights("time.1", parts["map_layer0"]) | _weights("time.3", parts["map_layer1"])
+            found |= _weights("norm", parts["out_norm"]) | _weights("head", parts["out_conv"])
+            found |= {name: found[name][: net.head.out_channels] for name in ("head.weight", "head.bias")}
+        if net.label is not None:
+            found["label.weight"] = _labels(tensors(parts["map_label"]), isinstance(net, SongUNet))
+        return found
+
+
+def arguments(precond: Any) -> dict[str, Any]:
+    """What a preconditioning of a snapshot and its network were made with, defaults included."""
+    if not isinstance(precond, Persistent) or precond.class_name not in DEFAULTS:
+        raise Refused(f"an 'ema' that is {getattr(precond, 'class_name', type(precond).__name__)}")
+    given = {**DEFAULTS[precond.class_name], **dict(precond.state.get("_init_kwargs") or {})}
+    if given["model_type"] not in DEFAULTS:
+        raise Refused(f"a network {given['model_type']!r}")
+    return {**DEFAULTS[given["model_type"]], **given, "class_name": precond.class_name}
+
+
+def _alike(theirs: object, ours: object) -> bool:
+    if isinstance(theirs, list | tuple) and isinstance(ours, list | tuple):
+        return list(theirs) == list(ours)
+    if isinstance(theirs, float | int) and isinstance(ours, float | int):
+        return abs(theirs - ours) <= 1e-9 * max(1.0, abs(theirs))
+    return theirs == ours
+
+
+def _names(name: str, lists: nn.ModuleList) -> list[list[str]]:
+    return [[f"{name}.{i}.{j}" for j in range(len(cast(nn.ModuleList, layers)))] for i, layers in enumerate(lists)]
+
+
+def _layer(name: str, layer: nn.Module, parts: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Weights of one of our layers, from the parts of their block, which is a residual one with its attention."""
+    found: dict[str, Tensor] = {}
+    for ours, theirs in (ATTENTION if isinstance(layer, Attention) else RESIDUAL).items():
+        weights = _weights(f"{name}.{ours}", parts[theirs]) if theirs in parts else {}
+        if isinstance(layer, Attention) and theirs == "qkv":  # theirs go by head, by channel, then q, k, v
+            shape = (layer.heads, -1, 3)
+            weights = {
+                key: rows.reshape(*shape, *rows.shape[1:]).movedim(2, 0).reshape(rows.shape)
+                for key, rows in weights.items()
+            }
+        found |= weights
+    return found
+
+
+def _weights(name: str, layer: Any) -> dict[str, Tensor]:
+    return {f"{name}.{kind}": value.float() for kind, value in tensors(layer).items() if kind in ("weight", "bias")}
+
+
+def _labels(weights: Mapping[str, Tensor], scaled: bool) -> Tensor:
+    """A row a class, and one for none: their layer is given one-hot labels, or zeros."""
+    columns = weights["weight"].float().T
+    rows = torch.cat([columns * len(columns) ** 0.5 if scaled else columns, torch.zeros_like(columns[:1])])
+    return rows + weights["bias"].float() if "bias" in weights else rows

@@ -1,0 +1,67 @@
+"""Teachers of OpenAI's guided-diffusion (Dhariwal & Nichol 2021, arXiv 2105.05233): a .pt of `UNetModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor
+
+from boot_exp.components import Count
+from boot_exp.denoisers import Networked
+from boot_exp.nets.unet import UNet
+from boot_exp.predictions import FromEps
+from boot_exp.schedules import Schedule
+from boot_exp.teachers import adm, fitting
+
+
+class GuidedDiffusion(Networked):
+    """x_t: [B, C, H, W], t: [B], condition -> x0: a network that predicts eps at one of `diffusion_steps` times.
+
+    The other arguments are those of `UNetModel`, in its words; attention_resolutions are factors of downsampling.
+    schedule: LinearTable or SquaredCosineTable of as many steps, which they call linear and cosine; step i is
+    t = i / (steps - 1). A variance that the network predicts as well is left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        image_size: Count,
+        model_channels: Count,
+        num_res_blocks: Count,
+        attention_resolutions: Sequence[Count],
+        channel_mult: Sequence[Count],
+        in_channels: Count = 3,
+        num_classes: Count | None = None,
+        num_heads: Count = 1,
+        num_head_channels: Count | None = None,
+        use_scale_shift_norm: bool = False,
+        resblock_updown: bool = False,
+        use_new_attention_order: bool = False,
+        diffusion_steps: Count = 1000,
+    ) -> None:
+        net = adm.unet(
+            in_channels=in_channels,
+            model_channels=model_channels,
+            num_res_blocks=num_res_blocks,
+            attention_resolutions=attention_resolutions,
+            channel_mult=channel_mult,
+            num_classes=num_classes,
+            num_heads=num_heads,
+            num_head_channels=num_head_channels,
+            use_scale_shift_norm=use_scale_shift_norm,
+            resblock_updown=resblock_updown,
+            time_scale=float(diffusion_steps - 1),
+        )
+        shape = (in_channels, image_size, image_size)
+        super().__init__(net=net, prediction=FromEps(), schedule=schedule, classes=num_classes, shape=shape)
+        self.use_new_attention_order = use_new_attention_order
+
+    def read(self, path: Path) -> dict[str, Tensor]:
+        """The weights of the network, by our names. StateFault: the file is damaged, or holds another network."""
+        net = cast(UNet, self.net)
+        found, left = adm.renamed(net, adm.read_state(path), not self.use_new_attention_order)
+        fitting(self, found, path, left)
+        return found

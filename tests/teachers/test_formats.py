@@ -1,0 +1,369 @@
+"""Networks of others, read from their files, give what their own code gives; what is not theirs is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_teachers as made
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from boot_exp.conditions import NOTHING, Condition
+from boot_exp.denoisers import Networked
+from boot_exp.levels import Level, noise, over
+from boot_exp.predictions import FromEps, FromV
+from boot_exp.schedules import Clamped, KarrasTime, LinearBeta, LinearTable, Schedule, SquaredCosineTable
+from boot_exp.student import ConsistencyStudent, DenoisingStudent, SignalStudent
+from boot_exp.teachers.consistency_models import ConsistencyModels
+from boot_exp.teachers.diffusers import Diffusers
+from boot_exp.teachers.edm import Edm
+from boot_exp.teachers.guided_diffusion import GuidedDiffusion
+from evals.errors import StateFault
+
+FIXTURES = Path(__file__).parents[3] / "shared/fixtures/checkpoints"
+SCHEDULES: dict[str, Schedule] = {
+    "EDMPrecond": KarrasTime(),
+    "VEPrecond": KarrasTime(sigma_min=0.02, sigma_max=100.0),
+    "VPPrecond": Clamped(schedule=LinearBeta(), lam_min=-7.0, lam_max=5.0),
+    "iDDPMPrecond": SquaredCosineTable(),
+}
+
+
+def filled(teacher: Any, path: Path) -> Any:
+    """The teacher with the weights of a file."""
+    teacher.net.load_state_dict(teacher.read(path))
+    return teacher.eval().requires_grad_(False)
+
+
+def at_sigma(teacher: Networked, noisy: Tensor, sigmas: Tensor, label: Tensor | None) -> Tensor:
+    """Their D(x; sigma), where noisy is their x: [B, C, H, W]."""
+    schedule = teacher.schedule
+    t = torch.tensor([schedule.time_of(float(sigma.double().log())) for sigma in sigmas], dtype=torch.float64)
+    alpha = Level(lam=sigmas.double().log()).alpha
+    return teacher(over(alpha, noisy) * noisy, t, Condition(label=label))
+
+
+def close(ours: Tensor, theirs: Tensor, what: float = 1e-4) -> None:
+    assert float((ours - theirs).abs().max() / theirs.std()) < what
+
+
+def golden(ours: Tensor, name: str) -> None:
+    said = made.GOLDEN[name]
+    values = ours.double().flatten()
+    few = values[:: len(values) // 24][:24]
+    assert float((few - torch.tensor(said["values"], dtype=torch.float64)).abs().max()) < 1e-4 * said["deviation"]
+    assert float(values.std()) == pytest.approx(said["deviation"], rel=1e-4)
+
+
+def guided_diffusion(name: str, **changed: Any) -> GuidedDiffusion:
+    return GuidedDiffusion(schedule=LinearTable(), **{**made.OPENAI[name], **changed})
+
+
+def edm(name: str, **changed: Any) -> Edm:
+    arguments = {**made.EDM[name], **changed}
+    return Edm(schedule=SCHEDULES[arguments["precond"]], **arguments)
+
+
+@pytest.mark.parametrize("name", made.OPENAI)
+def test_guided_diffusion_gives_what_openais_code_gives(tmp_path: Path, name: str) -> None:
+    made.write_openai(tmp_path / "net.pt", made.OPENAI[name], out_channels=6)
+    teacher = filled(guided_diffusion(name), tmp_path / "net.pt")
+    t = torch.tensor(made.STEPS, dtype=torch.float64) / 999
+    label = torch.tensor(made.LABELS) if teacher.classes else None
+    x0 = teacher(made.image(), t, Condition(label=label))
+    golden(noise(teacher.schedule(t), made.image(), x0), f"openai/{name}")
+
+
+@pytest.mark.parametrize("name", made.EDM)
+def test_edm_gives_what_nvidias_code_gives(tmp_path: Path, name: str) -> None:
+    made.write_edm(tmp_path / "net.pkl", made.EDM[name])
+    teacher = filled(edm(name), tmp_path / "net.pkl")
+    sigmas = torch.tensor(made.GOLDEN[f"edm/{name}"]["sigmas"])
+    label = torch.tensor(made.LABELS) if teacher.classes else None
+    golden(at_sigma(teacher, made.image() * over(sigmas, made.image()), sigmas, label), f"edm/{name}")
+
+
+def test_consistency_models_is_edm_around_the_unet_of_guided_diffusion(tmp_path: Path) -> None:
+    """The same weights read by both: F and eps are one network's, asked at two times."""
+    arguments = {k: v for k, v in made.OPENAI["adm"].items() if k != "use_new_attention_order"}
+    made.write_openai(tmp_path / "net.pt", arguments, flat_attention=False)
+    teacher = filled(ConsistencyModels(schedule=KarrasTime(), **arguments), tmp_path / "net.pt")
+    other = filled(guided_diffusion("adm"), tmp_path / "net.pt")
+    sigmas, x, label = torch.tensor(made.SIGMAS), made.image(), torch.tensor(made.LABELS)
+    spread = (sigmas**2 + 0.25).sqrt()
+    output = other.net(x / over(spread, x), 250 * sigmas.log() / 999, label)
+    expected = over(0.25 / spread**2, x) * x + over(sigmas / 2 / spread, x) * output
+    close(at_sigma(teacher, x, sigmas, label), expected)
+
+
+@pytest.mark.skipif(not FIXTURES.is_dir(), reason="the checkpoints of ../shared/fixtures are not here")
+@pytest.mark.parametrize(
+    "name", ["adm_class_cond_learn_sigma", "cm_edm_uncond", "edm_ddpmpp_uncond", "edm_adm_class_cond"]
+)
+def test_the_checkpoints_of_their_own_code(name: str) -> None:
+    arguments = json.loads((FIXTURES / f"{name}.json").read_text())
+    arrays = {key: torch.from_numpy(value) for key, value in np.load(FIXTURES / f"{name}.io.npz").items()}
+    for key in ("out_channels", "attention_type", "sigma_min", "sigma_max", "dropout", "augment_dim", "decoder_type"):
+        arguments.pop(key, None)
+    if name.startswith("adm"):
+        teacher = filled(GuidedDiffusion(schedule=LinearTable(), **arguments), FIXTURES / f"{name}.pt")
+        close(teacher.net(arrays["x"], arrays["timesteps"] / 999, arrays["y"]), arrays["out"][:, :3])
+        return
+    if name.startswith("cm"):
+        teacher = filled(ConsistencyModels(schedule=KarrasTime(), **arguments), FIXTURES / f"{name}.pt")
+    else:
+        arguments["precond"] = arguments.pop("class_name")
+        teacher = filled(Edm(schedule=KarrasTime(), **arguments), FIXTURES / f"{name}.pkl")
+    label = arrays["labels"].argmax(1) if "labels" in arrays else None
+    close(at_sigma(teacher, arrays["x"], arrays["sigma"], label), arrays["denoised"])
+
+
+CONFIG = {
+    "sample_size": 16,
+    "block_out_channels": [32, 64],
+    "layers_per_block": 1,
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+    "attention_head_dim": 8,
+}
+
+
+def write_diffusers(folder: Path, safe: bool = True, **scheduler: Any) -> Any:
+    """A pipeline's folder as diffusers writes it, and its network."""
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    torch.manual_seed(0)
+    net = UNet2DModel(**CONFIG, num_class_embeds=5).eval()
+    net.save_pretrained(folder / "unet", safe_serialization=safe)
+    DDPMScheduler(**scheduler).save_pretrained(folder / "scheduler")
+    return net
+
+
+def diffusers(**changed: Any) -> Diffusers:
+    config = {**CONFIG, "num_class_embeds": 5}
+    return Diffusers(**{"schedule": LinearTable(), "config": config, "prediction": FromEps(), **changed})
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+def test_diffusers_gives_what_diffusers_gives(tmp_path: Path, safe: bool) -> None:
+    theirs = write_diffusers(tmp_path, safe)
+    teacher = filled(diffusers(), tmp_path)
+    x, label, t = made.image(), torch.tensor(made.LABELS), torch.tensor(made.STEPS, dtype=torch.float64) / 999
+    with torch.no_grad():
+        expected = theirs(x, torch.tensor(made.STEPS), class_labels=label).sample
+    close(noise(teacher.schedule(t), x, teacher(x, t, Condition(label=label))), expected)
+    assert teacher(x, t).isfinite().all(), "no label at all is one of its own"
+
+
+def every(tmp_path: Path) -> dict[str, tuple[Any, Path]]:
+    """A teacher of each format and network, with its file."""
+    made.write_openai(tmp_path / "gd.pt", made.OPENAI["adm"])
+    made.write_openai(tmp_path / "cm.pt", made.OPENAI["adm"], flat_attention=False)
+    arguments = {k: v for k, v in made.OPENAI["adm"].items() if k != "use_new_attention_order"}
+    write_diffusers(tmp_path / "diffusers")
+    found: dict[str, tuple[Any, Path]] = {
+        "guided_diffusion": (guided_diffusion("adm"), tmp_path / "gd.pt"),
+        "consistency_models": (ConsistencyModels(schedule=KarrasTime(), **arguments), tmp_path / "cm.pt"),
+        "diffusers": (diffusers(), tmp_path / "diffusers"),
+    }
+    for name in ("ncsnpp", "adm"):
+        made.write_edm(tmp_path / f"{name}.pkl", made.EDM[name])
+        found[f"edm {name}"] = (edm(name), tmp_path / f"{name}.pkl")
+    return found
+
+
+def test_students_of_all_start_as_their_teachers_and_can_be_told_w(tmp_path: Path) -> None:
+    told = Condition(label=torch.tensor(made.LABELS), w=torch.tensor([1.0, 4.0]))
+    for name, (teacher, path) in every(tmp_path).items():
+        filled(teacher, path)
+        x, t = made.image(), torch.tensor([0.9, 0.5], dtype=torch.float64)
+        last = torch.full_like(t, teacher.schedule.t_max)
+        for kind in (SignalStudent, DenoisingStudent, ConsistencyStudent):
+            sigma_data = {"sigma_data": 0.5} if kind is ConsistencyStudent else {}
+            student = kind(teacher, takes_w=True, **sigma_data)
+            at = last if kind is SignalStudent else t
+            if kind is not ConsistencyStudent:
+                torch.testing.assert_close(student(x, at, told), teacher(x, at, told), rtol=1e-4, atol=1e-4, msg=name)
+            layers = [layer for layer in student.modules() if type(layer).__name__ == "AdaIN"]
+            assert layers, name
+            for layer in layers:
+                nn.init.normal_(layer.to_scale_shift.weight, std=0.1)
+            other = Condition(label=told.label, w=torch.tensor([2.0, 1.5]))
+            assert not torch.allclose(student(x, at, told), student(x, at, other)), name
+            student(x, at, told).square().mean().backward()
+            used = [p.grad is not None for n, p in student.named_parameters() if "guidance" in n or "adain" in n]
+            assert used and all(used), name
+
+
+class Attack:
+    """Runs something where it is unpickled in earnest."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        import os
+
+        return os.system, (f"touch {self.path}",)
+
+
+class ByBuild:
+    """The same by way of an object's state."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Attack, (self.path,), {"path": Attack(self.path)}
+
+
+def in_a_storage(path: Path) -> Any:
+    """The same within the bytes of a tensor's storage, where a pickle lies in the pickle."""
+
+    class Stored:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch.storage._load_from_bytes, (pickle.dumps(Attack(path)),)
+
+    return Stored()
+
+
+def in_a_torch_storage(path: Path) -> Any:
+    """The same, written by torch.save in its old format."""
+    import io
+
+    class Stored:
+        def __reduce__(self) -> tuple[Any, ...]:
+            data = io.BytesIO()
+            torch.save({"x": Attack(path)}, data, _use_new_zipfile_serialization=False)
+            return torch.storage._load_from_bytes, (data.getvalue(),)
+
+    return Stored()
+
+
+def by_a_function_of_ours(path: Path) -> Any:
+    """What the reader itself may call is given another body."""
+
+    class Changed:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch._utils._rebuild_parameter, (torch.ones(2), False, {}), ({}, {"_make": Attack(path)})
+
+    return Changed()
+
+
+@pytest.mark.parametrize(
+    "attack", [Attack, ByBuild, in_a_storage, in_a_torch_storage, by_a_function_of_ours, lambda path: eval]
+)
+@pytest.mark.parametrize("place", ["whole", "ema", "beside", "state"])
+def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
+    tmp_path: Path, attack: Callable[[Path], Any], place: str
+) -> None:
+    ran, path = tmp_path / "ran", tmp_path / "net.pkl"
+    evil = attack(ran)
+    with made.names_of_persistence():
+        state = made.Persistent("EDMPrecond", _modules={"model": evil})
+        what = {"whole": evil, "ema": {"ema": evil}, "beside": {"ema": 1, "loss_fn": evil}, "state": {"ema": state}}
+        path.write_bytes(pickle.dumps(what[place]))
+    with pytest.raises(StateFault) as caught:
+        edm("ddpmpp").read(path)
+    assert not ran.exists() and "\n" not in str(caught.value)
+
+
+def test_source_in_a_snapshot_is_not_run(tmp_path: Path) -> None:
+    """Every object that made_teachers writes carries source that would end the process."""
+    made.write_edm(tmp_path / "net.pkl", made.EDM["ddpmpp"])
+    assert b"raise SystemExit" in (tmp_path / "net.pkl").read_bytes()
+    edm("ddpmpp").read(tmp_path / "net.pkl")
+
+
+@pytest.mark.parametrize("kind", ["gd.pt", "diffusion_pytorch_model.bin"])
+def test_a_state_dict_that_would_run_something_is_refused_and_runs_nothing(tmp_path: Path, kind: str) -> None:
+    ran = tmp_path / "ran"
+    teacher: Any = guided_diffusion("adm")
+    path = tmp_path / kind
+    if kind.endswith("bin"):
+        write_diffusers(tmp_path, safe=False)
+        teacher, path = diffusers(), tmp_path / "unet" / kind
+    torch.save({"time_embed.0.weight": Attack(ran)}, path)
+    with pytest.raises(StateFault, match="must be a state dict"):
+        teacher.read(path if kind.endswith("pt") else tmp_path)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.97])
+def test_files_cut_short_are_refused(tmp_path: Path, share: float) -> None:
+    for name, (teacher, path) in every(tmp_path).items():
+        file = path / "unet/diffusion_pytorch_model.safetensors" if path.is_dir() else path
+        data = file.read_bytes()
+        file.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(StateFault) as caught:
+            teacher.read(path)
+        assert "\n" not in str(caught.value), name
+
+
+WRONG: list[tuple[Callable[[], Any], str, str]] = [
+    (lambda: guided_diffusion("adm", model_channels=64), "gd.pt", "time.1.weight is 128x32 in the file and 256x64"),
+    (lambda: guided_diffusion("adm", num_classes=None), "gd.pt", r"label_emb.weight \(5x128\) is in the file alone"),
+    (lambda: guided_diffusion("adm", num_res_blocks=2), "gd.pt", "bind what it was made with"),
+    (lambda: edm("adm", num_blocks=2), "adm.pkl", r"num_blocks = 1 \(configured: 2\)"),
+    (lambda: edm("adm", sigma_data=1.0), "adm.pkl", r"sigma_data = 0.5 \(configured: 1.0\)"),
+    (lambda: edm("adm", precond="VEPrecond"), "adm.pkl", r"class_name = EDMPrecond \(configured: VEPrecond\)"),
+    (lambda: edm("ncsnpp", resample_filter=(1, 1)), "ncsnpp.pkl", "resample_filter"),
+    (lambda: diffusers(schedule=LinearTable(beta_last=0.03)), "diffusers", r"beta_end = 0.02 \(configured: 0.03\)"),
+    (lambda: diffusers(prediction=FromV()), "diffusers", r"prediction_type = epsilon \(configured: v_prediction\)"),
+    (
+        lambda: diffusers(config={**CONFIG, "num_class_embeds": 5, "layers_per_block": 2}),
+        "diffusers",
+        r"layers_per_block = 1 \(configured: 2\)",
+    ),
+    (lambda: edm("adm"), "gd.pt", "must be a whole pickle|must hold modules"),
+    (lambda: guided_diffusion("adm"), "adm.pkl", "must be a state dict"),
+]
+
+
+@pytest.mark.parametrize(("teacher", "file", "said"), WRONG)
+def test_another_network_than_the_configurations_is_refused(
+    tmp_path: Path, teacher: Callable[[], Any], file: str, said: str
+) -> None:
+    every(tmp_path)
+    with pytest.raises(StateFault, match=said) as caught:
+        teacher().read(tmp_path / file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_time_that_a_network_was_not_trained_in_is_refused() -> None:
+    with pytest.raises(ValueError, match="the schedule of VPPrecond must be LinearBeta, got KarrasTime"):
+        Edm(schedule=KarrasTime(), **made.EDM["vp"])
+    with pytest.raises(ValueError, match="must be a table of betas"):
+        diffusers(schedule=KarrasTime())
+
+
+def test_a_variance_exploding_trajectory_is_the_same_in_our_variables(tmp_path: Path) -> None:
+    """Karras et al.'s algorithm 1, written out in x and sigma, against our Heun on their grid."""
+    from boot_exp.solvers import Heun
+
+    made.write_edm(tmp_path / "net.pkl", made.EDM["ncsnpp"])
+    teacher = filled(edm("ncsnpp"), tmp_path / "net.pkl").double()
+    schedule, label = teacher.schedule, torch.tensor(made.LABELS)
+    times = torch.linspace(1, 0, 9, dtype=torch.float64)
+    sigmas = schedule(times).lam.exp()
+    eps = made.image().double()
+
+    def slope(x: Tensor, sigma: Tensor) -> Tensor:
+        t = torch.full((2,), schedule.time_of(float(sigma.log())), dtype=torch.float64)
+        return (x - teacher(x * Level(lam=sigma.log()).alpha, t, Condition(label=label))) / sigma
+
+    x = eps * sigmas[0]
+    for here, there in zip(sigmas[:-1], sigmas[1:], strict=True):
+        first = slope(x, here)
+        euler = x + (there - here) * first
+        x = x + (there - here) * (first + slope(euler, there)) / 2
+    start = eps * schedule(times[:1]).sigma
+    ours = Heun().solve(teacher, start, times, Condition(label=label)) / schedule(times[-1:]).alpha
+    assert float((ours - x).abs().max() / x.std()) < 1e-6
+    assert NOTHING.label is None
