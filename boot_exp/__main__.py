@@ -96,22 +96,37 @@ def data(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
 def reference(
     config: Config,
     out: Out,
-    data: Annotated[Path, typer.Option(help="folder written by `data`")],
+    data: Annotated[Path | None, typer.Option(help="folder written by `data`, unless statistics are published")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Trains a suite's feature network and takes the statistics that samples are compared with."""
-    _run("reference", config, bind, out, data=data)
+    """Takes the statistics that samples are compared with, and trains a suite's feature network where it has one."""
+    _run("reference", config, bind, out, **_given(data=data))
 
 
 @app.command()
 def teacher(
     config: Config,
     out: Out,
-    data: Annotated[Path, typer.Option(help="folder written by `data`")],
+    data: Annotated[Path | None, typer.Option(help="folder written by `data`, unless the teacher is published")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Trains a teacher on prepared images."""
-    _run("teacher", config, bind, out, data=data)
+    """Trains a teacher on prepared images, or reads the weights of one that others trained."""
+    _run("teacher", config, bind, out, **_given(data=data))
+
+
+@app.command("verify-teacher")
+def verify_teacher(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
+    """Samples a published teacher and reports its FID beside the published one, before anything is distilled."""
+    _run("verify_teacher", config, bind, out)
+
+
+@app.command()
+def check(config: Config, bind: Bind = []) -> None:  # noqa: B006
+    """Builds a leaf without its weights, says what it costs, and takes one step of it at reduced size on the CPU."""
+    from boot_exp.check import check as dry_run
+
+    for line in dry_run(_stages(config, bind)):
+        print(line, flush=True)
 
 
 @app.command()
@@ -135,8 +150,7 @@ def distil(
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Distils a student from a teacher; whether data is needed is the method's to say."""
-    given = {name: folder for name, folder in (("data", data), ("pairs", pairs)) if folder is not None}
-    _run("distil", config, bind, out, teacher=teacher, **given)
+    _run("distil", config, bind, out, teacher=teacher, **_given(data=data, pairs=pairs))
 
 
 @app.command()
@@ -179,6 +193,10 @@ def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
     ((_, stages),) = runs.compiled([runs.leaf_run(config)], {}, faults, bind)
     faults.raise_if_any()
     return stages
+
+
+def _given(**folders: Path | None) -> dict[str, Path]:
+    return {name: folder for name, folder in folders.items() if folder is not None}
 
 
 def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -> None:

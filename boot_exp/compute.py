@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import nn
@@ -23,6 +23,8 @@ class Compute:
     mantissa; the CPU has none. compile: networks are compiled (torch.compile), which takes a minute at the first step;
     not for methods that differentiate in t by forward mode.
     """
+
+    reduced: ClassVar[dict[str, object]] = {"device": "cpu", "compile": False}  # for a dry run
 
     device: str = "auto"
     channels_last: bool = True

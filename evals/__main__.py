@@ -96,18 +96,27 @@ def evaluate(
     weights: Weights = None,
     weights_sha256: WeightsHash = None,
     device: Device = "cpu",
+    protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k or clean-50k")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
     from evals.evaluate import evaluate_folder
+    from evals.protocols import PROTOCOLS
     from evals.reference import load_reference
 
+    wanted = PROTOCOLS[protocol].extractor if protocol in PROTOCOLS else extractor
+    if protocol and (protocol not in PROTOCOLS or extractor != wanted):
+        raise ConfigurationFault(
+            f"--protocol must be one of {', '.join(PROTOCOLS)} with its own extractor, got {protocol} and {extractor}; "
+            f"give --extractor {wanted}, or another name"
+        )
     network = _extractor(extractor, weights, weights_sha256, device)
 
     def tell(record: Record) -> None:
         row = f"{record['method']} {record['sampler']}"
         _tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
 
-    evaluate_folder(samples, load_reference(reference), network, out, tell)
+    taken = PROTOCOLS[protocol] if protocol else None
+    evaluate_folder(samples, load_reference(reference), network, out, tell, protocol=taken)
 
 
 @app.command()

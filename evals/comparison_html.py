@@ -25,6 +25,7 @@ from evals.leaderboard import fid_name
 from evals.names import TEACHER
 from evals.page import as_words, rendered
 from evals.palette import in_page
+from evals.reported import WORDS, reported_columns
 from evals.tables import around, leaves
 
 Record = Mapping[str, Any]
@@ -53,7 +54,7 @@ def html(made: Record, samples: Path, reasons: str | None) -> str:
     return rendered(
         "comparison.html.j2",
         suite=made["comparison"],
-        fid=fid_name(made["card"]["extractor"]),
+        fid=fid_name(made["card"]),
         main=main_columns(made),
         main_words=main_words(made),
         more=more,
@@ -70,6 +71,8 @@ def html(made: Record, samples: Path, reasons: str | None) -> str:
         guidance=fid_columns(groups) if groups else [],
         agreement=agreement_columns(groups) if groups else [],
         guidance_words=GUIDANCE_WORDS,
+        reported=reported_columns(made["comparison"]),
+        reported_words=WORDS,
         guidance_colours=[looks[group.method].colour for group in groups],
         guidance_plot=in_page(guidance_plot(made)) if groups else "",
         blocks=blocks(groups, samples, made["card"]["training_seeds"][0], looks),

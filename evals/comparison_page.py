@@ -5,6 +5,7 @@ from typing import Any
 
 from evals.guidance import agreement_columns, fid_columns, guided
 from evals.leaderboard import FID_NAMES, diversity_words, fid_name
+from evals.reported import WORDS, reported_columns
 from evals.tables import MISSING, Column, around, count, facts, figures, markdown, numbers, said, share_around
 
 Record = Mapping[str, Any]
@@ -24,7 +25,7 @@ def page(made: Record, reasons: str | None) -> str:
         markdown(main_columns(made)),
         *main_words(made),
         *(["## More steps", markdown(more)] if more else []),
-        f"![{fid_name(made['card']['extractor'])} over NFE](comparison.svg)",
+        f"![{fid_name(made['card'])} over NFE](comparison.svg)",
         "## Precision, recall, diversity" + (", agreement" if _has(made, "agreement") else ""),
         markdown(share_columns(made)),
         share_words(made),
@@ -35,9 +36,11 @@ def page(made: Record, reasons: str | None) -> str:
         parts += ["## Why ours differ", reasons]
     if guidance:
         agreement = agreement_columns(guidance)
-        parts += ["## Guidance", f"{fid_name(made['card']['extractor'])}:", markdown(fid_columns(guidance))]
+        parts += ["## Guidance", f"{fid_name(made['card'])}:", markdown(fid_columns(guidance))]
         parts += ["Class agreement:", markdown(agreement)] if agreement else []
-        parts += [GUIDANCE_WORDS, f"![{fid_name(made['card']['extractor'])} over the weight](guidance.svg)"]
+        parts += [GUIDANCE_WORDS, f"![{fid_name(made['card'])} over the weight](guidance.svg)"]
+    if others := reported_columns(made["comparison"]):
+        parts += ["## Reported by others", WORDS, markdown(others)]
     parts += ["## How the numbers were made", facts(made["card"])]
     return "\n\n".join(parts) + "\n"
 
@@ -97,7 +100,7 @@ def share_columns(made: Record) -> list[Column]:
 def main_words(made: Record) -> list[str]:
     """How to read the first table, a paragraph each."""
     card, teacher = made["card"], made["teacher"]
-    fid, seeds = fid_name(card["extractor"]), said(card["training_seeds"])
+    fid, seeds = fid_name(card), said(card["training_seeds"])
     several = len(card["training_seeds"]) > 1
     return [
         f"{fid} of {card['n']:,} samples against {card['reference']} ({card['reference_split']}), by NFE, the network "

@@ -49,7 +49,7 @@ def nfe_plot(made: Record) -> str:
     students = [name for name in looks if not name.startswith(f"{TEACHER} ")]
     with drawing(ink=INK, paper=PAPER, size=(6.6, 4.6)) as (figure, axes):
         axes.set(xscale="log", yscale="log", xlabel="NFE, network evaluations per image")
-        axes.set_ylabel(fid_name(made["card"]["extractor"]))
+        axes.set_ylabel(fid_name(made["card"]))
         axes.grid(color=RULE, linewidth=0.6)
         for name, style in looks.items():
             own = [row for row in rows if row["method"] == name]
@@ -71,7 +71,7 @@ def guidance_plot(made: Record) -> str:
     groups = guided(made["rows"])
     shown = [row["fid"] for group in groups for row in group.rows.values() if row["fid"]["mean"] > 0]
     with drawing(ink=INK, paper=PAPER, size=(6.6, 4.2)) as (figure, axes):
-        axes.set(yscale="log", xlabel="w, guidance weight", ylabel=fid_name(made["card"]["extractor"]))
+        axes.set(yscale="log", xlabel="w, guidance weight", ylabel=fid_name(made["card"]))
         axes.grid(color=RULE, linewidth=0.6)
         for group in groups:
             own = [row for row in group.rows.values() if row["fid"]["mean"] > 0]

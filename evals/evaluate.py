@@ -1,6 +1,7 @@
 """Scores of samples against a reference, each record with the card that says how it came about."""
 
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from evals.images import open_images
 from evals.kid import STANDARD, KernelDistance
 from evals.manifold import NEIGHBOURS, precision_recall, radii
 from evals.pairs import pairwise_distance
+from evals.protocols import Protocol
 from evals.reference import Reference, Seen, Share, one_by_one, see
 
 EVALUATOR = "boot_exp evals 1"
@@ -38,6 +40,7 @@ def evaluate(
     *,
     classes: int | None = None,
     share: Share = one_by_one,
+    protocol: Protocol | None = None,
 ) -> Record:
     """`fid`'s record with kid_mean, kid_std, precision, recall, diversity and score.
 
@@ -45,12 +48,25 @@ def evaluate(
     spread as the data, 0 that all samples are one. The first five are None where the features were too many to keep
     or, for statistics of others, are not there, and diversity where all of the reference is one; the score is None for
     an extractor without classes. Samples that were asked to be of `classes` in turn, image i of i mod `classes`, get an
-    agreement too: the share whose most probable class is that, None like the score. DataFault: the extractor has
-    another number of classes.
+    agreement too: the share whose most probable class is that, None like the score. Under a protocol the FID is the
+    mean over its blocks of samples, with fid_std, fid_min and fid_blocks beside it, and the card says how it may be
+    called. DataFault: the extractor has another number of classes.
     """
     reference.check(extractor)
-    seen = see(open_images(samples_path), extractor, classes, share)
+    images = open_images(samples_path)
+    block = protocol.n if protocol is not None and protocol.taken(images.n) else None
+    seen = see(images, extractor, classes, share, block)
     record = _fid(seen, reference, extractor)
+    if protocol is not None:
+        record["card"]["protocol"] = protocol.called(seen.n)
+    if seen.blocks:
+        each = [frechet_distance(part.gaussian(), reference.gaussian) for part in seen.blocks]
+        record |= {
+            "fid": statistics.fmean(each),
+            "fid_std": statistics.stdev(each) if len(each) > 1 else None,
+            "fid_min": min(each),
+            "fid_blocks": each,
+        }
     record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall", "diversity")) | {"score": seen.score}
     if classes is not None:
         record["agreement"] = seen.agreement
@@ -76,6 +92,7 @@ def evaluate_folder(
     tell: Callable[[Record], None] = lambda record: None,
     kernel: KernelDistance = STANDARD,
     share: Share = one_by_one,
+    protocol: Protocol | None = None,
 ) -> list[Record]:
     """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list, if anywhere.
 
@@ -93,7 +110,9 @@ def evaluate_folder(
     claims = {stem: _claim(path) for stem, path in sorted(cards.items())}
     records = []
     for stem, claim in claims.items():
-        scores = evaluate(zips[stem], reference, extractor, kernel, classes=claim.get("classes"), share=share)
+        # A protocol's network knows classes of its own, which are none of the samples'.
+        asked = claim.get("classes") if protocol is None else None
+        scores = evaluate(zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol)
         if scores["n"] != claim["n"]:
             raise DataFault(
                 f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"

@@ -49,6 +49,7 @@ class TorchFidelityInception:
     """torch-fidelity's Inception v3 (its `inception-v3-compat`): FID as first published, TensorFlow's resize inside."""
 
     name = "inception-v3-compat"
+    published = TORCH_FIDELITY
     resize = "TensorFlow 1 bilinear to 299x299, aliased"
     dimensions = 2048
 
@@ -87,6 +88,7 @@ class CleanFidInception:
     """clean-fid's Inception v3 in its mode `clean`: the same network, an antialiased resize (arXiv 2104.11222)."""
 
     name = "inception-v3-clean"
+    published = CLEAN_FID
     resize = "PIL bicubic to 299x299, antialiased, float"
     dimensions = 2048
 

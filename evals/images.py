@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -98,15 +99,20 @@ def iterate(path: Path | str) -> Iterator[tuple[str, Images]]:
 
     DataFault: `path` is neither, or an image is damaged or not gray or RGB.
     """
+    return ((name, decoded(name, data)) for name, data in encoded(path))
+
+
+def encoded(path: Path | str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Every image of a folder or zip as (name, what reads its file), sorted by name. DataFault: `path` is neither."""
     path = Path(path)
     names = image_names(path)
     if path.is_dir():
         for name in names:
-            yield name, _decode(name, path / name)
+            yield name, (path / name).read_bytes
     else:
         with zipfile.ZipFile(path) as archive:
             for name in names:
-                yield name, _decode(name, archive)
+                yield name, partial(archive.read, name)
 
 
 def write_zip(path: Path | str, images: Iterable[Images]) -> None:
@@ -148,12 +154,13 @@ def _is_image(name: str) -> bool:
     return file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
 
 
-def _decode(name: str, source: Path | zipfile.ZipFile) -> Images:
+def decoded(name: str, read: Callable[[], bytes], *, rgb: bool = False) -> Images:
+    """An image's file as uint8 [H, W, C]; rgb: whatever mode it has becomes RGB. DataFault: `iterate`'s."""
     try:
-        data = source.read_bytes() if isinstance(source, Path) else source.read(name)
-        with Image.open(io.BytesIO(data)) as image:
-            mode = image.mode
-            pixels = np.array(image)
+        with Image.open(io.BytesIO(read())) as image:
+            picture = image.convert("RGB") if rgb else image
+            mode = picture.mode
+            pixels = np.array(picture)
     except Exception as error:  # Pillow's decoders and zipfile raise whatever they meet: a dozen unrelated kinds
         raise DataFault(
             f"an image must be readable, got {name} ({type(error).__name__}: {first_line(error)}); replace or delete it"

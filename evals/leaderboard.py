@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from evals.errors import DataFault, NumericalFault
 from evals.files import first_line, write_texts
+from evals.protocols import PROTOCOLS
+from evals.reported import WORDS, reported_columns
 from evals.tables import (
     MISSING,
     Column,
@@ -29,13 +31,25 @@ from evals.tables import (
 Record: TypeAlias = dict[str, Any]
 """One row: suite, method, sampler, nfe, n, fid, ..., and the card that says how the number was made."""
 
-SCORES = ("fid", "kid_mean", "kid_std", "precision", "recall", "diversity", "agreement", "score", "seconds_per_image")
+SCORES = (
+    "fid",
+    "fid_std",
+    "fid_min",
+    "kid_mean",
+    "kid_std",
+    "precision",
+    "recall",
+    "diversity",
+    "agreement",
+    "score",
+    "seconds_per_image",
+)
 HEADLINE = ("fid", "recall", "diversity", "agreement")
 KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)
 NEEDED = ("suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card")
 NEEDED_IN_CARD = ("extractor", "reference", "reference_split", "resize", "seeds", "selection")
 PROTOCOL = (
-    *("suite", "n", "extractor", "extractor_sha256", "resize"),
+    *("suite", "n", "protocol", "extractor", "extractor_sha256", "resize"),
     *("reference", "reference_split", "reference_sha256", "reference_n"),
 )
 SAID_IN_THE_ROW = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
@@ -145,7 +159,8 @@ def read_training(path: Path) -> list[Record]:
 def score_columns(records: Sequence[Record]) -> list[Column]:
     """The table's columns, rounded for reading; a score that no row has is left out."""
     scores = {
-        fid_name(records[0]["card"]["extractor"]): [figures(row["fid"]) for row in records],
+        fid_name(records[0]["card"]): [_fid_cell(row) for row in records],
+        "least FID": [figures(row.get("fid_min")) for row in records],
         "KID × 10³": [around(row["kid_mean"], row["kid_std"], scale=1e3) for row in records],
         "precision": [share(row["precision"]) for row in records],
         "recall": [share(row["recall"]) for row in records],
@@ -192,9 +207,13 @@ def cost_columns(cards: Sequence[Record]) -> list[Column]:
     ]
 
 
-def fid_name(extractor: str) -> str:
-    """FID (and clean-FID, arXiv 2104.11222) is a name for Inception's features; others are named with it."""
-    return FID_NAMES.get(extractor, f"FID ({extractor})")
+def fid_name(card: Mapping[str, Any]) -> str:
+    """FID (and clean-FID, arXiv 2104.11222) is a name for Inception's features; others are named with it.
+
+    FID-50k is a name for what a protocol made of 50,000 samples, and for nothing else.
+    """
+    name = FID_NAMES.get(card["extractor"], f"FID ({card['extractor']})")
+    return f"{name}-50k ({card['protocol']})" if card.get("protocol") in PROTOCOLS else name
 
 
 def diversity_words(records: Sequence[Record]) -> str:
@@ -212,9 +231,14 @@ def name_of(record: Record) -> str:
     return f"{record['method']} {record['sampler']}"
 
 
+def _fid_cell(row: Record) -> str:
+    return figures(row["fid"]) if row.get("fid_std") is None else around(row["fid"], row["fid_std"])
+
+
 def _with_stable_keys(record: Record) -> Record:
     rest = sorted(record.keys() - {*KEYS, "card"})
-    return {key: record.get(key) for key in (*KEYS, *rest)} | {"card": record["card"]}
+    keys = [key for key in KEYS if key in record or key not in ("fid_std", "fid_min")]
+    return {key: record.get(key) for key in (*keys, *rest)} | {"card": record["card"]}
 
 
 def _shortened(text: str) -> str:
@@ -232,6 +256,8 @@ def _page(records: Sequence[Record], cards: Sequence[Record]) -> str:
     ]
     if cards:
         parts += ["## What training cost", markdown(cost_columns(cards))]
+    if others := reported_columns(records[0]["suite"]):
+        parts += ["## Reported by others", WORDS, markdown(others)]
     return "\n\n".join(parts) + "\n"
 
 

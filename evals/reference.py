@@ -29,12 +29,14 @@ MOST_KEPT = 2**27
 class Seen:
     """One pass of an extractor over images: all that any of the scores needs.
 
-    `score` is None without classes, `agreement` also where no classes were asked for.
+    `score` is None without classes, `agreement` also where no classes were asked for; `blocks` are the moments of so
+    many images at a time, where that was asked for, and `features` then those of the first.
     """
 
     n: int
     sha256: str
     moments: Moments
+    blocks: list[Moments]
     features: Features | None
     score: float | None
     agreement: float | None
@@ -49,15 +51,25 @@ def one_by_one(batches: Iterator[Images], extractor: Extractor) -> Iterator[tupl
     return ((batch, extractor(batch)) for batch in batches)
 
 
-def see(images: ImageSet, extractor: Extractor, asked: int | None = None, share: Share = one_by_one) -> Seen:
+def see(
+    images: ImageSet,
+    extractor: Extractor,
+    asked: int | None = None,
+    share: Share = one_by_one,
+    block: int | None = None,
+) -> Seen:
     """Reads, fingerprints and extracts in one pass; features are kept up to MOST_KEPT numbers.
 
-    `asked`: of how many classes in turn the images were asked to be. DataFault: the extractor has another number.
+    `asked`: of how many classes in turn the images were asked to be; `block`: how many images are a block. DataFault:
+    the extractor has another number of classes.
     """
     fingerprint, score = Fingerprint(), EntropyScore()
     agreement = None if asked is None else ClassAgreement(asked)
     moments: Moments | None = None
-    kept: list[Features] | None = [] if images.n * extractor.dimensions <= MOST_KEPT else None
+    first = images.n if block is None else min(block, images.n)
+    kept: list[Features] | None = [] if first * extractor.dimensions <= MOST_KEPT else None
+    blocks: list[Moments] = []
+    done = 0
     classes = False
     pixel: int | None = None  # of all of them, as long as there is but one
     one_pixel = True
@@ -68,8 +80,15 @@ def see(images: ImageSet, extractor: Extractor, asked: int | None = None, share:
         fingerprint.add(batch)
         part = Moments.of(observation.features)
         moments = part if moments is None else moments + part
-        if kept is not None:
-            kept.append(observation.features)
+        if kept is not None and done < first:
+            kept.append(observation.features[: first - done])
+        for low, high in _cut(done, len(batch), block):
+            piece = part if high - low == len(batch) else Moments.of(observation.features[low:high])
+            if (done + low) % (block or 1) == 0:
+                blocks.append(piece)
+            else:
+                blocks[-1] += piece
+        done += len(batch)
         if observation.probabilities is not None:
             classes = True
             score.add(observation.probabilities)
@@ -82,10 +101,20 @@ def see(images: ImageSet, extractor: Extractor, asked: int | None = None, share:
         n=moments.n,
         sha256=fingerprint.hexdigest(),
         moments=moments,
+        blocks=blocks,
         features=None if kept is None else np.concatenate(kept),
         score=score.value() if classes else None,
         agreement=None if agreement is None else agreement.value(),
     )
+
+
+def _cut(done: int, count: int, block: int | None) -> Iterator[tuple[int, int]]:
+    """A batch of `count` images after `done`, cut where blocks end: (first, behind the last) in the batch."""
+    low = 0
+    while block is not None and low < count:
+        high = min(count, low + block - (done + low) % block)
+        yield low, high
+        low = high
 
 
 @dataclass(frozen=True, kw_only=True)

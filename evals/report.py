@@ -27,6 +27,7 @@ from evals.leaderboard import (
 from evals.names import solver_of
 from evals.page import as_words, rendered
 from evals.palette import INK, MARKERS, RULE, SERIES, STAND_INS, in_page
+from evals.reported import WORDS, reported_columns
 from evals.tables import figures, leaves, said, spoken
 
 
@@ -60,18 +61,20 @@ def report(leaderboard_json: Path, samples_dir: Path, out_html: Path, *, columns
     page = rendered(
         "report.html.j2",
         records=records,
-        fid=fid_name(records[0]["card"]["extractor"]),
+        fid=fid_name(records[0]["card"]),
         published=records[0]["card"]["extractor"] in FID_NAMES,
         diversity=diversity_words(records),
         columns=[*score_columns(records), *fact_columns(records)],
         titles=[name_of(row) for row in records],
         colours=[colours[name_of(row)] for row in records],
         points=[k for k, row in enumerate(records) if name_of(row) in bold],
-        plot=plot(families, fid_name(records[0]["card"]["extractor"])),
+        plot=plot(families, fid_name(records[0]["card"])),
         strips=gallery(records, samples_dir, columns, colours),
         shared=as_words(shared.items()),
         seeds=_seeds(shared),
         costs=cost_columns(costs) if costs else [],
+        reported=reported_columns(records[0]["suite"]),
+        reported_words=WORDS,
         # One after the other: a card may say the precision of its arithmetic, and a row has a precision too.
         cards=[as_words(chain(leaves({**row, "card": {}}), leaves(row["card"]))) for row in records],
     )

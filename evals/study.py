@@ -57,7 +57,7 @@ def study(name: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int
         "study.json": as_json(made),
         "study.csv": comma_separated([{k: v for k, v in row.items() if k != "runs"} | {"card": card} for row in rows]),
         "study.md": _page(made, runs),
-        "study.svg": plot(rows, fid_name(card["extractor"])) + "\n",
+        "study.svg": plot(rows, fid_name(card)) + "\n",
         "metrics.json": as_json({row["ablation"]: headline({m: row[m]["mean"] for m in METRICS}) for row in rows}),
     }
     write_texts(out_dir, texts)
@@ -157,7 +157,7 @@ def _signals(samplers: Iterable[str]) -> dict[str, str]:
 
 def _page(made: Record, runs: Mapping[str, Sequence[Run]]) -> str:
     rows, card = made["rows"], made["card"]
-    fid = fid_name(card["extractor"])
+    fid = fid_name(card)
     first = next(iter(runs.values()))[0]
     shares = {
         **{metric: [row[metric] for row in rows] for metric in ("precision", "recall", "diversity")},

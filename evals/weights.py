@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.errors import MissingResource, StateFault
+from evals.errors import ConfigurationFault, MissingResource, StateFault
 from evals.files import first_line, sha256_of
 
 
@@ -29,7 +29,7 @@ class Published:
         if weights is None or not str(weights):
             raise MissingResource(f"Inception's weights are needed and none were given; {self._cure()}")
         if str(weights).startswith(("http://", "https://")):
-            return _download(str(weights), expected), expected
+            return download(str(weights), expected), expected
         path = Path(weights)
         if not path.is_file():
             raise MissingResource(f"Inception's weights must be a file, got {path}, which is not there; {self._cure()}")
@@ -48,7 +48,11 @@ class Published:
         )
 
 
-def _download(url: str, sha256: str) -> Path:
+def download(url: str, sha256: str) -> Path:
+    """Where a file of that hash from that address is, fetched if it is not there yet.
+
+    StateFault: it has another hash; MissingResource: it cannot be fetched.
+    """
     import torch.hub  # late: seconds of import that a refusal above must not wait for
 
     # The hash is in the name: a file of this place is never taken for another of the same name.
@@ -61,9 +65,30 @@ def _download(url: str, sha256: str) -> Path:
             raise StateFault(f"{url} must have the SHA-256 {sha256}, got another; {first_line(error)}") from error
         except (OSError, ValueError) as error:
             raise MissingResource(
-                f"{url} could not be fetched ({first_line(error)}); fetch it elsewhere and pass its path as --weights"
+                f"{url} could not be fetched ({first_line(error)}); fetch it elsewhere and give its path instead"
             ) from error
     return path
+
+
+def located(source: str, sha256: str | None, what: str) -> tuple[Path, str]:
+    """Where a file is that a configuration names by path or by http(s) address, and its SHA-256.
+
+    ConfigurationFault: an address without a hash; MissingResource: it is not there, or cannot be fetched; StateFault:
+    it has another hash.
+    """
+    if source.startswith(("http://", "https://")):
+        if sha256 is None:
+            raise ConfigurationFault(
+                f"{what} of the net must have a hash, got none for {source}; bind its sha256, or fetch it first"
+            )
+        return download(source, sha256.lower()), sha256.lower()
+    path = Path(source)
+    if not path.is_file():
+        raise MissingResource(f"{what} must be a file, got {path}, which is not there; fetch it to that place")
+    found = sha256_of(path)
+    if sha256 is not None and found != sha256.lower():
+        raise StateFault(f"{what} must have the SHA-256 {sha256}, got {found} ({path}); fetch it again")
+    return path, found
 
 
 # Both digests were compared with several independent projects that check them; the first eight digits of the

@@ -17,6 +17,7 @@ FLOORS = [
     ["training"],
     ["stages"],
     ["config"],
+    ["check"],
     ["__main__"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -73,14 +73,19 @@ def words(annotation: ast.expr | None, module: str) -> str:
     return ""
 
 
+@cache
 def _last(expression: ast.expr) -> str:
     return ast.unparse(expression).split(".")[-1]
 
 
 def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | None:
-    said = [misfit(value, choice, module) for choice in choices]
-    wanted = [text for text in said if text is not None]
-    return None if len(wanted) < len(said) else " or ".join([wanted[0], *(w.removeprefix("must ") for w in wanted[1:])])
+    wanted = []
+    for choice in choices:
+        said = misfit(value, choice, module)
+        if said is None:
+            return None
+        wanted.append(said)
+    return " or ".join([wanted[0], *(word.removeprefix("must ") for word in wanted[1:])])
 
 
 def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: str) -> str | None:

@@ -20,19 +20,22 @@ from evals.files import replacing_folder
 LEAVES, ABLATIONS = Path("gin/experiments"), Path("gin/ablations")
 NONE = "none"  # the ablation that ablates nothing: a study's control
 ROWS = "rows"
+COMPARED: dict[str, Any] = {
+    "suites": [str],
+    "seeds": [int],
+    "noise": [str],
+    "pairs": [str],
+    "images": [str],
+    "phases": [{"method": str, "after": str}],
+}
+GROUPS = ("comparison", "published")
 # The form of params.yaml; what is not NEEDED may be left out or null.
 PARAMS: dict[str, Any] = {
     "suites": [str],
     "methods": [str],
     "seeds": [int],
-    "comparison": {
-        "suites": [str],
-        "seeds": [int],
-        "noise": [str],
-        "pairs": [str],
-        "images": [str],
-        "phases": [{"method": str, "after": str}],
-    },
+    "comparison": COMPARED,
+    "published": COMPARED,
     "gin": {"files": [str], "ablation": str, "bindings": dict, "overrides": [str]},
     "study": {"suite": str, "leaf": str, "seeds": [int], "ablations": [str]},
 }
@@ -40,7 +43,10 @@ NEEDED = (
     *("suites", "methods", "seeds", "suite", "leaf", "ablations"),
     *("noise", "pairs", "images", "phases", "method", "after"),
 )
-MAY_BE_EMPTY = ("gin.files", "gin.overrides", "comparison.noise", "comparison.pairs", "comparison.images")
+MAY_BE_EMPTY = (
+    *("gin.files", "gin.overrides"),
+    *(f"{group}.{part}" for group in GROUPS for part in ("noise", "pairs", "images")),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +81,8 @@ def suite_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
 
 
 def compared(params: Mapping[str, Any]) -> list[str]:
-    """The suites in which all methods are compared."""
-    said = params.get("comparison")
-    return list(said["suites"]) if said else []
+    """The suites in which all methods are compared, those of published teachers last."""
+    return [suite for group in GROUPS if params.get(group) for suite in params[group]["suites"]]
 
 
 def suites(params: Mapping[str, Any]) -> list[str]:
@@ -86,8 +91,8 @@ def suites(params: Mapping[str, Any]) -> list[str]:
 
 
 def comparison_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
-    """The teacher of a suite of the comparison, and each method and phase with each seed."""
-    said = params["comparison"]
+    """The teacher of a suite in which methods are compared, and each method and phase with each seed."""
+    said = next(params[group] for group in GROUPS if params.get(group) and suite in params[group]["suites"])
     phases = [phase["method"] for phase in said["phases"]]
     return [
         _teacher(suite),

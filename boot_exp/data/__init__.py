@@ -7,6 +7,8 @@ from boot_exp.data.digits import Digits
 from boot_exp.data.fashion_mnist import FashionMnist
 from boot_exp.data.image_files import ImageFiles
 from boot_exp.data.images import Images, draw
+from boot_exp.data.lmdb import Lmdb
+from boot_exp.data.npz import Npz
 from boot_exp.data.prepare import prepare
 from boot_exp.data.transforms import AverageDown, CentreCropResize, Pad, Transform
 
@@ -21,6 +23,8 @@ __all__ = [
     "FashionMnist",
     "ImageFiles",
     "Images",
+    "Lmdb",
+    "Npz",
     "Pad",
     "Transform",
     "draw",

@@ -13,40 +13,49 @@ from evals.errors import DataFault
 SHOWN = 10
 
 
-def checked(source: str, examples: Iterable[Example]) -> Iterator[Example]:
+def checked(source: str, examples: Iterable[Example], bad: list[str] | None = None) -> Iterator[Example]:
     """Passes the examples on up to the first bad one, and reads on to the end to name the bad ones together.
 
-    DataFault at the end, naming up to ten images: not uint8 [H, W, C] with 1 or 3 channels; another size or kind
-    than the first; a label on some only, or below 0; fewer than two images; all images of one value each.
+    DataFault at the end, naming up to ten images of each kind: one that cannot be read; not uint8 [H, W, C] with 1 or 3
+    channels; another size or kind than the first; a label on some only, or below 0; fewer than two images; all images
+    of one value each. bad: gets a line for each of them.
     """
-    arrays, sizes, labels, constant = _Names(), _Names(), _Names(), _Names()
+    damaged, arrays, sizes, labels, constant = (_Names(all=bad) for _ in range(5))
     first: Example | None = None
     n = 0
     for example in examples:
-        first = first or example
         n += 1
+        if example.fault:
+            damaged.add(example, example.fault)
+            continue
+        first = first or example
         if not is_image(example):
-            arrays.add(example)
+            arrays.add(example, "must be uint8 [H, W, C], C 1 or 3")
         elif example.image.shape != first.image.shape:
-            sizes.add(example)
+            sizes.add(example, f"must be as {_shown(first)}")
         elif (example.label is None) != (first.label is None) or (example.label or 0) < 0:
-            labels.add(example)
+            labels.add(example, f"must have a label as {first.name} has, got {example.label}")
         elif constant.n == n - 1 and np.all(example.image == example.image.flat[0]):
             constant.add(example)
-        if not (arrays.n or sizes.n or labels.n):
+        if not (damaged.n or arrays.n or sizes.n or labels.n):
             yield example
+    faults = []
+    if damaged.n:
+        faults.append(f"images must be readable, got {damaged.n} that are not: {damaged} in {source}; mend them")
     if arrays.n:
-        raise DataFault(f"images must be uint8 [H, W, C], C 1 or 3, got {arrays} in {source}; convert them first")
+        faults.append(f"images must be uint8 [H, W, C], C 1 or 3, got {arrays} in {source}; convert them first")
     if first and sizes.n:
-        raise DataFault(
+        faults.append(
             f"images must be of one size and kind, got {_shown(first)} and {sizes} in {source}; "
             "resize or convert them first, e.g. by CentreCropResize"
         )
     if first and labels.n:
-        raise DataFault(
+        faults.append(
             f"labels must be 0 or more, on all images or on none, got {first.label} ({first.name}) and others "
             f"on {labels} in {source}; label all of them or none"
         )
+    if faults:
+        raise DataFault("; also ".join(faults))
     if n < 2:
         raise DataFault(f"a data set must hold at least 2 images, got {n} in {source}; add images")
     if constant.n == n:
@@ -61,15 +70,18 @@ def is_image(example: Example) -> bool:
 
 @dataclass
 class _Names:
-    """Counts examples and remembers the first few, so that a million bad ones still make one line."""
+    """Counts examples and remembers the first few, so that a million bad ones still make one line; all gets each."""
 
+    all: list[str] | None = None
     n: int = 0
     shown: list[str] = field(default_factory=list)
 
-    def add(self, example: Example) -> None:
+    def add(self, example: Example, why: str = "") -> None:
         self.n += 1
         if self.n <= SHOWN:
-            self.shown.append(_shown(example))
+            self.shown.append(why if example.fault else _shown(example))
+        if self.all is not None and why:
+            self.all.append(f"{example.name}: {why if example.fault else f'{_shown(example)} {why}'}")
 
     def __str__(self) -> str:
         more = f" and {self.n - SHOWN} more" if self.n > SHOWN else ""

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.errors import ConfigurationFault
+from evals.errors import ConfigurationFault, DataFault
 
 Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One image, uint8 [H, W, C] with C 1 or 3, the name that errors call it by, and its class if it has one."""
+    """One image, uint8 [H, W, C] with C 1 or 3, the name that errors call it by, and its class if it has one.
+
+    fault: why it could not be read, where it could not; there is then no image.
+    """
 
     name: str
     image: NDArray[np.uint8]
     label: int | None
+    fault: str = ""
+
+
+NO_IMAGE: NDArray[np.uint8] = np.zeros((0, 0, 1), np.uint8)
+
+
+def read_example(name: str, label: int | None, read: Callable[[], NDArray[np.uint8]]) -> Example:
+    """What `read` gives as an example; a DataFault of it becomes the example's."""
+    try:
+        return Example(name=name, image=read(), label=label)
+    except DataFault as fault:
+        return Example(name=name, image=NO_IMAGE, label=label, fault=str(fault))
 
 
 class Dataset(Protocol):

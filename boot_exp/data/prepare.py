@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from boot_exp.data.card import Card, labels_sha256
-from boot_exp.data.checks import checked, is_image
+from boot_exp.data.checks import SHOWN, checked, is_image
 from boot_exp.data.dataset import Dataset, Example
 from boot_exp.data.npy import NpyStream
 from boot_exp.data.transforms import Transform
 from evals.errors import DataFault
-from evals.files import replacing_folder
+from evals.files import replacing_folder, write_texts
 from evals.images import Fingerprint
 
 
@@ -24,13 +24,28 @@ def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) 
 
     Images are streamed: memory does not grow with them. `out` appears whole or not at all, and takes the place of
     an older prepared folder. DataFault: what `checked` refuses, or a transform that cannot be applied.
-    ConfigurationFault: `out` holds something else, or cannot be written.
+    ConfigurationFault: `out` holds something else, or cannot be written. Where more images are bad than
+    the message names, OUT.bad.txt lists every one of them and why; the next run takes it away.
     """
+    bad: list[str] = []
+    listing = Path(f"{out}.bad.txt")
+    if listing.exists():
+        listing.unlink()
+    try:
+        return _prepared(dataset, transforms, Path(out), bad)
+    except DataFault as fault:
+        if len(bad) <= SHOWN:
+            raise
+        write_texts(listing.parent, {listing.name: "".join(f"{line}\n" for line in bad)})
+        raise DataFault(f"{fault}; {listing} lists all {len(bad)}") from fault
+
+
+def _prepared(dataset: Dataset, transforms: Sequence[Transform], out: Path, bad: list[str]) -> Card:
     fingerprint, numbers = Fingerprint(), array("q")
-    with replacing_folder(Path(out), holding="images.npy") as folder:
+    with replacing_folder(out, holding="images.npy") as folder:
         with (folder / "images.npy").open("wb") as file:
             images = NpyStream(file)
-            for example in checked(repr(dataset), _transformed(dataset, transforms)):
+            for example in checked(repr(dataset), _transformed(dataset, transforms), bad):
                 images.append(example.image)
                 fingerprint.add(example.image[None])
                 if example.label is not None:

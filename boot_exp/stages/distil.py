@@ -19,7 +19,7 @@ from boot_exp.methods import Batch, Method, Start, Term
 from boot_exp.processes import join
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place
-from boot_exp.stages.trained import PREVIEWS, train_and_write
+from boot_exp.stages.trained import PREVIEWS, check_unconditional, train_and_write
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.loop import Portion, Training
 from boot_exp.training.seeds import PAIRS, generator, sample_noise
@@ -141,6 +141,7 @@ class Distil:
         source, inputs = self.source(data, pairs, shape, classes, {"teacher": weights})
         condition = classes_in_turn(range(PREVIEWS), classes, where)
         if self.guidance is not None:
+            check_unconditional(card)
             w = self.guidance(generator(self.training.seed, device=where), PREVIEWS)
             condition = Condition(label=condition.label, w=w)
         train_and_write(

@@ -18,14 +18,19 @@ from evals.extractors import Extractor, Observation
 from evals.images import Images
 from evals.indomain import InDomain
 from evals.kid import KernelDistance
+from evals.protocols import Standard
 from evals.reference import load_reference
 
 
 @component
 class Evaluate:
-    """FID, precision, recall and diversity have no settings; kernel: those of KID."""
+    """FID, precision, recall and diversity have no settings; kernel: those of KID.
+
+    protocol: how the FID is taken; None: in the features of the suite's own network, of as many samples as there are.
+    """
 
     kernel: KernelDistance = field(default_factory=KernelDistance)
+    protocol: Standard | None = None
 
     def run(self, place: Place, *, samples: Path, reference: Path) -> None:
         """Writes a list of records, one a sampler, each with the card that says how it was made."""
@@ -42,6 +47,10 @@ class Evaluate:
             line = f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}"
             print(line, file=sys.stderr, flush=True)
 
-        extractor = InDomain(reference / EXTRACTOR)
+        extractor = InDomain(reference / EXTRACTOR) if self.protocol is None else self.protocol.extractor()
         out = place.out if processes.main else None
-        evaluate_folder(samples, load_reference(reference / STATISTICS), extractor, out, tell, self.kernel, share)
+        against, taken = (
+            load_reference(reference / STATISTICS),
+            None if self.protocol is None else self.protocol.protocol,
+        )
+        evaluate_folder(samples, against, extractor, out, tell, self.kernel, share, taken)

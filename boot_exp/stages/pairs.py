@@ -23,6 +23,7 @@ from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, provenance
+from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
@@ -47,6 +48,8 @@ class Pairs:
     def run(self, place: Place, *, teacher: Path) -> None:
         """Writes x0-NNNNN.npy, float32 [shard, C, H, W], and card.json; shards of an interrupted run are kept."""
         card = load_weights(self.teacher, teacher)
+        if self.sampler.w is not None:
+            check_unconditional(card)
         processes = join(self.compute.find())
         ready = self.compute.put(self.teacher, processes.device).eval().requires_grad_(False)
         work = place.work(card["sha256"]["weights.safetensors"])

@@ -1,15 +1,19 @@
-"""Stage reference: a suite's own feature network, and the statistics that its samples are compared with."""
+"""Stage reference: what samples are compared with, in features of a suite's own network or in Inception's."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from boot_exp.components import Count, Natural, component
 from boot_exp.stages.place import Place
 from boot_exp.training.journal import Meter
+from evals.errors import ConfigurationFault
 from evals.files import replacing_folder
 from evals.indomain import InDomain, train_extractor
-from evals.reference import reference
+from evals.protocols import Standard
+from evals.reference import load_reference, reference
+from evals.weights import located
 
 EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
 
@@ -21,8 +25,9 @@ class Reference:
     seed: Natural = 0
     updates: Count | None = None
 
-    def run(self, place: Place, *, data: Path) -> None:
+    def run(self, place: Place, *, data: Path | None = None) -> None:
         """Trains the network on a prepared data folder and writes extractor/ and statistics.npz."""
+        data = needed(data)
         with (
             replacing_folder(place.out, holding=STATISTICS) as partial,
             Meter(title=f"{place.suite} features") as meter,
@@ -36,3 +41,45 @@ class Reference:
                 tell=lambda done, total: meter.update(128 * done, total=128 * total),
             )
             reference(data / "images.npy", InDomain(partial / EXTRACTOR), out=partial / STATISTICS)
+
+
+@component
+class InceptionReference:
+    """Statistics of a suite's own images in the features of a protocol."""
+
+    protocol: Standard
+
+    def run(self, place: Place, *, data: Path | None = None) -> None:
+        """Writes statistics.npz of a prepared data folder."""
+        data = needed(data)
+        with replacing_folder(place.out, holding=STATISTICS) as partial:
+            reference(data / "images.npy", self.protocol.extractor(), out=partial / STATISTICS)
+
+
+@component
+class PublishedReference:
+    """Statistics that others published: EDM's or OpenAI's npz, by path or by http(s) address.
+
+    name: which data set they are of, and whose statistics; split: which part of it. sha256: of the file, which an
+    address must have beside it.
+    """
+
+    source: str
+    name: str
+    split: str
+    sha256: str | None = None
+
+    def run(self, place: Place, *, data: Path | None = None) -> None:
+        """Writes statistics.npz. StateFault: the file has another hash; DataFault: it holds no statistics."""
+        path, found = located(self.source, self.sha256, "reference statistics")
+        read = load_reference(path)
+        card = replace(read.card, reference=self.name, reference_split=self.split, reference_sha256=found)
+        with replacing_folder(place.out, holding=STATISTICS) as partial:
+            replace(read, card=card).save(partial / STATISTICS)
+
+
+def needed(data: Path | None) -> Path:
+    """The folder of the data. ConfigurationFault: none was given."""
+    if data is None:
+        raise ConfigurationFault("this reference must be taken of images, got no --data; give the folder of the data")
+    return data

@@ -24,6 +24,7 @@ from boot_exp.denoisers import guided
 from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler, flat
 from boot_exp.stages.place import Place, provenance
+from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
@@ -106,8 +107,11 @@ class Sample:
 
         ConfigurationFault: a student that takes no w is asked for another than it was distilled at.
         """
-        if sampler.w is None or "starts_from" not in card:
-            return model if sampler.w is None else guided(model)
+        if sampler.w is None:
+            return model
+        if "starts_from" not in card:
+            check_unconditional(card)
+            return guided(model)
         if not model.takes_w and sampler.w != card["w"]:
             raise ConfigurationFault(
                 f"a student that takes no w must be sampled at the w it was distilled at, {card['w']}, "

@@ -1,4 +1,4 @@
-"""Stage teacher: a diffusion model, trained on the prepared images."""
+"""Stage teacher: a diffusion model, trained on the prepared images, or one that others trained."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from torch import nn
 from boot_exp.components import Share, component
 from boot_exp.compute import Compute
 from boot_exp.conditions import NOTHING, Condition, classes_in_turn
-from boot_exp.data import Images
+from boot_exp.data import Card, Images
 from boot_exp.denoisers import Networked
 from boot_exp.distances import SquaredError
 from boot_exp.levels import diffuse
 from boot_exp.methods import Term
 from boot_exp.processes import join
 from boot_exp.samplers import Sampler
-from boot_exp.stages.place import Place
+from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import PREVIEWS, train_and_write
+from boot_exp.teachers import OfTheHub, PublishedNetwork
 from boot_exp.times import Times, UniformTimes
+from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Portion, Training
 from boot_exp.weights import SnrPlusOne, Weight
 from evals.errors import ConfigurationFault
+from evals.weights import located
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +82,14 @@ class Teacher:
     label_dropout: Share = 0.1
     compute: Compute = field(default_factory=Compute)
 
-    def run(self, place: Place, *, data: Path) -> None:
+    def run(self, place: Place, *, data: Path | None = None) -> None:
         """Trains on a prepared data folder and writes weights.safetensors and card.json."""
+        if data is None:
+            raise ConfigurationFault("a teacher must be trained on images, got no --data; give the folder of the data")
         images = Images.load(data)
         images.verify()
         card, classes, where = images.card, self.teacher.classes, self.compute.find()
-        if classes not in (None, card.classes):
-            raise ConfigurationFault(
-                f"Networked.classes must be None or as many as {data} has, {card.classes}, got {classes}; bind that"
-            )
+        check_fits(self.teacher, card, data)
         processes = join(where)
         objective = Denoising(
             images=images,
@@ -108,4 +110,69 @@ class Teacher:
             facts={"classes": classes, "label_dropout": None if classes is None else self.label_dropout},
             compute=self.compute,
             processes=processes,
+        )
+
+
+@component
+class PublishedTeacher:
+    """A teacher that others trained: the network of a configuration, its weights from a file of their format.
+
+    source: a file or folder; the http(s) address of a file, which must have its sha256 beside it; or, for diffusers, a
+    model of the hub, with the revision to take. sha256: of the file, compared before it is opened.
+    """
+
+    teacher: PublishedNetwork
+    source: str
+    sha256: str | None = None
+    revision: str | None = None
+
+    def run(self, place: Place, *, data: Path | None = None) -> None:
+        """Reads the weights and writes weights.safetensors and card.json; data, where given, must fit the network."""
+        network, teacher = self.teacher.net, self.teacher
+        if data is not None:
+            check_fits(teacher, Images.load(data).card, data)
+        if teacher.shape is None:
+            raise ConfigurationFault("a published teacher must have a shape, got none; bind its size (image_size, ...)")
+        path, found = self.fetch()
+        network.load_state_dict(teacher.read(path))
+        card = {
+            "suite": place.suite,
+            "stage": place.name,
+            "shape": list(teacher.shape),
+            "images": None,
+            "seconds": None,
+            "evaluations": None,
+            "architecture": str(teacher),
+            "parameters": sum(parameter.numel() for parameter in teacher.parameters()),
+            "seed": None,
+            "ema": {"rule": "as published"},
+            "classes": teacher.classes,
+            "label_dropout": None,
+            "source": self.source,
+            "inputs": {"checkpoint": found},
+            "config": place.config,
+            **provenance(torch.device("cpu")),
+        }
+        write_folder(place.out, {"weights": teacher.state_dict()}, card)
+
+    def fetch(self) -> tuple[Path, str]:
+        """Where the file or folder is, and the hash of the weights; the faults of `located`."""
+        if not isinstance(self.teacher, OfTheHub):
+            return located(self.source, self.sha256, "a teacher's weights")
+        folder = Path(self.source)
+        folder = folder if folder.exists() else self.teacher.fetch(self.source, self.revision)
+        return folder, located(str(self.teacher.weights(folder)), self.sha256, "a teacher's weights")[1]
+
+
+def check_fits(teacher: Networked, card: Card, data: Path) -> None:
+    """ConfigurationFault: a network is for other images than those of a data folder."""
+    if teacher.classes not in (None, card.classes):
+        raise ConfigurationFault(
+            f"Networked.classes must be None or as many as {data} has, {card.classes}, got {teacher.classes}; bind that"
+        )
+    shape = (card.channels, card.height, card.width)
+    if teacher.shape not in (None, shape):
+        raise ConfigurationFault(
+            f"the network's images must be those of {data}, {shape}, got {teacher.shape}; bind Networked.shape, or "
+            "transform the images"
         )

@@ -20,12 +20,22 @@ from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Objective, Training, fit
 from boot_exp.training.seeds import sample_noise
 from boot_exp.training.work import Work, alone
+from evals.errors import ConfigurationFault
 
 PREVIEWS = 64
 
 
-def _more(seed: int, shape: tuple[int, ...], where: torch.device, draw: int) -> Tensor:
-    return sample_noise(seed, range(PREVIEWS), shape, draw=draw).to(where)
+def _more(seed: int, shown: range, shape: tuple[int, ...], where: torch.device, draw: int) -> Tensor:
+    return sample_noise(seed, shown, shape, draw=draw).to(where)
+
+
+def check_unconditional(card: Mapping[str, Any]) -> None:
+    """ConfigurationFault: a teacher is to be guided, and was never trained without labels."""
+    if "starts_from" not in card and not card.get("label_dropout"):
+        raise ConfigurationFault(
+            "a teacher that is guided must have been trained without labels as well, got label_dropout "
+            f"{card.get('label_dropout')}; train one with Teacher.label_dropout, or leave guidance away"
+        )
 
 
 def train_and_write(
@@ -44,14 +54,15 @@ def train_and_write(
 ) -> None:
     """Trains, then writes the averaged weights and a card; the work state goes once they are there.
 
-    condition: of the PREVIEWS pictures shown on the way; shape: of one image, (C, H, W); inputs: hashes of what the
-    model was made from; facts: what else its card says.
+    condition: of the pictures shown on the way, PREVIEWS or as many as a batch has; shape: of one image, (C, H, W);
+    inputs: hashes of what the model was made from; facts: what else its card says.
     """
     where = processes.device
-    eps = sample_noise(training.seed, range(PREVIEWS), shape).to(where)
+    shown = range(min(PREVIEWS, training.batch))
+    eps, told = sample_noise(training.seed, shown, shape).to(where), condition[: len(shown)]
 
     def draw(average: nn.Module) -> Tensor:
-        return preview(average.eval(), eps, condition, partial(_more, training.seed, shape, where))
+        return preview(average.eval(), eps, told, partial(_more, training.seed, shown, shape, where))
 
     made_by = provenance(where)
     work = Work(folder=place.work(*inputs.values()), keep=training.keep, keep_every=training.keep_every)

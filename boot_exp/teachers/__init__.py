@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from torch import Tensor
 
@@ -12,11 +12,24 @@ from boot_exp.denoisers import Networked
 from evals.errors import StateFault
 
 
-class Foreign(Protocol):
+class PublishedNetwork(Networked, ABC):
     """A denoiser whose network is told by a configuration, and whose weights are in a file of someone else's."""
 
+    @abstractmethod
     def read(self, path: Path) -> dict[str, Tensor]:
         """The weights of its network, by our names. StateFault: the file is another than the configuration says."""
+
+
+class OfTheHub(PublishedNetwork):
+    """One whose files may lie on the hub, in a folder of several."""
+
+    @abstractmethod
+    def fetch(self, name: str, revision: str | None) -> Path:
+        """The folder of a model of the hub. MissingResource: it cannot be fetched."""
+
+    @abstractmethod
+    def weights(self, folder: Path) -> Path:
+        """The file of the weights in such a folder. StateFault: there is none."""
 
 
 def fitting(teacher: Networked, found: Mapping[str, Tensor], path: Path, unused: Mapping[str, Tensor]) -> None:

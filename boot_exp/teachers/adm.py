@@ -14,6 +14,12 @@ from boot_exp.nets.unet import Attention, Convolutions, Residual, ResidualBlocks
 from evals.errors import StateFault
 from evals.files import first_line
 
+REDUCED: dict[str, object] = {
+    "image_size": 32,
+    "model_channels": 32,
+    "num_res_blocks": 1,
+    "num_head_channels": 32,
+}  # for a dry run
 RESIDUAL = {
     "norm_in": "in_layers.0",
     "conv_in": "in_layers.2",

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor
 
 from boot_exp.components import Count, Positive
-from boot_exp.denoisers import Networked
 from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromF
 from boot_exp.schedules import Schedule
-from boot_exp.teachers import adm, fitting
+from boot_exp.teachers import PublishedNetwork, adm, fitting
 
 
-class ConsistencyModels(Networked):
+class ConsistencyModels(PublishedNetwork):
     """x_t: [B, C, H, W], t: [B], condition -> x0: EDM's preconditioning around the U-Net of guided-diffusion.
 
     The arguments are those of `UNetModel`, in its words; attention_resolutions are factors of downsampling. The
     network's time is 250 ln(sigma), and its attention has all heads' q, then k, then v, of whichever kind it was.
     """
+
+    reduced: ClassVar[dict[str, object]] = adm.REDUCED
 
     def __init__(
         self,

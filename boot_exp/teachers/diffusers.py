@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from boot_exp.components import Natural, Positive
-from boot_exp.denoisers import Networked
 from boot_exp.nets.adain import Block, Guidable
 from boot_exp.predictions import FromEps, FromV, FromX, Prediction
 from boot_exp.schedules import Clamped, LinearTable, ScaledLinearTable, Schedule, SquaredCosineTable, Table
-from boot_exp.teachers import fitting
+from boot_exp.teachers import OfTheHub, fitting
 from boot_exp.teachers.adm import read_state
-from evals.errors import StateFault
+from evals.errors import MissingResource, StateFault
 from evals.files import first_line
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -81,7 +80,7 @@ class DiffusersUNet(Guidable):
         return output
 
 
-class Diffusers(Networked):
+class Diffusers(OfTheHub):
     """x_t: [B, C, H, W], t: [B], condition -> x0: the network of a config.json, with its scheduler's betas.
 
     config: what that file says; schedule: a table of betas, within Clamped or not; prediction: what the network
@@ -103,7 +102,7 @@ class Diffusers(Networked):
 
     def read(self, path: Path) -> dict[str, Tensor]:
         """The weights of the network, by our names. StateFault: a file is damaged, or says another network or betas."""
-        folder = path / "unet" if (path / "unet").is_dir() else path
+        folder = self.weights(path).parent
         net: Any = self.net
         self._compare(folder / "config.json", _json(folder / "config.json"), dict(net.unet.config))
         beside = next(
@@ -116,13 +115,35 @@ class Diffusers(Networked):
         )
         if beside is not None:
             self._compare(beside, _json(beside), self._betas())
-        found = _weights(folder)
+        found = _read(self.weights(path))
         if (rows := found.get("class_embedding.weight")) is not None:
             found["class_embedding.weight"] = torch.cat([rows, torch.zeros_like(rows[:1])])
         named = {f"unet.{name}": value for name, value in found.items()}
         left = {name: value for name, value in named.items() if name not in net.state_dict()}
         fitting(self, named, path, left)
         return named
+
+    def weights(self, folder: Path) -> Path:
+        """The file of the weights, in the folder of a pipeline or of its network. StateFault: there is none."""
+        inner = folder / "unet" if (folder / "unet").is_dir() else folder
+        found = next((inner / name for name in WEIGHTS if (inner / name).is_file()), None)
+        if found is None:
+            raise StateFault(f"{inner} must hold {' or '.join(WEIGHTS)}, got neither; fetch it again")
+        return found
+
+    def fetch(self, name: str, revision: str | None) -> Path:
+        """The folder of a model of the hub. MissingResource: it cannot be fetched."""
+        from huggingface_hub import snapshot_download
+
+        wanted = [f"{place}{file}" for place in ("", "unet/") for file in (*WEIGHTS, "config.json")]
+        wanted += [f"{place}scheduler_config.json" for place in ("", "scheduler/")]
+        try:
+            return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        except Exception as error:  # the hub's library has a dozen errors of its own, and those of its transports
+            raise MissingResource(
+                f"{name} must be a folder, or a model of the hub that can be fetched, got {first_line(error)}; fetch "
+                "it elsewhere and bind the path of its folder"
+            ) from error
 
     def _betas(self) -> dict[str, Any]:
         table = self.table
@@ -163,13 +184,10 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    if path is None:
-        raise StateFault(f"{folder} must hold {' or '.join(WEIGHTS)}, got neither; fetch it again")
     if path.suffix == ".bin":
         return read_state(path)
     try:

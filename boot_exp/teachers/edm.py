@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from boot_exp.components import Count, Positive
-from boot_exp.denoisers import Networked
 from boot_exp.nets.embeddings import Sinusoidal
 from boot_exp.nets.song import SongUNet
 from boot_exp.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
 from boot_exp.predictions import FromEps, FromF, FromScore, Prediction
 from boot_exp.schedules import Clamped, LinearBeta, Schedule, SquaredCosineTable
-from boot_exp.teachers import fitting
+from boot_exp.teachers import PublishedNetwork, fitting
 from boot_exp.teachers.pickles import Persistent, Refused, children, read_pickle, tensors
 from evals.errors import StateFault
 
@@ -63,13 +62,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-class Edm(Networked):
+class Edm(PublishedNetwork):
     """x_t: [B, C, H, W], t: [B], condition -> x0: EDM's, VP, VE or iDDPM preconditioning around DDPM++, NCSN++ or ADM.
 
     The arguments are those of their classes, in their words; precond is the class of the preconditioning. Their sigma
     is exp(lam) of ours. schedule: any for EDMPrecond and VEPrecond, which are told sigma; LinearBeta for VPPrecond and
     SquaredCosineTable for iDDPMPrecond, within Clamped or not, which are told the time in them.
     """
+
+    reduced: ClassVar[dict[str, object]] = {"img_resolution": 32, "model_channels": 32, "num_blocks": 1}
 
     def __init__(
         self,

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 from torch import Tensor
 
 from boot_exp.components import Count
-from boot_exp.denoisers import Networked
 from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromEps
 from boot_exp.schedules import Schedule
-from boot_exp.teachers import adm, fitting
+from boot_exp.teachers import PublishedNetwork, adm, fitting
 
 
-class GuidedDiffusion(Networked):
+class GuidedDiffusion(PublishedNetwork):
     """x_t: [B, C, H, W], t: [B], condition -> x0: a network that predicts eps at one of `diffusion_steps` times.
 
     The other arguments are those of `UNetModel`, in its words; attention_resolutions are factors of downsampling.
     schedule: LinearTable or SquaredCosineTable of as many steps, which they call linear and cosine; step i is
     t = i / (steps - 1). A variance that the network predicts as well is left out.
     """
+
+    reduced: ClassVar[dict[str, object]] = adm.REDUCED
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,8 @@ class Training:
     steps in a row that may have a loss or a gradient that is not finite, each of which changes nothing; patience:
     seconds that a step may take before the run is taken for hung.
     """
+
+    reduced: ClassVar[dict[str, object]] = {"images": 4, "batch": 4, "microbatch": None}  # for a dry run
 
     images: Count
     batch: Count

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import pickle
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -70,6 +71,17 @@ def write_pngs(folder: Path, names: Sequence[str], images: Sequence[np.ndarray])
     for name, image in zip(names, images, strict=True):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(folder / name)
+
+
+def write_lmdb(folder: Path, images: Sequence[np.ndarray]) -> None:
+    """As LSUN is published: a key an image, in no order of ours, and its file as the value."""
+    import lmdb
+
+    with lmdb.open(str(folder), map_size=2**24) as store, store.begin(write=True) as writing:
+        for image in images:
+            file = io.BytesIO()
+            Image.fromarray(image).save(file, format="WEBP", lossless=True)
+            writing.put(hashlib.sha1(file.getvalue()).hexdigest().encode(), file.getvalue())
 
 
 def zipped(folder: Path) -> Path:

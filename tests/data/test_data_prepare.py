@@ -21,6 +21,7 @@ from boot_exp.data import (
     Pad,
     prepare,
 )
+from boot_exp.data.dataset import NO_IMAGE
 from boot_exp.data.npy import NpyStream
 from evals.errors import ConfigurationFault, DataFault, OutputFault
 from evals.files import write_json
@@ -142,7 +143,32 @@ def test_bad_data_is_one_line_and_leaves_nothing(tmp_path: Path, dataset: Datase
         prepare(dataset, (), tmp_path / "out")
     assert caught.value.exit_code == 3
     assert "\n" not in str(caught.value) and "; " in str(caught.value)
-    assert not list(tmp_path.iterdir())
+    listed = [path.name for path in tmp_path.iterdir()]
+    assert listed == (["out.bad.txt"] if "2 more" in says else [])
+
+
+def test_every_bad_image_is_listed_where_the_message_has_no_room(tmp_path: Path) -> None:
+    dataset = BAD["many"][0]
+    with pytest.raises(DataFault, match=r"out.bad.txt lists all 12"):
+        prepare(dataset, (), tmp_path / "out")
+    lines = (tmp_path / "out.bad.txt").read_text().splitlines()
+    assert len(lines) == 12 and lines[0] == "image 1: 8x8x1 (image 1) must be as 4x4x1 (image 0)"
+    prepare(made(), (), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_images_that_cannot_be_read_are_named_together(tmp_path: Path) -> None:
+    images = [*made(n=3).examples()]
+    unread = [replace(image, image=NO_IMAGE, fault=f"{image.name} is cut") for image in images[:2]]
+
+    class Damaged:
+        name, split = "damaged", "all"
+
+        def examples(self) -> Iterator[Example]:
+            yield from [*unread, *images]
+
+    with pytest.raises(DataFault, match="got 2 that are not: image 0 is cut, image 1 is cut in"):
+        prepare(Damaged(), (), tmp_path / "out")
 
 
 def test_one_constant_image_among_others_is_no_fault(tmp_path: Path) -> None:

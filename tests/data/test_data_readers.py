@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_data import noise, write_cifar, write_fashion, write_idx, write_pngs, zipped
+from made_data import noise, write_cifar, write_fashion, write_idx, write_lmdb, write_pngs, zipped
 from PIL import Image
 
-from boot_exp.data import Cifar10, Dataset, Digits, FashionMnist, ImageFiles, fashion_mnist
+from boot_exp.data import Cifar10, Dataset, Digits, FashionMnist, ImageFiles, Lmdb, Npz, fashion_mnist
 from boot_exp.data.idx import read_idx
 from evals.errors import ConfigurationFault, DataFault, MissingResource
 
@@ -36,7 +36,9 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.fixture(params=["digits", "fashion_train", "fashion_test", "cifar_train", "cifar_test", "folder", "zip"])
+@pytest.fixture(
+    params=["digits", "fashion_train", "fashion_test", "cifar_train", "cifar_test", "folder", "zip", "edm", "npz"]
+)
 def reader(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Dataset, int, tuple[int, ...], int]:
     """A reader and the number, shape and classes of what it must read."""
     match request.param:
@@ -50,6 +52,14 @@ def reader(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Dataset, int
             return Cifar10(root=str(request.getfixturevalue("cifar_root"))), 20, (32, 32, 3), 10
         case "cifar_test":
             return Cifar10(root=str(request.getfixturevalue("cifar_root")), split="test"), 4, (32, 32, 3), 10
+        case "edm":
+            labels = '[["a/1.png", 2], ["a/2.png", 0], ["b\\\\3.png", 1]]'
+            write_pngs(tmp_path / "set", ["a/1.png", "a/2.png", "b/3.png"], list(noise(3, 6, 9, 3)))
+            (tmp_path / "set/dataset.json").write_text(f'{{"labels": {labels}}}')
+            return ImageFiles(path=str(zipped(tmp_path / "set"))), 3, (6, 9, 3), 3
+        case "npz":
+            np.savez(tmp_path / "set.npz", noise(5, 6, 9, 3), np.arange(5) % 3)
+            return Npz(path=str(tmp_path / "set.npz")), 5, (6, 9, 3), 3
         case "folder":
             return ImageFiles(path=str(request.getfixturevalue("photos"))), 5, (6, 9, 3), 3
         case _:
@@ -187,10 +197,28 @@ def _loose(tmp_path: Path) -> Dataset:
     return ImageFiles(path=str(tmp_path / "set"))
 
 
-def _edm(tmp_path: Path) -> Dataset:
+def _edm(tmp_path: Path, said: str = '{"labels": [["00000/img00000000.png", 3]]}') -> Dataset:
     write_pngs(tmp_path / "set", ["00000/img00000000.png", "00001/img00001000.png"], list(noise(2, 4, 4, 1)))
-    (tmp_path / "set" / "dataset.json").write_text('{"labels": null}')
+    (tmp_path / "set" / "dataset.json").write_text(said)
     return ImageFiles(path=str(zipped(tmp_path / "set")))
+
+
+def _npz(tmp_path: Path, **arrays: np.ndarray) -> Dataset:
+    np.savez(tmp_path / "set.npz", **arrays)
+    return Npz(path=str(tmp_path / "set.npz"))
+
+
+def _cut_npz(tmp_path: Path) -> Dataset:
+    dataset = _npz(tmp_path, arr_0=noise(9, 4, 4, 3))
+    data = (tmp_path / "set.npz").read_bytes()
+    (tmp_path / "set.npz").write_bytes(data[: len(data) // 2])
+    return dataset
+
+
+def _cut_lmdb(tmp_path: Path) -> Dataset:
+    write_lmdb(tmp_path / "set", list(noise(9, 4, 4, 3)))
+    (tmp_path / "set/data.mdb").write_bytes((tmp_path / "set/data.mdb").read_bytes()[:100])
+    return Lmdb(path=str(tmp_path / "set"))
 
 
 def _empty(tmp_path: Path) -> Dataset:
@@ -214,10 +242,18 @@ def _fashion_with(tmp_path: Path, images: np.ndarray, kind: int = 0x08) -> Datas
     ("make", "says"),
     [
         (lambda path: ImageFiles(path=str(path / "nowhere")), "nowhere"),
-        (_truncated, "2.png"),
-        (_palette, "2.png"),
         (_loose, "2.png beside cat/"),
-        (_edm, "dataset.json"),
+        (_edm, "every image its class, got none for 00001/img00001000.png"),
+        (lambda path: _edm(path, "{"), "readable JSON"),
+        (lambda path: _edm(path, "[]"), "must hold an object"),
+        (lambda path: _edm(path, '{"labels": [["a.png", "cat"]]}'), "got a.png: 'cat'"),
+        (lambda path: _npz(path, arr_0=noise(3, 4, 4, 3), arr_1=np.arange(2)), "must be 3 class numbers"),
+        (lambda path: _npz(path, arr_0=noise(3, 4, 4, 3), arr_1=np.ones(3)), "must be class numbers, got float64"),
+        (lambda path: _npz(path, images=noise(3, 4, 4, 3)), "arr_0"),
+        (lambda path: Npz(path=str(path / "set.zip")), "must be an .npz"),
+        (_cut_npz, "set.npz"),
+        (lambda path: Lmdb(path=str(path)), "must be a folder with data.mdb"),
+        (_cut_lmdb, "must be a whole lmdb"),
         (_empty, "got none"),
         (_not_a_zip, "set.zip"),
         (lambda path: _fashion_with(path, noise(11, 28, 28, 1)[..., 0]), r"\[11, 28, 28\] and \[12\]"),
@@ -225,7 +261,8 @@ def _fashion_with(tmp_path: Path, images: np.ndarray, kind: int = 0x08) -> Datas
         (lambda path: _fashion_with(path, np.zeros((12, 2, 2), ">f4"), 0x0D), "type 0x0d"),
     ],
     ids=[
-        *("missing", "truncated", "palette", "loose", "edm", "empty", "not a zip"),
+        *("missing", "loose", "edm", "no json", "no object", "no number", "labels", "floats for labels", "no arr_0"),
+        *("no npz", "cut npz", "no lmdb", "cut lmdb", "empty", "not a zip"),
         *("fewer images than labels", "four axes", "floats"),
     ],
 )
@@ -234,6 +271,25 @@ def test_bad_sources(tmp_path: Path, make, says: str) -> None:
         list(make(tmp_path).examples())
     assert caught.value.exit_code == 3
     assert "\n" not in str(caught.value) and "; " in str(caught.value)
+
+
+@pytest.mark.parametrize(("make", "says"), [(_truncated, "2.png"), (_palette, "2.png")])
+def test_an_image_that_cannot_be_read_says_why_and_the_others_are(tmp_path: Path, make, says: str) -> None:
+    examples = list(make(tmp_path).examples())
+    bad = [example for example in examples if example.fault]
+    assert len(bad) == 1 and len(examples) > 1 and says in bad[0].fault and bad[0].image.size == 0
+
+
+def test_images_of_any_mode_can_become_rgb(tmp_path: Path) -> None:
+    dataset = _palette(tmp_path)
+    assert {e.image.shape[2] for e in ImageFiles(path=dataset.path, rgb=True).examples()} == {3}
+
+
+def test_an_lmdb_may_be_read_in_part(tmp_path: Path) -> None:
+    write_lmdb(tmp_path / "set", list(noise(9, 4, 4, 3)))
+    whole = list(Lmdb(path=str(tmp_path / "set")).examples())
+    few = list(Lmdb(path=str(tmp_path / "set"), first=4).examples())
+    assert [e.name for e in few] == [e.name for e in whole][:4] and len(whole) == 9
 
 
 def test_no_cut_of_an_idx_file_passes_for_whole(tmp_path: Path) -> None:

@@ -1,0 +1,202 @@
+"""A dry run of a leaf: all of it built without weights, what it costs, and one step at reduced size on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from boot_exp.config import runtime
+from boot_exp.config.frozen import Frozen
+from boot_exp.data import Example, prepare
+from boot_exp.denoisers import Networked
+from boot_exp.methods import Start
+from boot_exp.samplers import Along
+from boot_exp.solvers import Ddim
+from boot_exp.stages.distil import Distil
+from boot_exp.stages.pairs import Pairs
+from boot_exp.stages.place import Place
+from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from boot_exp.training.checkpoints import write_folder
+from boot_exp.training.loop import Training
+from evals.errors import ConfigurationFault
+
+SIDE = 32
+"""Height and width of a dry run's images, at most."""
+RATE = 1e14
+"""Floating-point operations a second, of which hours are said: a round number, near what one GPU of today keeps up."""
+FLOAT = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one network: its parameters, and of an image the operations of a call and the bytes that training keeps."""
+
+    parameters: int
+    operations: int
+    activations: int
+
+
+def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
+    """Lines that say what a leaf is and costs, the last that one step of it was taken. Faults: those of its stages."""
+    main = next((name for name in ("distil", "teacher") if name in stages), None)
+    if main is None:
+        raise ConfigurationFault(f"a leaf must train something to be tried, got {', '.join(stages)}; give such a leaf")
+    with torch.device("meta"):
+        for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold
+            built = runtime.build(stages[name])
+        yield from _said(built)
+    with _elsewhere() as folder:
+        yield _step(runtime.build(_reduced(stages[main])), stages[main], folder)
+
+
+def network_cost(model: Any, shape: tuple[int, ...]) -> Cost:
+    """What a model that was built on the device "meta" costs, for images of a shape (C, H, W)."""
+    net: nn.Module = model.net
+    x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
+    label = None if model.classes is None else torch.zeros(1, dtype=torch.long, device="meta")
+    w = torch.zeros(1, device="meta") if model.takes_w else None
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, nn.Parameter):  # several may be views of one
+            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    net.requires_grad_(True)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(x, t, label, w)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return Cost(parameters=parameters, operations=counter.get_total_flops(), activations=sum(kept.values()))
+
+
+def training_operations(stage: Any, cost: Cost) -> int:
+    """Of a whole training: every network call, and twice a call more for each image that is differentiated."""
+    training: Training = stage.training
+    calls = training.images
+    if isinstance(stage, Distil):
+        teacher = 2 if stage.guidance is not None and not stage.teacher.takes_w else 1
+        calls = training.images * stage.method.evaluations(training.batch, teacher) // training.batch
+    return cost.operations * (calls + 2 * training.images)
+
+
+def _said(stage: Any) -> Iterator[str]:
+    model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
+    if model_shape(stage.teacher) is None:
+        raise ConfigurationFault("a network must have a shape to be tried, got none; bind Networked.shape")
+    shape = model_shape(stage.teacher)
+    cost = network_cost(model, shape)
+    yield (
+        f"network: {cost.parameters:,} parameters, {cost.operations / 1e9:.4g} GFLOP a call of one image of "
+        f"{'x'.join(map(str, shape))}"
+    )
+    if isinstance(stage, PublishedTeacher):
+        yield f"weights: from {stage.source}, {stage.sha256 or 'no hash bound'}"
+        return
+    training = stage.training
+    copies = 5  # weights, gradients, two moments of Adam, the average
+    copies += 1 if isinstance(stage, Distil) else 0
+    copies += 1 if isinstance(stage, Distil) and stage.method.self_teaching is not None else 0
+    at_once = training.microbatch or training.batch
+    yield (
+        f"memory: {copies * FLOAT * cost.parameters / 2**30:.3g} GiB of weights, gradients, optimizer and averages, "
+        f"and {at_once * cost.activations / 2**30:.3g} GiB that a backward pass of {at_once} images keeps, in float32"
+    )
+    operations = training_operations(stage, cost)
+    yield (
+        f"training: {training.images:,} images, batch {training.batch}, {operations:.2e} FLOP: "
+        f"{operations / RATE / 3600:.3g} hours at {RATE / 1e12:.0f} TFLOP/s"
+    )
+
+
+def model_shape(teacher: Networked) -> Any:
+    """(C, H, W), or None where the configuration does not say."""
+    return teacher.shape
+
+
+def _reduced(frozen: Frozen) -> Frozen:
+    """The same stage, made small by what its components say of themselves."""
+    components = []
+    for component in frozen.components:
+        kind = getattr(import_module(component.module), component.name)
+        small = getattr(kind, "reduced", {})
+        values = {
+            key: small[key] if key in small and value is not None else value for key, value in component.values.items()
+        }
+        if values.get("shape") and issubclass(kind, Networked):
+            channels, *sides = values["shape"]
+            values["shape"] = [channels, *(min(side, SIDE) for side in sides)]
+        components.append(replace(component, values=values))
+    return replace(frozen, components=tuple(components))
+
+
+@contextmanager
+def _elsewhere() -> Iterator[Path]:
+    """A folder in which all that a stage writes beside its result lies too, and goes with it."""
+    before = os.environ.get("DVC_ROOT")
+    with TemporaryDirectory() as name, chdir(name):
+        os.environ["DVC_ROOT"] = name
+        try:
+            yield Path(name)
+        finally:
+            os.environ.pop("DVC_ROOT")
+            if before is not None:
+                os.environ["DVC_ROOT"] = before
+
+
+class _Drawn:
+    """Four images of noise, the last of the highest class."""
+
+    name, split = "noise", "all"
+
+    def __init__(self, shape: tuple[int, ...], classes: int | None) -> None:
+        self.shape, self.classes = shape, classes
+
+    def examples(self) -> Iterator[Example]:
+        pixels = np.random.default_rng(0).integers(0, 256, (4, *self.shape[1:], self.shape[0]), np.uint8)
+        for index, image in enumerate(pixels):
+            label = None if self.classes is None else min(index, self.classes - 1) if index < 3 else self.classes - 1
+            yield Example(name=f"image {index}", image=image, label=label)
+
+
+def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
+    teacher: Networked = stage.teacher
+    shape = model_shape(teacher)
+    size = f"{'x'.join(map(str, shape))}, {sum(p.numel() for p in teacher.net.parameters()):,} parameters"
+    if isinstance(stage, PublishedTeacher):
+        t = torch.full((2,), teacher.schedule.t_max, dtype=torch.float64)
+        with torch.no_grad():
+            x0 = teacher(torch.randn(2, *shape), t)
+        if not bool(x0.isfinite().all()):
+            raise ConfigurationFault(f"the network of {frozen.name} must give finite images at t_max, got others")
+        return f"step: one evaluation at reduced size ({size}) on the CPU, passed"
+
+    def place(name: str) -> Place:
+        return Place(out=folder / name, suite=frozen.suite, name=frozen.name, config=frozen.text())
+
+    prepare(_Drawn(shape, teacher.classes), (), folder / "data")
+    if isinstance(stage, Teacher):
+        stage.run(place("made"), data=folder / "data")
+        return f"step: one update of the teacher at reduced size ({size}) on the CPU, passed"
+    card = {"shape": list(shape), "classes": teacher.classes, "label_dropout": 0.1, "stage": "teacher"}
+    write_folder(folder / "teacher", {"weights": teacher.state_dict()}, {**card, "architecture": str(teacher)})
+    given = {}
+    if stage.method.starts_from is Start.IMAGES:
+        given["data"] = folder / "data"
+    elif stage.method.starts_from is Start.PAIRS:
+        pairs = Pairs(teacher=teacher, sampler=Along(solver=Ddim(), steps=1), n=4, compute=stage.compute)
+        pairs.run(place("pairs"), teacher=folder / "teacher")
+        given["pairs"] = folder / "pairs"
+    stage.run(place("made"), teacher=folder / "teacher", **given)
+    return f"step: one update of {type(stage.method).__name__} at reduced size ({size}) on the CPU, passed"

@@ -1,0 +1,59 @@
+"""Images as one array in an .npz, the way OpenAI keeps samples and references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boot_exp.components import component
+from boot_exp.data.dataset import Example
+from evals.errors import DataFault
+from evals.files import first_line
+from evals.images import open_images
+
+
+@component
+class Npz:
+    """The images `arr_0`, uint8 [N, H, W, C] or [N, H, W], with the classes `arr_1`, [N], where there are any."""
+
+    path: str
+    split: str = "all"
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).stem
+
+    def examples(self) -> Iterator[Example]:
+        """Every image, read in pieces. DataFault: damaged, of another type, or with another number of labels."""
+        if Path(self.path).suffix != ".npz":
+            raise DataFault(f"Npz.path must be an .npz, got {self.path}; give another reader that path")
+        images, labels = open_images(self.path), self._labels()
+        if labels is not None and labels.shape != (images.n,):
+            raise DataFault(
+                f"arr_1 of {self.path} must be {images.n} class numbers, got {labels.dtype} {list(labels.shape)}; "
+                "write it again"
+            )
+        index = 0
+        for batch in images.batches(256):
+            for image in batch:
+                label = None if labels is None else int(labels[index])
+                yield Example(name=f"image {index}", image=image, label=label)
+                index += 1
+
+    def _labels(self) -> NDArray[np.int64] | None:
+        try:
+            with np.load(self.path, allow_pickle=False) as arrays:
+                if "arr_1" not in arrays:
+                    return None
+                labels = arrays["arr_1"]
+        except Exception as error:  # numpy and zipfile each have their own ways to fail on a damaged file
+            raise DataFault(
+                f"arr_1 of {self.path} must be readable, got {first_line(error)}; fetch it again"
+            ) from error
+        if labels.dtype.kind not in "iu":
+            raise DataFault(f"arr_1 of {self.path} must be class numbers, got {labels.dtype}; write it again")
+        found: NDArray[np.int64] = labels.astype(np.int64)
+        return found

@@ -1,0 +1,70 @@
+"""Stage verify_teacher: what a published teacher scores here, beside what its authors report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from boot_exp.components import Count, Positive, component
+from boot_exp.stages.evaluate import Evaluate
+from boot_exp.stages.place import Place
+from boot_exp.stages.reference import InceptionReference, PublishedReference, Reference
+from boot_exp.stages.sample import Sample
+from boot_exp.stages.teacher import PublishedTeacher
+from evals.errors import ConfigurationFault
+from evals.files import read_json, write_json
+from evals.leaderboard import fid_name, read_records
+
+
+@component
+class VerifyTeacher:
+    """The stages to run, and the published score: its fid with nfe network evaluations, and where that is written."""
+
+    teacher: PublishedTeacher
+    reference: PublishedReference | InceptionReference | Reference
+    sample: Sample
+    evaluate: Evaluate
+    fid: Positive
+    nfe: Count
+    source: str
+
+    def run(self, place: Place) -> None:
+        """Writes teacher/, reference/, samples/ and scores.json into the folder; what is whole there is kept."""
+        if not isinstance(self.reference, PublishedReference):
+            raise ConfigurationFault(
+                f"verify-teacher compares with published statistics, got {type(self.reference).__name__}; bind "
+                "VerifyTeacher.reference @reference.PublishedReference()"
+            )
+        teacher, reference, samples = (self.part(place, name) for name in ("teacher", "reference", "samples"))
+        if not (teacher.out / "card.json").is_file():
+            self.teacher.run(teacher)
+        self.reference.run(reference)
+        self.sample.run(samples, model=teacher.out)
+        scores = self.part(place, "scores.json")
+        self.evaluate.run(scores, samples=samples.out, reference=reference.out)
+        rows = read_records(scores.out)
+        reported = {"fid": self.fid, "nfe": self.nfe, "source": self.source}
+        write_json(place.out / "verified.json", {"reported": reported, "measured": rows})
+        for line in self.lines(place.out):
+            print(line)
+
+    @staticmethod
+    def part(place: Place, name: str) -> Place:
+        """The place of one of its stages."""
+        return replace(place, out=place.out / name)
+
+    @staticmethod
+    def lines(folder: Path) -> list[str]:
+        """What was measured beside what was reported, a line each, with how it was made."""
+        said = read_json(folder / "verified.json")
+        reported = said["reported"]
+        lines = [f"reported: FID {reported['fid']:g} with {reported['nfe']} evaluations ({reported['source']})"]
+        for row in said["measured"]:
+            card = row["card"]
+            several = f", least of {len(row['fid_blocks'])} {row['fid_min']:.4g}" if row.get("fid_blocks") else ""
+            lines.append(
+                f"measured: {fid_name(card)} {row['fid']:.4g}{several} with {row['nfe']} evaluations "
+                f"({row['sampler']}, n {row['n']:,}, protocol {card.get('protocol') or 'none'}, reference "
+                f"{card['reference']})"
+            )
+        return lines

@@ -1,0 +1,72 @@
+"""How a FID is taken, by name: whose features, of how many samples, how often."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from evals.extractors import Extractor
+
+Name = Literal["edm-50k", "adm-50k", "clean-50k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """n samples each time, `blocks` times with other seeds; the mean, the deviation and the least are reported."""
+
+    name: str
+    extractor: str
+    reference: str
+    n: int = 50_000
+    blocks: int = 3
+
+    def taken(self, n: int) -> int:
+        """How many whole blocks n samples are; 0: they are none of this protocol's."""
+        return n // self.n if n % self.n == 0 and 0 < n <= self.n * self.blocks else 0
+
+    def called(self, n: int) -> str:
+        """What a number of n samples may be called: the protocol's name, or that it has other samples."""
+        return self.name if self.taken(n) else f"{self.name.partition('-')[0]}, n {n:,}"
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        # arXiv 2206.00364, section 5 and its fid.py; of three, the paper reports the least.
+        Protocol(name="edm-50k", extractor="torch-fidelity", reference="EDM's fid-refs, of its own training data"),
+        # arXiv 2105.05233; the statistics in OpenAI's reference batches.
+        Protocol(name="adm-50k", extractor="torch-fidelity", reference="OpenAI's reference batch"),
+        # arXiv 2104.11222.
+        Protocol(name="clean-50k", extractor="clean-fid", reference="training data, in clean-fid's features"),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """A protocol of PROTOCOLS, with Inception's weights: a path, or their published URL.
+
+    device: where Inception runs; "auto" is a GPU where there is one.
+    """
+
+    name: Name
+    weights: str | None = None
+    weights_sha256: str | None = None
+    device: str = "auto"
+
+    @property
+    def protocol(self) -> Protocol:
+        """What the name stands for."""
+        return PROTOCOLS[self.name]
+
+    def extractor(self) -> "Extractor":
+        """The network. MissingResource: no weights, or not there; StateFault: others than the published."""
+        from evals.extractors import CleanFidInception, TorchFidelityInception
+
+        kind = CleanFidInception if self.protocol.extractor == "clean-fid" else TorchFidelityInception
+        path, sha256 = kind.published.verify(self.weights, self.weights_sha256)  # before torch, which takes seconds
+        device = self.device
+        if device == "auto":
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return kind(weights=path, sha256=sha256, device=device)
