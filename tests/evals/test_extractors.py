@@ -11,6 +11,7 @@ import pytest
 import torch
 from cleanfid.fid import get_folder_features
 from cleanfid.inception_torchscript import InceptionV3W
+from made_inception import write_inception
 from PIL import Image
 from torch import Tensor, nn
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
@@ -34,18 +35,7 @@ def pictures(channels: int) -> Images:
 
 @pytest.fixture(scope="module")
 def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state dict of torch-fidelity's architecture with random weights that keep the signal's scale."""
-    path = tmp_path_factory.mktemp("weights") / "random.pth"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fidelity, "load_state_dict_from_url", lambda url, progress: {})
-        patch.setattr(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        network = fidelity.FeatureExtractorInceptionV3("random", ["2048"])
-    generator = torch.Generator().manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-    torch.save(network.state_dict(), path)
-    return path
+    return write_inception(tmp_path_factory.mktemp("weights") / "random.pth")
 
 
 class Layers(nn.Module):

@@ -1,0 +1,101 @@
+"""Every leaf is built without its weights, says what it costs, and takes one step at reduced size on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from boot_exp.__main__ import app
+from boot_exp.check import check, network_cost
+from boot_exp.config import runs
+from boot_exp.config.faults import Faults
+from boot_exp.schedules import KarrasTime
+from boot_exp.teachers.edm import Edm
+from evals.errors import ConfigurationFault
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+LEAVES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "gin/experiments").rglob("*.gin")
+    if path.stem not in ("network", "student")
+)
+
+
+def stages(leaf: str, *bindings: str) -> Any:
+    faults = Faults()
+    ((_, found),) = runs.compiled([runs.leaf_run(Path(leaf))], {}, faults, list(bindings))
+    faults.raise_if_any()
+    return found
+
+
+def test_all_suites_have_leaves() -> None:
+    suites = {Path(leaf).parent.name for leaf in LEAVES}
+    assert suites >= {"digits", "cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"}
+    for suite in ("cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"):
+        names = {Path(leaf).stem for leaf in LEAVES if Path(leaf).parent.name == suite}
+        assert names >= {"teacher", "boot", "direct", "progressive_1", "consistency", "tract_1"}, suite
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_dry_run_of_every_leaf(leaf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    before = sorted(ROOT.iterdir())
+    lines = list(check(stages(leaf)))
+    assert lines[0].startswith("network: ") and "GFLOP a call" in lines[0]
+    assert lines[-1].endswith("on the CPU, passed"), lines
+    assert any(line.startswith(("training: ", "weights: from ")) for line in lines)
+    assert sorted(ROOT.iterdir()) == before, "a dry run leaves nothing"
+
+
+def test_the_networks_of_the_papers_have_the_parameters_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EDM's DDPM++ has 56 million (arXiv 2206.00364, table 7) and ADM at 64x64 296 million (arXiv 2105.05233)."""
+    monkeypatch.chdir(ROOT)
+    for suite, low, high in (("cifar10", 55.5e6, 56.5e6), ("imagenet_64_edm", 295.5e6, 296.5e6)):
+        line = next(iter(check(stages(f"gin/experiments/{suite}/boot.gin"))))
+        assert low < int(line.split()[1].replace(",", "")) < high
+
+
+def test_operations_and_kept_bytes_are_those_of_a_network_counted_by_hand() -> None:
+    class Two(torch.nn.Module):
+        """A 1x1 convolution of 2 to 3 channels."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv2d(2, 3, 1, bias=False)
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, label: None, w: None) -> torch.Tensor:
+            return self.layer(x)
+
+    class Model:
+        net, classes, takes_w = None, None, False
+
+    model: Any = Model()
+    with torch.device("meta"):
+        model.net = Two()
+        cost = network_cost(model, (2, 4, 5))
+    assert (cost.parameters, cost.operations, cost.activations) == (6, 2 * 6 * 20, 4 * 2 * 20)
+
+
+def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    leaf = "gin/experiments/cifar10/teacher.gin"
+    with pytest.raises(ConfigurationFault, match="must train something"):
+        list(check({"data": stages(leaf)["data"]}))
+    with pytest.raises(ConfigurationFault, match=r"bind Networked\.shape"):
+        list(check(stages("gin/experiments/digits/boot.gin", "denoisers.Networked.shape = None")))
+    result = CliRunner().invoke(app, ["check", leaf, "-b", "edm.Edm.precond = 'VPPrecond'"])
+    assert isinstance(result.exception, ConfigurationFault) and "must be LinearBeta" in str(result.exception)
+    assert Edm(
+        schedule=KarrasTime(),
+        img_resolution=8,
+        model_type="SongUNet",
+        model_channels=16,
+        channel_mult=(1,),
+        num_blocks=1,
+        attn_resolutions=(),
+    ).shape == (3, 8, 8)

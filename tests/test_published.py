@@ -1,0 +1,259 @@
+"""A teacher of others and a data set in its usual shape, from their files to a leaderboard, on files made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_inception import write_inception
+from typer.testing import CliRunner
+
+from boot_exp.__main__ import app
+from evals.__main__ import app as evals_app
+from evals.errors import ConfigurationFault, MissingResource, StateFault
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "tests/teachers"), str(ROOT / "tests/data")]
+
+import made_data  # noqa: E402
+import made_teachers  # noqa: E402
+import test_formats  # noqa: E402
+
+pytestmark = pytest.mark.slow
+N, SIDE = 9, 16
+HEAD = "from __gin__ import dynamic_registration\n"
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Random weights of torch-fidelity's Inception, and their hash."""
+    path = write_inception(tmp_path_factory.mktemp("weights") / "random.pth")
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def openai(kind: str, module: str) -> tuple[str, Callable[[Path], None], str]:
+    arguments = {k: v for k, v in made_teachers.OPENAI["adm"].items() if kind == "GuidedDiffusion" or "order" not in k}
+    schedule = "LinearTable" if kind == "GuidedDiffusion" else "KarrasTime"
+    text = f"from boot_exp import schedules\nfrom boot_exp.teachers import {module}\nTEACHER = @{module}.{kind}()\n"
+    text += f"{module}.{kind}.schedule = @schedules.{schedule}()\n"
+    text += "".join(f"{module}.{kind}.{key} = {value!r}\n" for key, value in arguments.items())
+    flat = kind == "GuidedDiffusion"
+    return text, lambda path: made_teachers.write_openai(path, arguments, flat_attention=flat), "net.pt"
+
+
+def edm(name: str) -> tuple[str, Callable[[Path], None], str]:
+    text = "from boot_exp import schedules\nfrom boot_exp.teachers import edm\nTEACHER = @edm.Edm()\n"
+    text += "edm.Edm.schedule = @schedules.KarrasTime()\n"
+    text += "".join(f"edm.Edm.{key} = {value!r}\n" for key, value in made_teachers.EDM[name].items())
+    return text, lambda path: made_teachers.write_edm(path, made_teachers.EDM[name]), "net.pkl"
+
+
+def diffusers() -> tuple[str, Callable[[Path], None], str]:
+    text = "from boot_exp import predictions\nfrom boot_exp import schedules\nfrom boot_exp.teachers import diffusers\n"
+    text += "TEACHER = @diffusers.Diffusers()\ndiffusers.Diffusers.schedule = @schedules.LinearTable()\n"
+    text += "diffusers.Diffusers.prediction = @predictions.FromEps()\n"
+    config = {**test_formats.CONFIG, "num_class_embeds": 5}
+    return text + f"diffusers.Diffusers.config = {config!r}\n", test_formats.write_diffusers, "net"
+
+
+TEACHERS = {
+    "guided_diffusion": openai("GuidedDiffusion", "guided_diffusion"),
+    "consistency_models": openai("ConsistencyModels", "consistency_models"),
+    "edm ddpm++": edm("ddpmpp"),
+    "edm ncsn++": edm("ncsnpp"),
+    "diffusers": diffusers(),
+}
+
+
+def images() -> np.ndarray:
+    return made_data.noise(N, SIDE, SIDE, 3)
+
+
+def folder(path: Path) -> str:
+    made_data.write_pngs(path, [f"{i % 5}/{i}.png" for i in range(N)], list(images()))
+    return (
+        "from boot_exp.data import image_files\ndata.Data.dataset = @image_files.ImageFiles()\n"
+        f"image_files.ImageFiles.path = '{path}'\n"
+    )
+
+
+def edm_zip(path: Path) -> str:
+    names = [f"00000/img{i:08d}.png" for i in range(N)]
+    made_data.write_pngs(path, names, list(images()))
+    (path / "dataset.json").write_text(json.dumps({"labels": [[name, i % 5] for i, name in enumerate(names)]}))
+    return (
+        "from boot_exp.data import image_files\ndata.Data.dataset = @image_files.ImageFiles()\n"
+        f"image_files.ImageFiles.path = '{made_data.zipped(path)}'\n"
+    )
+
+
+def npz(path: Path) -> str:
+    np.savez(path.with_suffix(".npz"), images(), np.arange(N) % 5)
+    return (
+        f"from boot_exp.data import npz\ndata.Data.dataset = @npz.Npz()\nnpz.Npz.path = '{path.with_suffix('.npz')}'\n"
+    )
+
+
+def lmdb(path: Path) -> str:
+    wide = made_data.noise(N, 20, 26, 3)
+    made_data.write_lmdb(path, list(wide))
+    return (
+        "from boot_exp.data import lmdb\nfrom boot_exp.data import transforms\n"
+        f"data.Data.dataset = @lmdb.Lmdb()\nlmdb.Lmdb.path = '{path}'\n"
+        f"data.Data.transforms = [@transforms.CentreCropResize()]\ntransforms.CentreCropResize.size = {SIDE}\n"
+    )
+
+
+DATA = {"folder": folder, "EDM's zip": edm_zip, "npz": npz, "lmdb": lmdb}
+
+
+def verb(*arguments: str) -> None:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+
+
+PAIRS = [
+    ("guided_diffusion", "folder"),
+    ("consistency_models", "npz"),
+    ("edm ddpm++", "lmdb"),
+    ("edm ncsn++", "EDM's zip"),
+    ("diffusers", "folder"),
+]
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "gin/experiments/made").mkdir(parents=True)
+    for name in ("runs", "parts"):
+        (tmp_path / "gin" / name).symlink_to(ROOT / "gin" / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -> Path:
+    """A suite of three leaves; where its leaves are."""
+    leaves, (network, write, name) = house / "gin/experiments/made", TEACHERS[teacher]
+    write(house / name)
+    path, sha256 = inception
+    (leaves / "network.gin").write_text(HEAD + network)
+    common = f"protocols.Standard.name = 'edm-50k'\nprotocols.Standard.weights = '{path}'\n"
+    common += (
+        f"protocols.Standard.weights_sha256 = '{sha256}'\nprotocols.Standard.device = 'cpu'\nsample.Sample.n = 6\n"
+    )
+    imports = "from boot_exp import samplers\nfrom boot_exp.stages import data\nfrom boot_exp.stages import evaluate\n"
+    imports += "from boot_exp.stages import reference\nfrom boot_exp.stages import sample\n"
+    imports += "from boot_exp.stages import teacher\n"
+    imports += "from boot_exp.stages import verify_teacher\nfrom boot_exp import solvers\nfrom evals import protocols\n"
+    (leaves / "teacher.gin").write_text(
+        HEAD
+        + "include 'gin/runs/published.gin'\ninclude 'gin/experiments/made/network.gin'\n"
+        + imports
+        + f"teacher.PublishedTeacher.source = '{name}'\n"
+        + "reference.PublishedReference.source = 'statistics.npz'\n"
+        + "reference.PublishedReference.name = 'made, by others'\n"
+        + "reference.PublishedReference.split = 'train'\n"
+        + "evaluate.Evaluate.protocol = @protocols.Standard()\n"
+        + common
+        + "ddim/samplers.Sweep.steps = (2,)\nheun/samplers.Sweep.steps = (1,)\ndpm/samplers.Sweep.steps = (2,)\n"
+        + "verify/samplers.Along.steps = 1\nverify/solvers.Heun.coordinate = @solvers.SignalRatio()\n"
+        + "verify_teacher.VerifyTeacher.fid = 1.5\nverify_teacher.VerifyTeacher.nfe = 35\n"
+        + "verify_teacher.VerifyTeacher.source = 'made up'\n"
+        + DATA[data](house / "images")
+    )
+    (leaves / "computed.gin").write_text(
+        HEAD
+        + "from boot_exp.stages import reference\nfrom evals import protocols\n"
+        + "reference.InceptionReference.protocol = @protocols.Standard()\n"
+        + common.replace("sample.Sample.n = 6\n", "")
+    )
+    (leaves / "boot.gin").write_text(
+        HEAD
+        + "include 'gin/runs/distil.gin'\ninclude 'gin/parts/boot.gin'\ninclude 'gin/experiments/made/network.gin'\n"
+        + "from boot_exp import averages\nfrom boot_exp.stages import distil\nfrom boot_exp.stages import evaluate\n"
+        + "from boot_exp.stages import sample\nfrom boot_exp.training import loop\n"
+        + "from boot_exp.training import rates\nfrom evals import protocols\n"
+        + "distil.Distil.method = %METHOD\nloop.Training.images = 8\nloop.Training.batch = 4\n"
+        + "rates.CosineRate.peak = 1e-4\naverages.Ema.half_life = 100\n"
+        + "evaluate.Evaluate.protocol = @protocols.Standard()\n"
+        + common
+    )
+    return leaves
+
+
+@pytest.mark.parametrize(("teacher", "data"), PAIRS)
+def test_from_the_files_of_others_to_a_leaderboard(
+    house: Path, inception: tuple[Path, str], teacher: str, data: str
+) -> None:
+    """Data, reference, teacher, verification, baselines, BOOT, its samples and scores, and what ranks them."""
+    leaves = written(house, teacher, data, inception)
+    tea, boot = str(leaves / "teacher.gin"), str(leaves / "boot.gin")
+    verb("data", tea, "--out", "data/made")
+    verb("reference", str(leaves / "computed.gin"), "--data", "data/made", "--out", "computed")
+    Path("computed/statistics.npz").rename("statistics.npz")
+    verb("reference", tea, "--out", "reference/made")
+    verb("teacher", tea, "--data", "data/made", "--out", "models/made/teacher")
+    said = CliRunner().invoke(app, ["verify-teacher", tea, "--out", "verified"])
+    assert said.exit_code == 0, said.output + repr(said.exception)
+    assert "reported: FID 1.5 with 35 evaluations (made up)" in said.output
+    assert "measured: FID " in said.output and "n 6, protocol edm, n 6, reference made, by others" in said.output
+    verb("sample", tea, "--model", "models/made/teacher", "--out", "samples/made/teacher")
+    verb("distil", boot, "--teacher", "models/made/teacher", "--out", "models/made/boot")
+    verb("sample", boot, "--model", "models/made/boot", "--out", "samples/made/boot")
+    for leaf, name in ((tea, "teacher"), (boot, "boot")):
+        places = ["--samples", f"samples/made/{name}", "--reference", "reference/made"]
+        verb("evaluate", leaf, *places, "--out", f"scores/{name}.json")
+    folders = ["--scores", "scores", "--models", "models/made", "--samples", "samples/made", "--out", "results"]
+    ranked = CliRunner().invoke(evals_app, ["leaderboard", *folders, "--method", "teacher", "--method", "boot"])
+    assert ranked.exit_code == 0, ranked.output + repr(ranked.exception)
+    rows = json.loads(Path("results/leaderboard.json").read_text())
+    assert {(row["method"], row["sampler"]) for row in rows} == {
+        *(("teacher", sampler) for sampler in ("ddim-2", "heun-1", "dpmpp2m-2")),
+        ("boot", "one-jump"),
+    }
+    assert {row["card"]["protocol"] for row in rows} == {"edm, n 6"}
+    assert {row["card"]["reference"] for row in rows} == {"made, by others"}
+    card = json.loads(Path("models/made/teacher/card.json").read_text())
+    assert card["source"].startswith("net") and len(card["inputs"]["checkpoint"]) == 64
+    assert "<svg" in Path("results/report.html").read_text()
+
+
+def test_a_published_teacher_that_is_not_what_is_said_is_refused(house: Path, inception: tuple[Path, str]) -> None:
+    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    cases: list[tuple[list[str], type[Exception], str]] = [
+        (["teacher.PublishedTeacher.sha256 = '" + "0" * 64 + "'"], StateFault, "must have the SHA-256 0000"),
+        (["teacher.PublishedTeacher.source = 'nowhere.pkl'"], MissingResource, "got nowhere.pkl, which is not there"),
+        (["teacher.PublishedTeacher.source = 'https://example.org/x.pkl'"], ConfigurationFault, "must have a hash"),
+        (["edm.Edm.num_blocks = 2"], StateFault, "num_blocks = 1"),
+    ]
+    for bindings, kind, words in cases:
+        options = [part for binding in bindings for part in ("--bind", binding)]
+        result = CliRunner().invoke(app, ["teacher", leaf, "--out", "models/made/teacher", *options])
+        assert isinstance(result.exception, kind) and words in str(result.exception), repr(result.exception)
+        assert not Path("models").exists()
+    verb("data", leaf, "--out", "data/made")
+    other = ["--bind", "edm.Edm.img_resolution = 32", "--data", "data/made"]
+    result = CliRunner().invoke(app, ["teacher", leaf, "--out", "models/made/teacher", *other])
+    assert isinstance(result.exception, ConfigurationFault) and "must be those of data/made" in str(result.exception)
+    result = CliRunner().invoke(app, ["reference", leaf, "--out", "reference/made"])
+    assert isinstance(result.exception, MissingResource) and "statistics.npz" in str(result.exception)
+
+
+def test_guiding_a_teacher_that_never_went_without_labels_is_refused(house: Path, inception: tuple[Path, str]) -> None:
+    leaves = written(house, "edm ncsn++", "folder", inception)
+    verb("teacher", str(leaves / "teacher.gin"), "--out", "models/made/teacher")
+    text = (leaves / "boot.gin").read_text()
+    (leaves / "boot_w2.gin").write_text(
+        text
+        + "from boot_exp import conditions\ndistil.Distil.guidance = @conditions.FixedGuidance()\n"
+        + "conditions.FixedGuidance.w = 2.0\n"
+    )
+    arguments = ["distil", str(leaves / "boot_w2.gin"), "--teacher", "models/made/teacher", "--out", "models/made/boot"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, ConfigurationFault)
+    assert "must have been trained without labels as well" in str(result.exception)
