@@ -114,10 +114,19 @@ def main_words(made: Record) -> list[str]:
         )
         + "The best student of each NFE is bold.",
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
-        f"a method of several phases counts each once. Network calls are forward and in images. The teacher's own "
-        f"{teacher['images']:,} images, {count(teacher['evaluations'])} network calls and {count(teacher['seconds'])} "
-        "seconds come before all of them. Data is needed where any training of that line starts from real images.",
+        "a method of several phases counts each once. Network calls are forward and in images. "
+        f"{_teacher_words(teacher)} Data is needed where any training of that line starts from real images.",
     ]
+
+
+def _teacher_words(teacher: Record) -> str:
+    """What came before all students."""
+    if teacher["images"] is None:
+        return "The teacher was trained by others, and what that cost is not counted."
+    return (
+        f"The teacher's own {teacher['images']:,} images, {count(teacher['evaluations'])} network calls and "
+        f"{count(teacher['seconds'])} seconds come before all of them."
+    )
 
 
 def share_words(made: Record) -> str:

@@ -31,9 +31,9 @@ NUMBERS = {
     "gin/parts/rivals.gin": {
         r"Sweep.steps = .*": "Sweep.steps = (2,)",
         r"GuidanceSweep.w = .*": "GuidanceSweep.w = (1, 3)",
-        r"Along.steps = .*": "Along.steps = 2",
         r"Pairs.n = .*": "Pairs.n = 40",
     },
+    "gin/parts/pairs.gin": {r"Along.steps = .*": "Along.steps = 2"},
     "gin/runs/teacher.gin": {r"Sweep.steps = .*": "Sweep.steps = (1, 2)"},
     "gin/experiments/digits_conditional/network.gin": {
         r"\Z": "unet.UNet.channels = 8\nunet.UNet.blocks = 1\nunet.UNet.head_channels = 16\n"
@@ -57,10 +57,13 @@ def replace(path: Path, changes: dict[str, str]) -> None:
 
 
 def set_params(house: Path, **comparison: object) -> None:
-    """Changes parts of params.yaml's comparison."""
+    """Changes parts of params.yaml's comparison, and of that on published teachers alike."""
     yaml, path = YAML(), house / "params.yaml"
     params = yaml.load(path)
-    params["comparison"].update(comparison)
+    for group in ("comparison", "published"):
+        params[group].update(
+            {key: value for key, value in comparison.items() if key != "suites" or group == "comparison"}
+        )
     yaml.dump(params, path)
 
 

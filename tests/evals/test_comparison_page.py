@@ -228,3 +228,13 @@ def test_fids_that_do_not_suit_a_logarithm_are_no_error(fids: list[float]) -> No
     row = score(0, 0, "a", agreement=None) | {"fid": over_seeds(fids)}
     made = {"methods": [{"method": "a"}], "rows": [row], "card": {"extractor": "x"}}
     assert nfe_plot(made).startswith("<svg")
+
+
+def test_a_teacher_of_others_cost_nothing_that_is_known(tmp_path: Path) -> None:
+    built = house(tmp_path)
+    card = tmp_path / "models/teacher/card.json"
+    said = json.loads(card.read_text())
+    card.write_text(json.dumps({**said, "images": None, "evaluations": None, "seconds": None, "seed": None}))
+    built.compare()
+    for name in ("comparison.md", "comparison.html"):
+        assert "trained by others, and what that cost is not counted" in (tmp_path / "out" / name).read_text()
