@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -11,6 +12,19 @@ from annotated_types import Gt, Interval
 from torch import Tensor, nn
 
 from boot_exp.components import OpenShare, Positive, component
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensors:
+    """The parameters and buffers of a model, gathered once: to walk its modules takes longer than to average them."""
+
+    parameters: list[Tensor]
+    buffers: list[Tensor]
+
+    @staticmethod
+    def of(model: nn.Module) -> Tensors:
+        """Those of a model, in its order."""
+        return Tensors(parameters=list(model.parameters()), buffers=list(model.buffers()))
 
 
 class Average(ABC):
@@ -26,20 +40,17 @@ class Average(ABC):
         return copy.deepcopy(model).requires_grad_(False)
 
     @torch.no_grad()
-    def update(
-        self, average: nn.Module, model: nn.Module, *, images: int, batch: int, taken: Tensor | bool = True
-    ) -> None:
+    def update(self, average: Tensors, model: Tensors, *, images: int, batch: int, taken: Tensor | bool = True) -> None:
         """Moves the average towards the model, in place; taken: 0 or 1 on the device, if that is known there alone."""
         share = 1 - self.decay(images, batch)
-        averages: list[Tensor] = list(average.parameters())
-        weights: list[Tensor] = list(model.parameters())
+        averages, weights = average.parameters, model.parameters
         if isinstance(taken, Tensor):
             change = torch._foreach_sub(weights, averages)
             torch._foreach_mul_(change, taken * share)
             torch._foreach_add_(averages, change)
         else:
             torch._foreach_lerp_(averages, weights, share)
-        for kept, new in zip(average.buffers(), model.buffers(), strict=True):
+        for kept, new in zip(average.buffers, model.buffers, strict=True):
             kept.copy_(new)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from evals.threads import one_thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +20,17 @@ class Level:
 
     lam: Tensor
 
-    @property
+    @cached_property
     def alpha(self) -> Tensor:
         """Share of the clean image, [B]."""
-        return torch.sigmoid(-2 * self.lam).sqrt()
+        with one_thread():
+            return torch.sigmoid(-2 * self.lam).sqrt()
 
-    @property
+    @cached_property
     def sigma(self) -> Tensor:
         """Share of the noise, [B]."""
-        return torch.sigmoid(2 * self.lam).sqrt()
+        with one_thread():
+            return torch.sigmoid(2 * self.lam).sqrt()
 
     @property
     def snr(self) -> Tensor:

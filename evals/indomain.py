@@ -19,6 +19,7 @@ from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFa
 from evals.extractors import Observation
 from evals.files import first_line, read_json, replacing_folder, sha256_of, write_json
 from evals.images import Fingerprint, Images
+from evals.threads import one_thread
 
 DIMENSIONS = 64
 WEIGHTS, CARD = "network.safetensors", "card.json"
@@ -176,7 +177,9 @@ class InDomain:
                 f"{self.name} sees images of {wanted} (HxWxC), got {got}; bring them to that size and kind first"
             )
         [(features, logits)] = _passes(self._network, torch.from_numpy(np.ascontiguousarray(images)), len(images))
-        return Observation(features=features.numpy(), probabilities=logits.softmax(dim=1).numpy())
+        with one_thread():
+            probabilities = logits.softmax(dim=1)
+        return Observation(features=features.numpy(), probabilities=probabilities.numpy())
 
 
 def to_input(images: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ class Moments:
         """The moments of one batch [B, D], B >= 1."""
         x = features.astype(np.float64)
         mean = x.mean(axis=0)
-        return Moments(n=len(x), mean=mean, scatter=(x - mean).T @ (x - mean))
+        away = x - mean
+        return Moments(n=len(x), mean=mean, scatter=away.T @ away)
 
     def __add__(self, other: "Moments") -> "Moments":
         n = self.n + other.n

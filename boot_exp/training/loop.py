@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from boot_exp.averages import Average
+from boot_exp.averages import Average, Tensors
 from boot_exp.components import Count, Natural, Positive, component
 from boot_exp.methods import Term
 from boot_exp.processes import Processes, fill, whole
@@ -145,6 +145,8 @@ def fit(
     for part in models.values():
         processes.spread(part)
     optimizer = training.optimizer(model.parameters())
+    tensors_of = {name: Tensors.of(part) for name, part in models.items()}
+    weights = tensors_of["model"].parameters
     finite = Finite(optimizer, wait=device.type == "cpu" or processes.sharded)
     seen, seconds, evaluations = 0, 0.0, 0
     figures: dict[str, float] = {}
@@ -194,7 +196,7 @@ def fit(
                 means[name] = means[name] + mean if name in means else mean
             kept += [terms] if size else []
             calls += objective.evaluations(size) if size else 0
-        shared = [] if processes.sharded else [one.grad for one in model.parameters() if one.grad is not None]
+        shared = [] if processes.sharded else [one.grad for one in weights if one.grad is not None]
         processes.sum([*shared, *means.values()])
         return means, kept, calls
 
@@ -223,15 +225,16 @@ def fit(
             except Fault:  # what the step reads is gone or damaged, and the weights are sound
                 save()
                 raise
-            norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+            norm = nn.utils.clip_grad_norm_(weights, training.clip)
             norm = whole({"norm": norm})["norm"]
             took = finite.step(torch.stack([norm, *means.values()]))
             seen += batch
             evaluations += calls
             if took is not False:
-                training.ema.update(average, model, images=seen, batch=batch, taken=took)
-                if following and self_teacher:
-                    following.update(self_teacher, model, images=seen, batch=batch, taken=took)
+                own = tensors_of["model"]
+                training.ema.update(tensors_of["average"], own, images=seen, batch=batch, taken=took)
+                if following:
+                    following.update(tensors_of["self_teacher"], own, images=seen, batch=batch, taken=took)
             last = seen == training.images
             logging = last or every(training.log_every, before, seen)
             if finite.in_a_row(logging) >= training.not_finite:

@@ -9,15 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from evals.errors import MissingResource
+from evals.threads import one_thread
 
 HUNG = 74
+SMALL = 2**16
+"""How many numbers a parameter has on average, at most, for an optimizer to be faster on one thread than on two."""
 
 
 class Finite:
@@ -30,6 +33,9 @@ class Finite:
     def __init__(self, optimizer: torch.optim.Optimizer, *, wait: bool) -> None:
         device = optimizer.param_groups[0]["params"][0].device
         self.optimizer, self.waits = optimizer, wait or not optimizer.defaults.get("fused")
+        weights = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        small = device.type == "cpu" and sum(map(torch.Tensor.numel, weights)) < SMALL * len(weights)
+        self.threads: Callable[[], AbstractContextManager[None]] = one_thread if small else nullcontext
         self.total, self.row, self.longest = torch.zeros(3, device=device).unbind()
 
     def step(self, values: Tensor) -> Tensor | bool:
@@ -41,7 +47,8 @@ class Finite:
         torch.maximum(self.longest, self.row, out=self.longest)
         if self.waits:
             if bool(finite):
-                self.optimizer.step()
+                with self.threads():
+                    self.optimizer.step()
             return bool(finite)
         self.optimizer.grad_scale, self.optimizer.found_inf = None, missed  # type: ignore[attr-defined]
         self.optimizer.step()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from boot_exp.averages import Average, BiasCorrected, Ema, Momentum
+from boot_exp.averages import Average, BiasCorrected, Ema, Momentum, Tensors
 
 BATCH, UPDATES = 32, 12
 MODELS = torch.randn((UPDATES + 1, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -24,7 +24,7 @@ def averaged(rule: Average, updates: int) -> tuple[Tensor, Weights]:
     average = rule.start(Weights(MODELS[0]))
     assert isinstance(average, Weights)
     for k in range(1, updates + 1):
-        rule.update(average, Weights(MODELS[k]), images=BATCH * k, batch=BATCH)
+        rule.update(Tensors.of(average), Tensors.of(Weights(MODELS[k])), images=BATCH * k, batch=BATCH)
     return average.weight.detach(), average
 
 
@@ -64,11 +64,11 @@ def test_an_average_is_apart_from_its_model(rule: Average) -> None:
     """It takes no gradient, its buffers are the model's newest, and the model is not moved."""
     model = Weights(MODELS[1])
     average = rule.start(Weights(MODELS[0]))
-    rule.update(average, model, images=BATCH, batch=BATCH)
+    rule.update(Tensors.of(average), Tensors.of(model), images=BATCH, batch=BATCH)
     assert not any(parameter.requires_grad for parameter in average.parameters())
     assert torch.equal(next(average.buffers()), MODELS[1])
     assert torch.equal(model.weight, MODELS[1]) and model.weight.requires_grad
-    rule.update(average, Weights(MODELS[2]), images=2 * BATCH, batch=BATCH)
+    rule.update(Tensors.of(average), Tensors.of(Weights(MODELS[2])), images=2 * BATCH, batch=BATCH)
     assert torch.equal(model.weight, MODELS[1])
 
 
@@ -80,5 +80,5 @@ def test_a_decay_is_a_share(rule: Average) -> None:
     assert all(0 <= rule.decay(BATCH * k, BATCH) < 1 for k in (1, 2, 10, 10_000))
     average = rule.start(Weights(MODELS[0]))
     for k in range(1, 6):
-        rule.update(average, Weights(MODELS[0]), images=BATCH * k, batch=BATCH)
+        rule.update(Tensors.of(average), Tensors.of(Weights(MODELS[0])), images=BATCH * k, batch=BATCH)
     torch.testing.assert_close(next(average.parameters()).detach(), MODELS[0])

@@ -13,7 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from boot_exp.averages import Ema
+from boot_exp.averages import Ema, Tensors
 from boot_exp.methods import Term
 from boot_exp.processes import Processes
 from boot_exp.stopping import Stopped
@@ -80,7 +80,7 @@ def test_ema_halves_after_a_half_life(images: int) -> None:
         for parameter in zero.parameters():
             parameter.fill_(1)
     for step in range(20):
-        ema.update(zero, model, images=images + 64 * step, batch=64)
+        ema.update(Tensors.of(zero), Tensors.of(model), images=images + 64 * step, batch=64)
     assert float(zero.weight.detach()) == pytest.approx(0.5, rel=1e-5)
 
 
@@ -256,7 +256,7 @@ def test_a_step_skipped_on_the_device_is_the_step_skipped_here(fused: bool) -> N
                 model.weight.grad.fill_(torch.nan)
             taken = finite.step(torch.stack([model.weight.grad.norm()]))
             if taken is not False:
-                ema.update(average, model, images=step + 1, batch=1, taken=taken)
+                ema.update(Tensors.of(average), Tensors.of(model), images=step + 1, batch=1, taken=taken)
         assert finite.in_a_row(look=True) == 2 and int(finite.total) == 3
         ends.append((model.weight.detach(), average.weight.detach()))
     for one, other in zip(*ends, strict=True):
