@@ -35,7 +35,7 @@ def main(
         "digits_conditional",
         "digits",
     ],
-    rounds: Annotated[int, typer.Option(help="how often both sides are timed")] = 2,
+    rounds: Annotated[int, typer.Option(help="how often both sides are timed")] = 3,
     out: Annotated[Path, typer.Option(help="folder of benchmarks.json and .md")] = Path("results"),
     name: Annotated[str, typer.Option(help="name of the two files")] = "benchmarks",
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def see(
     classes = False
     pixel: int | None = None  # of all of them, as long as there is but one
     one_pixel = True
-    for batch, observation in share(images.batches(BATCH), extractor):
+    for batch, observation in _several(share(images.batches(BATCH), extractor)):
         if one_pixel:
             pixel = int(batch.flat[0]) if pixel is None else pixel
             one_pixel = bool((batch == pixel).all())
@@ -106,6 +107,12 @@ def see(
         score=score.value() if classes else None,
         agreement=None if agreement is None else agreement.value(),
     )
+
+
+def _several(seen: Iterator[tuple[Images, Observation]], count: int = 16) -> Iterator[tuple[Images, Observation]]:
+    """The same, drawn `count` at a time: an extractor and statistics that take turns put each other out of the caches."""
+    while chunk := list(islice(seen, count)):
+        yield from chunk
 
 
 def _cut(done: int, count: int, block: int | None) -> Iterator[tuple[int, int]]:
