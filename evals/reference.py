@@ -110,7 +110,7 @@ def see(
 
 
 def _several(seen: Iterator[tuple[Images, Observation]], count: int = 16) -> Iterator[tuple[Images, Observation]]:
-    """The same, drawn `count` at a time: an extractor and statistics that take turns put each other out of the caches."""
+    """The same, drawn `count` at a time: an extractor and statistics in turn put each other out of the caches."""
     while chunk := list(islice(seen, count)):
         yield from chunk
 

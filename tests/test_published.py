@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_inception import write_inception
+from ruamel.yaml import YAML
+from test_pipeline import copied, ran
 from typer.testing import CliRunner
 
 from boot_exp.__main__ import app
@@ -257,3 +259,46 @@ def test_guiding_a_teacher_that_never_went_without_labels_is_refused(house: Path
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, ConfigurationFault)
     assert "must have been trained without labels as well" in str(result.exception)
+
+
+def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
+    tmp_path_factory: pytest.TempPathFactory, inception: tuple[Path, str]
+) -> None:
+    """The group `published` of dvc.yaml, tiny: nothing that is run has a data set, and the table is there."""
+    house = copied(tmp_path_factory.mktemp("house"))
+    (house.path / "gin/experiments/made").mkdir()
+    leaves = written(house.path, "edm ddpm++", "folder", inception)
+    statistics = house.path / "statistics.npz"
+    np.savez(statistics, mu=np.zeros(2048), sigma=np.eye(2048))
+    teacher = (leaves / "teacher.gin").read_text()
+    (leaves / "teacher.gin").write_text(
+        teacher.replace("include 'gin/runs", "include 'gin/parts/pairs.gin'\ninclude 'gin/runs")
+        + "from boot_exp.stages import pairs\npairs.Pairs.n = 8\npairs/samplers.Along.steps = 1\n"
+    )
+    boot = (leaves / "boot.gin").read_text()
+    (leaves / "direct.gin").write_text(
+        boot.replace("runs/distil", "runs/denoiser").replace("parts/boot", "parts/direct")
+    )
+    (leaves / "computed.gin").unlink()
+    yaml = YAML()
+    params = yaml.load(house.path / "params.yaml")
+    params["published"] = {
+        "suites": ["made"],
+        "seeds": [0],
+        "noise": ["boot"],
+        "pairs": ["direct"],
+        "images": [],
+        "phases": [],
+    }
+    yaml.dump(params, house.path / "params.yaml")
+    done = ran(house.run("dvc", "repro", "published_comparison@made"))
+    assert done == {
+        *(f"published_{stage}@made" for stage in ("reference", "teacher", "baselines", "evaluate_baselines", "pairs")),
+        *(f"published_{stage}_noise@made-boot-0" for stage in ("distil", "sample", "evaluate")),
+        *(f"published_{stage}_pairs@made-direct-0" for stage in ("distil", "sample", "evaluate")),
+        "published_comparison@made",
+    }
+    assert not (house.path / "data").exists()
+    made = json.loads((house.path / "results/made/comparison.json").read_text())
+    assert {row["folder"] for row in made["rows"]} == {"teacher", "boot", "direct"}
+    assert not any(method["cost"] and method["cost"]["data_needed"] for method in made["methods"])

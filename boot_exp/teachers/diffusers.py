@@ -59,7 +59,7 @@ class DiffusersUNet(Guidable):
                 raise ValueError(
                     f"DiffusersUNet.config must be one of UNet2DModel, got {first_line(error)}; copy its config.json"
                 ) from error
-            if self.unet.class_embedding is not None:
+            if isinstance(self.unet.class_embedding, nn.Embedding):
                 rows = self.unet.class_embedding.weight
                 self.unet.class_embedding = nn.Embedding(len(rows) + 1, rows.shape[1])
         for module in self.unet.modules():
@@ -70,7 +70,7 @@ class DiffusersUNet(Guidable):
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         classes = self.unet.class_embedding
-        if label is None and classes is not None:
+        if label is None and isinstance(classes, nn.Embedding):
             label = torch.full_like(t, classes.num_embeddings - 1, dtype=torch.long)
         guidance = None if self.guidance is None or w is None else self.guidance(w)
         for module in self.modules():
