@@ -71,11 +71,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise StateFault(
             f"{path} must be a state dict of tensors written by torch.save, got {first_line(error)}; fetch it again"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(map(_plain, state.values())):
         raise StateFault(
             f"{path} must hold tensors by name and nothing else, got {type(state).__name__}; fetch it again"
         )
     return {str(key): value.float() for key, value in state.items()}
+
+
+def _plain(value: object) -> bool:
+    return (
+        type(value) is Tensor
+        and value.layout is torch.strided
+        and value.is_floating_point()
+        and value.device.type == "cpu"
+    )
 
 
 def renamed(net: UNet, state: Mapping[str, Tensor], legacy_order: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -93,7 +102,8 @@ def renamed(net: UNet, state: Mapping[str, Tensor], legacy_order: bool) -> tuple
                 continue
             if attention is not None and value.ndim == 3:  # a convolution over one axis
                 value = value[..., None]
-            if attention is not None and legacy_order and ours.endswith("to_qkv"):
+            fits = len(value) == 3 * attention.norm.num_channels if attention is not None else False
+            if attention is not None and legacy_order and ours.endswith("to_qkv") and fits:
                 value = value.reshape(attention.heads, 3, -1, *value.shape[1:]).transpose(0, 1).reshape(value.shape)
             found[f"{ours}.{kind}"] = value
     if "label.weight" in found:

@@ -18,6 +18,7 @@ from boot_exp.schedules import Clamped, LinearBeta, Schedule, SquaredCosineTable
 from boot_exp.teachers import PublishedNetwork, fitting
 from boot_exp.teachers.pickles import Persistent, Refused, children, read_pickle, tensors
 from evals.errors import StateFault
+from evals.files import first_line
 
 Precond = Literal["EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond"]
 Model = Literal["SongUNet", "DhariwalUNet"]
@@ -176,12 +177,15 @@ class Edm(PublishedNetwork):
                     f"{path} must hold the network of the configuration, got one of {said}; bind what it was made with"
                 )
             found = self.named(children(outer)["model"])
-        except (Refused, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
+        except StateFault:
+            raise
+        except Exception as error:  # what is no snapshot fails in any way it likes
             raise StateFault(
-                f"{path} must be a snapshot of EDM with its network under 'ema', got {type(error).__name__} ({error}); "
-                "fetch it again"
+                f"{path} must be a snapshot of EDM with its network under 'ema', got {type(error).__name__} "
+                f"({first_line(error)}); fetch it again"
             ) from error
-        fitting(self, found, path, {})
+        left = {name: value for name, value in found.items() if name not in self.net.state_dict()}
+        fitting(self, found, path, left)
         return found
 
     def named(self, model: Any) -> dict[str, Tensor]:
@@ -209,6 +213,7 @@ class Edm(PublishedNetwork):
         else:
             found |= _weights("time.1", parts["map_layer0"]) | _weights("time.3", parts["map_layer1"])
             found |= _weights("norm", parts["out_norm"]) | _weights("head", parts["out_conv"])
+        if self.said["class_name"] == "iDDPMPrecond":  # a variance beside eps, which no solver of an ODE asks for
             found |= {name: found[name][: net.head.out_channels] for name in ("head.weight", "head.bias")}
         if net.label is not None:
             found["label.weight"] = _labels(tensors(parts["map_label"]), isinstance(net, SongUNet))

@@ -11,7 +11,7 @@ from torch import Tensor
 from boot_exp.components import Count
 from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromEps
-from boot_exp.schedules import Schedule
+from boot_exp.schedules import Clamped, Schedule, Table
 from boot_exp.teachers import PublishedNetwork, adm, fitting
 
 
@@ -19,8 +19,8 @@ class GuidedDiffusion(PublishedNetwork):
     """x_t: [B, C, H, W], t: [B], condition -> x0: a network that predicts eps at one of `diffusion_steps` times.
 
     The other arguments are those of `UNetModel`, in its words; attention_resolutions are factors of downsampling.
-    schedule: LinearTable or SquaredCosineTable of as many steps, which they call linear and cosine; step i is
-    t = i / (steps - 1). A variance that the network predicts as well is left out.
+    schedule: LinearTable or SquaredCosineTable of as many steps, which they call linear (whose betas they scale by
+    1000 / steps) and cosine; step i is t = i / (steps - 1). A variance that the network predicts as well is left out.
     """
 
     reduced: ClassVar[dict[str, object]] = adm.REDUCED
@@ -43,6 +43,12 @@ class GuidedDiffusion(PublishedNetwork):
         use_new_attention_order: bool = False,
         diffusion_steps: Count = 1000,
     ) -> None:
+        table = schedule.schedule if isinstance(schedule, Clamped) else schedule
+        if not isinstance(table, Table) or len(table.entries) != diffusion_steps:
+            raise ValueError(
+                f"GuidedDiffusion.schedule must be a table of diffusion_steps = {diffusion_steps} betas, got "
+                f"{schedule}; bind both alike"
+            )
         net = adm.unet(
             in_channels=in_channels,
             model_channels=model_channels,

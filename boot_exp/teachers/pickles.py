@@ -63,6 +63,13 @@ class _Made:
         raise Refused("the state of a function")
 
 
+class _Sealed(Tensor):
+    """A tensor that a pickle may not change: torch's own would take another size from its state."""
+
+    def __setstate__(self, state: object) -> None:
+        raise Refused("the state of a tensor")
+
+
 class Persistent(_Record):
     """An object of NVIDIA's `torch_utils.persistence`: the name of its class, and its state. Its source is not kept."""
 
@@ -81,7 +88,7 @@ def _parameter(data: Any, *_: object) -> Any:
 def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
     if not isinstance(storage, Tensor) or math.prod(size) > storage.numel():
         raise Refused(f"a tensor {list(size)} of {type(storage).__name__}")
-    return storage.as_strided(tuple(size), tuple(stride), int(offset)).clone()
+    return storage.as_strided(tuple(size), tuple(stride), int(offset)).clone().as_subclass(_Sealed)
 
 
 def _storage(data: bytes) -> Tensor:
@@ -91,7 +98,7 @@ def _storage(data: bytes) -> Tensor:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         if not isinstance(found, torch.storage.TypedStorage):
             raise Refused(f"a storage that is {type(found).__name__}")
-        return torch.tensor([], dtype=found.dtype).set_(found)
+        return torch.tensor([], dtype=found.dtype).set_(found).as_subclass(_Sealed)
 
 
 def _scalar(dtype: Any, data: bytes = b"") -> Any:
@@ -113,6 +120,7 @@ CALLS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _Made(_encode),
     ("torch", "Size"): _Made(tuple),
     ("builtins", "set"): _Made(set),
+    ("__builtin__", "set"): _Made(set),
 }
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     CALLS[_module, "scalar"] = _Made(_scalar)
@@ -148,8 +156,8 @@ def read_pickle(path: Path) -> Any:
             return _Reader(file).load()
     except Refused as refused:
         raise StateFault(
-            f"{path} must hold modules and tensors alone, got {refused}; nothing of it was run, and it should not be: "
-            "fetch it again from its authors"
+            f"{path} must hold modules and tensors alone, got {first_line(refused)}; nothing of it was run, and it "
+            "should not be: fetch it again from its authors"
         ) from None
     except Exception as error:  # a damaged pickle fails in any way it likes
         raise StateFault(
@@ -166,7 +174,7 @@ def children(record: Any) -> dict[str, Any]:
 def tensors(record: Any) -> dict[str, Tensor]:
     """The parameters and buffers of a module itself, without those that are None."""
     both = {**_part(record, "_parameters"), **_part(record, "_buffers")}
-    return {str(name): value for name, value in both.items() if isinstance(value, Tensor)}
+    return {str(name): value.as_subclass(Tensor) for name, value in both.items() if isinstance(value, Tensor)}
 
 
 def _part(record: Any, name: str) -> Mapping[str, Any]:
