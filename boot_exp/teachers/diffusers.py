@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +60,12 @@ class DiffusersUNet(Guidable):
                 raise ValueError(
                     f"DiffusersUNet.config must be one of UNet2DModel, got {first_line(error)}; copy its config.json"
                 ) from error
-            if isinstance(self.unet.class_embedding, nn.Embedding):
+            if not isinstance(self.unet.class_embedding, nn.Embedding | None):
+                raise ValueError(
+                    "DiffusersUNet.config may embed classes by number alone, got class_embed_type "
+                    f"{config.get('class_embed_type')!r}; give num_class_embeds"
+                )
+            if self.unet.class_embedding is not None:
                 rows = self.unet.class_embedding.weight
                 self.unet.class_embedding = nn.Embedding(len(rows) + 1, rows.shape[1])
         for module in self.unet.modules():
@@ -104,7 +110,11 @@ class Diffusers(OfTheHub):
         """The weights of the network, by our names. StateFault: a file is damaged, or says another network or betas."""
         folder = self.weights(path).parent
         net: Any = self.net
-        self._compare(folder / "config.json", _json(folder / "config.json"), dict(net.unet.config))
+        from diffusers import DDPMScheduler, UNet2DModel
+
+        # What a file leaves out is the library's default.
+        said = _defaults(UNet2DModel) | _json(folder / "config.json")
+        self._compare(folder / "config.json", said, dict(net.unet.config))
         beside = next(
             (
                 file
@@ -114,7 +124,7 @@ class Diffusers(OfTheHub):
             None,
         )
         if beside is not None:
-            self._compare(beside, _json(beside), self._betas())
+            self._compare(beside, _defaults(DDPMScheduler) | _json(beside), self._betas())
         found = _read(self.weights(path))
         if (rows := found.get("class_embedding.weight")) is not None:
             found["class_embedding.weight"] = torch.cat([rows, torch.zeros_like(rows[:1])])
@@ -157,7 +167,7 @@ class Diffusers(OfTheHub):
 
     @staticmethod
     def _compare(path: Path, file: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-        """StateFault: a file says something else than the configuration does; what it leaves out is as it is."""
+        """StateFault: a file says something else than the configuration does."""
         different = [
             f"{name} = {theirs} (configured: {ours[name]})"
             for name, theirs in file.items()
@@ -165,6 +175,11 @@ class Diffusers(OfTheHub):
         ]
         if different:
             raise StateFault(f"{path} must say what is configured, got {', '.join(different)}; bind what it says")
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    parameters = inspect.signature(kind).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def _alike(theirs: object, ours: object) -> bool:

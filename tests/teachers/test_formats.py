@@ -89,6 +89,46 @@ def test_edm_gives_what_nvidias_code_gives(tmp_path: Path, name: str) -> None:
     golden(at_sigma(teacher, made.image() * over(sigmas, made.image()), sigmas, label), f"edm/{name}")
 
 
+def test_a_variance_beside_eps_is_dropped_whatever_the_network(tmp_path: Path) -> None:
+    arguments = {**made.EDM["vp"], "precond": "iDDPMPrecond"}
+    made.write_edm(tmp_path / "net.pkl", arguments)
+    teacher = Edm(schedule=SCHEDULES["iDDPMPrecond"], **arguments)
+    assert teacher.read(tmp_path / "net.pkl")["head.weight"].shape[0] == 3
+
+
+def test_what_a_configuration_of_diffusers_leaves_out_is_its_default(tmp_path: Path) -> None:
+    write_diffusers(tmp_path)
+    path = tmp_path / "unet/config.json"
+    said = json.loads(path.read_text())
+    del said["attention_head_dim"]
+    path.write_text(json.dumps(said))
+    diffusers().read(tmp_path)
+    other = diffusers(config={**CONFIG, "num_class_embeds": 5, "attention_head_dim": 32})
+    with pytest.raises(StateFault, match=r"attention_head_dim = 8 \(configured: 32\)"):
+        other.read(tmp_path)
+
+
+@pytest.mark.parametrize("orders", [(True, False), (False, True)])
+def test_another_width_is_said_in_either_order_of_attention(tmp_path: Path, orders: tuple[bool, bool]) -> None:
+    made.write_openai(tmp_path / "net.pt", made.OPENAI["adm"])
+    with pytest.raises(StateFault, match="bind what it was made with"):
+        guided_diffusion("adm", model_channels=96, use_new_attention_order=orders[0]).read(tmp_path / "net.pt")
+
+
+def test_a_tensor_of_a_pickle_cannot_be_given_another_size(tmp_path: Path) -> None:
+    """torch's own state of a tensor would make it as large as a file says, of whatever lies in memory."""
+
+    class Grown:
+        def __reduce__(self) -> tuple[Any, ...]:
+            storage = torch.ones(4).storage()
+            rebuilt = (storage, 0, (4,), (1,), False, {})
+            return torch._utils._rebuild_tensor_v2, rebuilt, (storage, 0, (10**6,), (1,))
+
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps({"ema": Grown()}))
+    with pytest.raises(StateFault, match="the state of a tensor"):
+        edm("ddpmpp").read(tmp_path / "net.pkl")
+
+
 def test_consistency_models_is_edm_around_the_unet_of_guided_diffusion(tmp_path: Path) -> None:
     """The same weights read by both: F and eps are one network's, asked at two times."""
     arguments = {k: v for k, v in made.OPENAI["adm"].items() if k != "use_new_attention_order"}
