@@ -93,9 +93,9 @@ def training_operations(stage: Any, cost: Cost) -> int:
 
 def _said(stage: Any) -> Iterator[str]:
     model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
-    if model_shape(stage.teacher) is None:
+    shape = stage.teacher.shape
+    if shape is None:
         raise ConfigurationFault("a network must have a shape to be tried, got none; bind Networked.shape")
-    shape = model_shape(stage.teacher)
     cost = network_cost(model, shape)
     yield (
         f"network: {cost.parameters:,} parameters, {cost.operations / 1e9:.4g} GFLOP a call of one image of "
@@ -118,11 +118,6 @@ def _said(stage: Any) -> Iterator[str]:
         f"training: {training.images:,} images, batch {training.batch}, {operations:.2e} FLOP: "
         f"{operations / RATE / 3600:.3g} hours at {RATE / 1e12:.0f} TFLOP/s"
     )
-
-
-def model_shape(teacher: Networked) -> Any:
-    """(C, H, W), or None where the configuration does not say."""
-    return teacher.shape
 
 
 def _reduced(frozen: Frozen) -> Frozen:
@@ -172,7 +167,7 @@ class _Drawn:
 
 def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
     teacher: Networked = stage.teacher
-    shape = model_shape(teacher)
+    shape: Any = teacher.shape  # `_said` has refused none
     size = f"{'x'.join(map(str, shape))}, {sum(p.numel() for p in teacher.net.parameters()):,} parameters"
     if isinstance(stage, PublishedTeacher):
         t = torch.full((2,), teacher.schedule.t_max, dtype=torch.float64)

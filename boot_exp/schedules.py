@@ -184,3 +184,8 @@ class Clamped(Schedule):
 
     def lam(self, t: Tensor) -> Tensor:
         return self.schedule.lam(t).clamp(self.lam_min, self.lam_max)
+
+
+def unclamped(schedule: Schedule) -> Schedule:
+    """The schedule within Clamped, or itself."""
+    return schedule.schedule if isinstance(schedule, Clamped) else schedule

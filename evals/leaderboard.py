@@ -32,17 +32,8 @@ Record: TypeAlias = dict[str, Any]
 """One row: suite, method, sampler, nfe, n, fid, ..., and the card that says how the number was made."""
 
 SCORES = (
-    "fid",
-    "fid_std",
-    "fid_min",
-    "kid_mean",
-    "kid_std",
-    "precision",
-    "recall",
-    "diversity",
-    "agreement",
-    "score",
-    "seconds_per_image",
+    *("fid", "fid_std", "fid_min", "kid_mean", "kid_std", "precision", "recall", "diversity", "agreement", "score"),
+    *("seconds_per_image",),
 )
 HEADLINE = ("fid", "recall", "diversity", "agreement")
 KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)

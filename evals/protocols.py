@@ -15,7 +15,6 @@ class Protocol:
 
     name: str
     extractor: str
-    reference: str
     n: int = 50_000
     blocks: int = 3
 
@@ -32,11 +31,11 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         # arXiv 2206.00364, section 5 and its fid.py; of three, the paper reports the least.
-        Protocol(name="edm-50k", extractor="torch-fidelity", reference="EDM's fid-refs, of its own training data"),
+        Protocol(name="edm-50k", extractor="torch-fidelity"),
         # arXiv 2105.05233; the statistics in OpenAI's reference batches.
-        Protocol(name="adm-50k", extractor="torch-fidelity", reference="OpenAI's reference batch"),
+        Protocol(name="adm-50k", extractor="torch-fidelity"),
         # arXiv 2104.11222.
-        Protocol(name="clean-50k", extractor="clean-fid", reference="training data, in clean-fid's features"),
+        Protocol(name="clean-50k", extractor="clean-fid"),
     )
 }
 

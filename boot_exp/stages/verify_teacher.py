@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from boot_exp.components import Count, Positive, component
 from boot_exp.stages.evaluate import Evaluate
 from boot_exp.stages.place import Place
-from boot_exp.stages.reference import InceptionReference, PublishedReference, Reference
+from boot_exp.stages.reference import PublishedReference
 from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher
-from evals.errors import ConfigurationFault
-from evals.files import read_json, write_json
-from evals.leaderboard import fid_name, read_records
+from evals.files import write_json
+from evals.leaderboard import Record, fid_name, read_records
 
 
 @component
@@ -21,7 +19,7 @@ class VerifyTeacher:
     """The stages to run, and the published score: its fid with nfe network evaluations, and where that is written."""
 
     teacher: PublishedTeacher
-    reference: PublishedReference | InceptionReference | Reference
+    reference: PublishedReference
     sample: Sample
     evaluate: Evaluate
     fid: Positive
@@ -30,11 +28,6 @@ class VerifyTeacher:
 
     def run(self, place: Place) -> None:
         """Writes teacher/, reference/, samples/ and scores.json into the folder; what is whole there is kept."""
-        if not isinstance(self.reference, PublishedReference):
-            raise ConfigurationFault(
-                f"verify-teacher compares with published statistics, got {type(self.reference).__name__}; bind "
-                "VerifyTeacher.reference @reference.PublishedReference()"
-            )
         teacher, reference, samples = (self.part(place, name) for name in ("teacher", "reference", "samples"))
         if not (teacher.out / "card.json").is_file():
             self.teacher.run(teacher)
@@ -45,7 +38,7 @@ class VerifyTeacher:
         rows = read_records(scores.out)
         reported = {"fid": self.fid, "nfe": self.nfe, "source": self.source}
         write_json(place.out / "verified.json", {"reported": reported, "measured": rows})
-        for line in self.lines(place.out):
+        for line in self.lines(rows):
             print(line)
 
     @staticmethod
@@ -53,13 +46,10 @@ class VerifyTeacher:
         """The place of one of its stages."""
         return replace(place, out=place.out / name)
 
-    @staticmethod
-    def lines(folder: Path) -> list[str]:
+    def lines(self, rows: list[Record]) -> list[str]:
         """What was measured beside what was reported, a line each, with how it was made."""
-        said = read_json(folder / "verified.json")
-        reported = said["reported"]
-        lines = [f"reported: FID {reported['fid']:g} with {reported['nfe']} evaluations ({reported['source']})"]
-        for row in said["measured"]:
+        lines = [f"reported: FID {self.fid:g} with {self.nfe} evaluations ({self.source})"]
+        for row in rows:
             card = row["card"]
             several = f", least of {len(row['fid_blocks'])} {row['fid_min']:.4g}" if row.get("fid_blocks") else ""
             lines.append(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from boot_exp.components import Natural, Positive
 from boot_exp.nets.adain import Block, Guidable
 from boot_exp.predictions import FromEps, FromV, FromX, Prediction
-from boot_exp.schedules import Clamped, LinearTable, ScaledLinearTable, Schedule, SquaredCosineTable, Table
+from boot_exp.schedules import LinearTable, ScaledLinearTable, Schedule, SquaredCosineTable, Table, unclamped
 from boot_exp.teachers import OfTheHub, fitting
 from boot_exp.teachers.adm import read_state
 from evals.errors import MissingResource, StateFault
@@ -76,7 +76,7 @@ class DiffusersUNet(Guidable):
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         classes = self.unet.class_embedding
-        if label is None and isinstance(classes, nn.Embedding):
+        if label is None and classes is not None:
             label = torch.full_like(t, classes.num_embeddings - 1, dtype=torch.long)
         guidance = None if self.guidance is None or w is None else self.guidance(w)
         for module in self.modules():
@@ -94,7 +94,7 @@ class Diffusers(OfTheHub):
     """
 
     def __init__(self, *, schedule: Schedule, config: Mapping[str, Any], prediction: Prediction) -> None:
-        table = schedule.schedule if isinstance(schedule, Clamped) else schedule
+        table = unclamped(schedule)
         if not isinstance(table, Table):
             raise ValueError(
                 f"the schedule of a network of diffusers must be a table of betas, got {schedule}; bind one"

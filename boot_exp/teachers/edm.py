@@ -14,7 +14,7 @@ from boot_exp.nets.embeddings import Sinusoidal
 from boot_exp.nets.song import SongUNet
 from boot_exp.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
 from boot_exp.predictions import FromEps, FromF, FromScore, Prediction
-from boot_exp.schedules import Clamped, LinearBeta, Schedule, SquaredCosineTable
+from boot_exp.schedules import LinearBeta, Schedule, SquaredCosineTable, unclamped
 from boot_exp.teachers import PublishedNetwork, fitting
 from boot_exp.teachers.pickles import Persistent, Refused, children, read_pickle, tensors
 from evals.errors import StateFault
@@ -93,7 +93,7 @@ class Edm(PublishedNetwork):
         resample_filter: Sequence[Count] = (1, 1),
     ) -> None:
         wanted = SCHEDULES.get(precond)
-        inner = schedule.schedule if isinstance(schedule, Clamped) else schedule
+        inner = unclamped(schedule)
         if wanted is not None and not isinstance(inner, wanted):
             raise ValueError(f"the schedule of {precond} must be {wanted.__name__}, got {schedule}; bind that")
         classes = label_dim or None

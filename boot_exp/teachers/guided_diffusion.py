@@ -11,7 +11,7 @@ from torch import Tensor
 from boot_exp.components import Count
 from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromEps
-from boot_exp.schedules import Clamped, Schedule, Table
+from boot_exp.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import PublishedNetwork, adm, fitting
 
 
@@ -43,7 +43,7 @@ class GuidedDiffusion(PublishedNetwork):
         use_new_attention_order: bool = False,
         diffusion_steps: Count = 1000,
     ) -> None:
-        table = schedule.schedule if isinstance(schedule, Clamped) else schedule
+        table = unclamped(schedule)
         if not isinstance(table, Table) or len(table.entries) != diffusion_steps:
             raise ValueError(
                 f"GuidedDiffusion.schedule must be a table of diffusion_steps = {diffusion_steps} betas, got "

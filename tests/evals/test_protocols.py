@@ -21,7 +21,7 @@ from evals.protocols import PROTOCOLS, Protocol, Standard
 from evals.reference import Reference, see
 from evals.reported import reported, reported_columns
 
-SMALL = Protocol(name="small-50", extractor="torch-fidelity", reference="none", n=50, blocks=3)
+SMALL = Protocol(name="small-50", extractor="torch-fidelity", n=50, blocks=3)
 
 
 def against(tmp_path: Path) -> Reference:
