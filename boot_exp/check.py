@@ -34,7 +34,7 @@ from evals.errors import ConfigurationFault
 SIDE = 32
 """Height and width of a dry run's images, at most."""
 RATE = 1e14
-"""Floating-point operations a second, of which hours are said: a round number, near what one GPU of today keeps up."""
+"""Floating-point operations a second, of which hours are said: assumed, a round number near what one GPU keeps up."""
 FLOAT = 4
 
 
@@ -53,9 +53,13 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
     if main is None:
         raise ConfigurationFault(f"a leaf must train something to be tried, got {', '.join(stages)}; give such a leaf")
     with torch.device("meta"):
+        built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold
-            built = runtime.build(stages[name])
-        yield from _said(built)
+            built[name] = runtime.build(stages[name])
+        yield from _said(built[main])
+        for name in ("sample", "pairs", "verify_teacher"):
+            if name in built:
+                yield _drawn(name, built[name], built[main].teacher.shape)
     with _elsewhere() as folder:
         yield _step(runtime.build(_reduced(stages[main])), stages[main], folder)
 
@@ -91,6 +95,22 @@ def training_operations(stage: Any, cost: Cost) -> int:
     return cost.operations * (calls + 2 * training.images)
 
 
+def hours(operations: float) -> str:
+    """Operations, and how long they take at the rate that is assumed."""
+    return f"{operations:.2e} FLOP: {operations / RATE / 3600:.3g} hours if {RATE / 1e12:.0f} TFLOP/s are kept up"
+
+
+def _drawn(name: str, stage: Any, shape: tuple[int, ...]) -> str:
+    """What it costs to draw with a model: for scores, for pairs, or to verify a teacher."""
+    sample = stage.sample if name == "verify_teacher" else stage
+    model: Any = sample.teacher if isinstance(sample, Pairs) else sample.model
+    samplers = [sample.sampler] if isinstance(sample, Pairs) else sample.each
+    told = isinstance(model, Networked) and not model.takes_w  # guided by two calls
+    calls = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
+    ways = f" with each of {len(samplers)} samplers" if len(samplers) > 1 else ""
+    return f"{name}: {sample.n:,} images{ways}, {hours(calls * sample.n * network_cost(model, shape).operations)}"
+
+
 def _said(stage: Any) -> Iterator[str]:
     model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
     shape = stage.teacher.shape
@@ -113,11 +133,7 @@ def _said(stage: Any) -> Iterator[str]:
         f"memory: {copies * FLOAT * cost.parameters / 2**30:.3g} GiB of weights, gradients, optimizer and averages, "
         f"and {at_once * cost.activations / 2**30:.3g} GiB that a backward pass of {at_once} images keeps, in float32"
     )
-    operations = training_operations(stage, cost)
-    yield (
-        f"training: {training.images:,} images, batch {training.batch}, {operations:.2e} FLOP: "
-        f"{operations / RATE / 3600:.3g} hours at {RATE / 1e12:.0f} TFLOP/s"
-    )
+    yield f"training: {training.images:,} images, batch {training.batch}, {hours(training_operations(stage, cost))}"
 
 
 def _reduced(frozen: Frozen) -> Frozen:

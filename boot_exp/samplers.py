@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
-from typing import Any, ClassVar, Protocol
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
-from boot_exp.components import Count, NonNegative, Share, component
+from boot_exp.components import Count, NonNegative, Positive, Share, component
 from boot_exp.conditions import NOTHING, Condition
 from boot_exp.levels import over, transition
-from boot_exp.solvers import Integrator
+from boot_exp.schedules import Schedule
+from boot_exp.solvers import Heun, Integrator
 from boot_exp.times import Grid, KarrasGrid, UniformGrid
 
 Fresh = Callable[[int], Tensor]
@@ -87,6 +91,52 @@ class Along:
 
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
         return self.solver.solve(model, eps, self.grid(model.schedule, self.steps).to(eps.device), condition)
+
+
+@component
+class EdmSampler:
+    """EDM's own: Heun's steps over sigma / alpha, and a last one to sigma = 0 (arXiv 2206.00364, algorithm 2).
+
+    steps: with the last. s_churn, s_min, s_max, s_noise: how much noise is added before a step, from which sigma to
+    which, and by how much more than that; without churn the sampler is deterministic. No noise is added above t_max.
+    """
+
+    steps: Annotated[int, Ge(2), "a number of steps, of which the last goes to sigma = 0,"]
+    grid: Grid = field(default_factory=KarrasGrid)
+    s_churn: NonNegative = 0.0
+    s_min: NonNegative = 0.0
+    s_max: Positive | None = None
+    s_noise: Positive = 1.0
+
+    w: ClassVar[None] = None
+
+    @property
+    def nfe(self) -> int:
+        return 2 * self.steps - 1
+
+    @property
+    def name(self) -> str:
+        return f"edm-{self.steps}" + (f"-churn{self.s_churn:g}" if self.s_churn else "")
+
+    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+        x, heun = eps, Heun()
+        times = self.grid(model.schedule, self.steps - 1).to(eps.device)
+        for k, (t, s) in enumerate(pairwise(times), start=1):
+            x, t = self.churned(model.schedule, x, t, k, fresh)
+            x = heun(model, x, t.expand(len(x)), s.expand(len(x)), condition)
+        x, t = self.churned(model.schedule, x, times[-1], self.steps, fresh)
+        x0: Tensor = model(x, t.expand(len(x)), condition)
+        return x0
+
+    def churned(self, schedule: Schedule, x: Tensor, t: Tensor, k: int, fresh: Fresh) -> tuple[Tensor, Tensor]:
+        """x: [B, C, H, W] at t: [], taken up to the noise that its k-th step starts from, and the time of that."""
+        lam = float(schedule(t).lam)
+        if not (self.s_churn and self.s_min <= math.exp(lam) <= (self.s_max or math.inf)):
+            return x, t
+        gamma = min(self.s_churn / self.steps, math.sqrt(2) - 1)
+        up = torch.tensor(schedule.time_of(lam + math.log1p(gamma)), dtype=t.dtype, device=t.device)
+        alpha, sigma = transition(schedule(up), schedule(t))
+        return over(alpha, x) * x + over(self.s_noise * sigma, x) * fresh(k), up
 
 
 @component

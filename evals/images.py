@@ -141,6 +141,8 @@ def image_names(path: Path) -> list[str]:
         try:
             with zipfile.ZipFile(path) as archive:
                 found = archive.namelist()
+        except FileNotFoundError:
+            raise DataFault(f"images must be a folder, .zip, .npy or .npz, got {path}, which is not there") from None
         except (OSError, zipfile.BadZipFile) as error:
             raise DataFault(
                 f"images must be a folder, .zip, .npy or .npz, got {path} ({first_line(error)}); fetch it again"

@@ -1,7 +1,10 @@
 """How a FID is taken, by name: whose features, of how many samples, how often."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from evals.weights import CLEAN_FID, TORCH_FIDELITY
 
 if TYPE_CHECKING:
     from evals.extractors import Extractor
@@ -57,12 +60,17 @@ class Standard:
         """What the name stands for."""
         return PROTOCOLS[self.name]
 
+    def located(self) -> tuple[Path, str]:
+        """Where its weights are, and their SHA-256. MissingResource: none, or not there; StateFault: others."""
+        published = CLEAN_FID if self.protocol.extractor == "clean-fid" else TORCH_FIDELITY
+        return published.verify(self.weights, self.weights_sha256)
+
     def extractor(self) -> "Extractor":
-        """The network. MissingResource: no weights, or not there; StateFault: others than the published."""
+        """The network; the faults of `located`."""
+        path, sha256 = self.located()  # before torch, which takes seconds
         from evals.extractors import CleanFidInception, TorchFidelityInception
 
         kind = CleanFidInception if self.protocol.extractor == "clean-fid" else TorchFidelityInception
-        path, sha256 = kind.published.verify(self.weights, self.weights_sha256)  # before torch, which takes seconds
         device = self.device
         if device == "auto":
             import torch

@@ -10,7 +10,7 @@ from evals.tables import Column, figures, numbers
 FILE = Path(__file__).with_name("reported.json")
 WORDS = (
     "Reported by others and not measured here: other samples, other code, and teachers that may differ. Where a number "
-    "was found says how far to trust it: quoted is from a later text than its source."
+    "was found says how far to trust it: a transcript is somebody's copy of a table, and quoted was never looked up."
 )
 
 
@@ -21,8 +21,8 @@ def _all() -> list[dict[str, Any]]:
 
 
 def reported(suite: str) -> list[dict[str, Any]]:
-    """The rows of a suite, {suite, method, nfe, fid, source, seen}, by NFE and FID."""
-    return sorted((row for row in _all() if row["suite"] == suite), key=lambda row: (row["nfe"], row["fid"]))
+    """The rows of a suite, {suites, method, nfe, fid, source, seen}, by NFE and FID."""
+    return sorted((row for row in _all() if suite in row["suites"]), key=lambda row: (row["nfe"], row["fid"]))
 
 
 def reported_columns(suite: str) -> list[Column]:

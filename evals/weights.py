@@ -70,8 +70,10 @@ def download(url: str, sha256: str) -> Path:
     return path
 
 
-def located(source: str, sha256: str | None, what: str) -> tuple[Path, str]:
+def located(source: str, sha256: str | None, what: str, url: str | None = None) -> tuple[Path, str]:
     """Where a file is that a configuration names by path or by http(s) address, and its SHA-256.
+
+    url: where its authors keep it, for the message that it is missing.
 
     ConfigurationFault: an address without a hash; MissingResource: it is not there, or cannot be fetched; StateFault:
     it has another hash.
@@ -84,10 +86,12 @@ def located(source: str, sha256: str | None, what: str) -> tuple[Path, str]:
         return download(source, sha256.lower()), sha256.lower()
     path = Path(source)
     if not path.is_file():
-        raise MissingResource(f"{what} must be a file, got {path}, which is not there; fetch it to that place")
+        raise MissingResource(
+            f"{what} must be a file, got {path}, which is not there; fetch {url or 'it'} to that place"
+        )
     found = sha256_of(path)
     if sha256 is not None and found != sha256.lower():
-        raise StateFault(f"{what} must have the SHA-256 {sha256}, got {found} ({path}); fetch it again")
+        raise StateFault(f"{what} must have the SHA-256 {sha256}, got {found} ({path}); fetch {url or 'it'} again")
     return path, found
 
 

@@ -49,4 +49,6 @@ def check_operative(frozen: Frozen) -> None:
 
 def _plain(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # gin adds to a message where it was; the message names its component itself.
+    lines = [line for line in lines if not line.startswith("In call to configurable ")]
     return " ".join(lines) or type(error).__name__

@@ -17,5 +17,8 @@ class Data:
     transforms: Sequence[Transform] = ()
 
     def run(self, place: Place) -> None:
-        """Writes images.npy, labels.npy where there are labels, and card.json."""
-        prepare(self.dataset, self.transforms, place.out)
+        """Writes images.npy, labels.npy where there are labels, and card.json, and says what they hold."""
+        card = prepare(self.dataset, self.transforms, place.out)
+        classes = "no labels" if card.classes is None else f"{card.classes} classes"
+        size = f"{card.channels}x{card.height}x{card.width}"
+        print(f"{place.out}: {card.n:,} images of {size}, {classes}, SHA-256 {card.images_sha256}")

@@ -60,22 +60,27 @@ class InceptionReference:
 class PublishedReference:
     """Statistics that others published: EDM's or OpenAI's npz, by path or by http(s) address.
 
-    name: which data set they are of, and whose statistics; split: which part of it. sha256: of the file, which an
-    address must have beside it.
+    name: which data set they are of, and whose statistics; split: which part of it. url: where its authors
+    keep it. sha256: of the file, which an address must have beside it.
     """
 
     source: str
     name: str
     split: str
+    url: str | None = None
     sha256: str | None = None
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
-        """Writes statistics.npz. StateFault: the file has another hash; DataFault: it holds no statistics."""
-        path, found = located(self.source, self.sha256, "reference statistics")
+        """Writes statistics.npz. DataFault: the file holds no statistics; and the faults of `located`."""
+        path, found = self.located()
         read = load_reference(path)
         card = replace(read.card, reference=self.name, reference_split=self.split, reference_sha256=found)
         with replacing_folder(place.out, holding=STATISTICS) as partial:
             replace(read, card=card).save(partial / STATISTICS)
+
+    def located(self) -> tuple[Path, str]:
+        """Where the file is, and its hash. MissingResource: it is not there; StateFault: it has another hash."""
+        return located(self.source, self.sha256, "reference statistics", self.url)
 
 
 def needed(data: Path | None) -> Path:

@@ -80,7 +80,7 @@ class Sample:
             for partial in work.glob(".*"):  # of a run that was cut off
                 partial.unlink()
         title, total = f"{place.suite} {place.name} samples", self.n * sum(sampler.nfe for sampler in self.each)
-        with Meter(title=title, total=total, quiet=not processes.main) as meter:
+        with Meter(title=title, total=total, quiet=not processes.main, unit="calls") as meter:
             done = 0
             for sampler in self.each:
                 archive, record = work / f"{sampler.name}.zip", work / f"{sampler.name}.json"

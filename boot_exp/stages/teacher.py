@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -118,11 +119,13 @@ class PublishedTeacher:
     """A teacher that others trained: the network of a configuration, its weights from a file of their format.
 
     source: a file or folder; the http(s) address of a file, which must have its sha256 beside it; or, for diffusers, a
-    model of the hub, with the revision to take. sha256: of the file, compared before it is opened.
+    model of the hub, with the revision to take. url: where its authors keep it, said where it is missing. sha256: of
+    the file, compared before it is opened.
     """
 
     teacher: PublishedNetwork
     source: str
+    url: str | None = None
     sha256: str | None = None
     revision: str | None = None
 
@@ -133,7 +136,10 @@ class PublishedTeacher:
             check_fits(teacher, Images.load(data).card, data)
         if teacher.shape is None:
             raise ConfigurationFault("a published teacher must have a shape, got none; bind its size (image_size, ...)")
-        path, found = self.fetch()
+        path, found = self.located()
+        if self.sha256 is None:
+            said = f"{self.source} has the SHA-256 {found}; bind PublishedTeacher.sha256 to have it compared"
+            print(said, file=sys.stderr, flush=True)
         network.load_state_dict(teacher.read(path))
         card = {
             "suite": place.suite,
@@ -155,10 +161,13 @@ class PublishedTeacher:
         }
         write_folder(place.out, {"weights": teacher.state_dict()}, card)
 
-    def fetch(self) -> tuple[Path, str]:
-        """Where the file or folder is, and the hash of the weights; the faults of `located`."""
+    def located(self) -> tuple[Path, str]:
+        """Where the file or folder is, and the hash of the weights.
+
+        MissingResource: it is not there; StateFault: it has another hash.
+        """
         if not isinstance(self.teacher, OfTheHub):
-            return located(self.source, self.sha256, "a teacher's weights")
+            return located(self.source, self.sha256, "a teacher's weights", self.url)
         folder = Path(self.source)
         folder = folder if folder.exists() else self.teacher.fetch(self.source, self.revision)
         return folder, located(str(self.teacher.weights(folder)), self.sha256, "a teacher's weights")[1]

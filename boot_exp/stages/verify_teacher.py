@@ -10,6 +10,7 @@ from boot_exp.stages.place import Place
 from boot_exp.stages.reference import PublishedReference
 from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher
+from evals.errors import MissingResource
 from evals.files import write_json
 from evals.leaderboard import Record, fid_name, read_records
 
@@ -29,7 +30,9 @@ class VerifyTeacher:
     def run(self, place: Place) -> None:
         """Writes teacher/, reference/, samples/ and scores.json into the folder; what is whole there is kept."""
         teacher, reference, samples = (self.part(place, name) for name in ("teacher", "reference", "samples"))
-        if not (teacher.out / "card.json").is_file():
+        made = (teacher.out / "card.json").is_file()
+        self.check_there(made)
+        if not made:
             self.teacher.run(teacher)
         self.reference.run(reference)
         self.sample.run(samples, model=teacher.out)
@@ -40,6 +43,19 @@ class VerifyTeacher:
         write_json(place.out / "verified.json", {"reported": reported, "measured": rows})
         for line in self.lines(rows):
             print(line)
+
+    def check_there(self, made: bool) -> None:
+        """MissingResource: what has to be fetched is not there, all of it said at once. made: the teacher is."""
+        protocol = self.evaluate.protocol
+        missing = []
+        for part in (None if made else self.teacher, self.reference, protocol):
+            try:
+                if part is not None:
+                    part.located()
+            except MissingResource as fault:
+                missing.append(str(fault))
+        if missing:
+            raise MissingResource("; also ".join(missing))
 
     @staticmethod
     def part(place: Place, name: str) -> Place:

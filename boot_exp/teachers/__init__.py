@@ -11,6 +11,9 @@ from torch import Tensor
 from boot_exp.denoisers import Networked
 from evals.errors import StateFault
 
+LABELS = {"label.weight", "unet.class_embedding.weight"}
+"""The embeddings of classes, to which a row for "no label" is added as they are read."""
+
 
 class PublishedNetwork(Networked, ABC):
     """A denoiser whose network is told by a configuration, and whose weights are in a file of someone else's."""
@@ -38,6 +41,7 @@ def fitting(teacher: Networked, found: Mapping[str, Tensor], path: Path, unused:
     wrong = [f"{key} is not in the file" for key in wanted if key not in found]
     wrong += [
         f"{key} is {_shape(found[key])} in the file and {_shape(value)} in the configuration"
+        f"{', with a row for no label' if key in LABELS else ''}"
         for key, value in wanted.items()
         if key in found and found[key].shape != value.shape
     ]

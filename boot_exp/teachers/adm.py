@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -67,13 +68,21 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """A state dict of torch.save. StateFault: the file is damaged, or holds other things than tensors by name."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise StateFault(
+            f"{path} must be a state dict of tensors written by torch.save, got one that names other things; nothing "
+            "of it was run, and it should not be: fetch it again from its authors"
+        ) from error
     except Exception as error:  # a foreign file fails in any way it likes; nothing of it is run
         raise StateFault(
             f"{path} must be a state dict of tensors written by torch.save, got {first_line(error)}; fetch it again"
         ) from error
-    if not isinstance(state, dict) or not all(map(_plain, state.values())):
+    if not isinstance(state, dict):
+        raise StateFault(f"{path} must hold tensors by name, got {type(state).__name__}; fetch it again")
+    if others := [f"{key} ({type(value).__name__})" for key, value in state.items() if not _plain(value)]:
         raise StateFault(
-            f"{path} must hold tensors by name and nothing else, got {type(state).__name__}; fetch it again"
+            f"{path} must hold tensors of numbers by name and nothing else, got {', '.join(others[:3])}; save with "
+            "torch.save what of it is the network's, and of that the average where there is one"
         )
     return {str(key): value.float() for key, value in state.items()}
 

@@ -190,7 +190,7 @@ def _alike(theirs: object, ours: object) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StateFault(
             f"{path} must be the JSON that diffusers writes, got {first_line(error)}; fetch it again"
         ) from error

@@ -36,6 +36,8 @@ RESIDUAL = {
 ATTENTION = {"norm": "norm2", "to_qkv": "qkv", "out": "proj"}
 # What the file's networks take and images do not depend on: training's dropout and augmentation, and precision.
 OF_TRAINING = ("dropout", "label_dropout", "augment_dim", "use_fp16", "epsilon_t", "sigma_min", "sigma_max")
+# What their networks may be given and ours are not: only the defaults are read.
+FIXED = ("channel_mult_emb", "decoder_type")
 DEFAULTS: dict[str, dict[str, Any]] = {
     "EDMPrecond": {"label_dim": 0, "sigma_data": 0.5, "model_type": "DhariwalUNet"},
     "VPPrecond": {"label_dim": 0, "beta_d": 19.9, "beta_min": 0.1, "M": STEPS, "model_type": "SongUNet"},
@@ -97,8 +99,9 @@ class Edm(PublishedNetwork):
         if wanted is not None and not isinstance(inner, wanted):
             raise ValueError(f"the schedule of {precond} must be {wanted.__name__}, got {schedule}; bind that")
         classes = label_dim or None
-        attends = [img_resolution >> level in attn_resolutions for level in range(len(channel_mult))]
-        time_scale = float(STEPS - 1) if wanted is not None else 1.0
+        attends = _attends(attn_resolutions, img_resolution, len(channel_mult))
+        steps = inner.steps if isinstance(inner, SquaredCosineTable) else STEPS
+        time_scale = float(steps - 1) if wanted is not None else 1.0
         net: nn.Module
         if model_type == "SongUNet":
             net = SongUNet(
@@ -157,25 +160,15 @@ class Edm(PublishedNetwork):
             }
         if isinstance(inner, LinearBeta) and precond == "VPPrecond":
             self.said |= {"beta_min": inner.beta_min, "beta_d": inner.beta_max - inner.beta_min}
+        if isinstance(inner, SquaredCosineTable) and precond == "iDDPMPrecond":
+            self.said |= {"C_1": 1 - inner.cap, "C_2": inner.offset, "M": inner.steps}
 
     def read(self, path: Path) -> dict[str, Tensor]:
         """The weights of the network, by our names. StateFault: the file is damaged, hostile, or another network's."""
         snapshot = read_pickle(path)
         try:
             outer = snapshot["ema"]
-            given = arguments(outer)
-            different = {
-                name: (value, self.said.get(name))
-                for name, value in given.items()
-                if name not in OF_TRAINING and not _alike(value, self.said.get(name))
-            }
-            if different:
-                said = ", ".join(
-                    f"{name} = {theirs} (configured: {ours})" for name, (theirs, ours) in different.items()
-                )
-                raise StateFault(
-                    f"{path} must hold the network of the configuration, got one of {said}; bind what it was made with"
-                )
+            self.compare(path, arguments(outer))
             found = self.named(children(outer)["model"])
         except StateFault:
             raise
@@ -187,6 +180,24 @@ class Edm(PublishedNetwork):
         left = {name: value for name, value in found.items() if name not in self.net.state_dict()}
         fitting(self, found, path, left)
         return found
+
+    def compare(self, path: Path, given: Mapping[str, Any]) -> None:
+        """StateFault: a file says another network than the configuration does."""
+        different = {
+            name: (value, self.said.get(name))
+            for name, value in given.items()
+            if name not in OF_TRAINING and not _alike(value, self.said.get(name))
+        }
+        side, levels = self.said["img_resolution"], len(self.said["channel_mult"])
+        theirs, ours = (_attends(said["attn_resolutions"], side, levels) for said in (given, self.said))
+        if theirs == ours:  # in another order, or with resolutions that no level has
+            different.pop("attn_resolutions", None)
+        if not different:
+            return
+        said = ", ".join(f"{name} = {theirs} (configured: {ours})" for name, (theirs, ours) in different.items())
+        fixed = [name for name in different if name in FIXED]
+        cure = f"networks with another {' or '.join(fixed)} are not read" if fixed else "bind what it was made with"
+        raise StateFault(f"{path} must hold the network of the configuration, got one of {said}; {cure}")
 
     def named(self, model: Any) -> dict[str, Tensor]:
         """The tensors of their network by our names."""
@@ -224,10 +235,17 @@ def arguments(precond: Any) -> dict[str, Any]:
     """What a preconditioning of a snapshot and its network were made with, defaults included."""
     if not isinstance(precond, Persistent) or precond.class_name not in DEFAULTS:
         raise Refused(f"an 'ema' that is {getattr(precond, 'class_name', type(precond).__name__)}")
+    if precond.state.get("_init_args"):
+        raise Refused(f"a {precond.class_name} whose arguments have no names")
     given = {**DEFAULTS[precond.class_name], **dict(precond.state.get("_init_kwargs") or {})}
     if given["model_type"] not in DEFAULTS:
         raise Refused(f"a network {given['model_type']!r}")
     return {**DEFAULTS[given["model_type"]], **given, "class_name": precond.class_name}
+
+
+def _attends(resolutions: Sequence[int], side: int, levels: int) -> list[bool]:
+    """At which levels, from the highest resolution down, a network attends."""
+    return [side >> level in resolutions for level in range(levels)]
 
 
 def _alike(theirs: object, ours: object) -> bool:

@@ -37,6 +37,11 @@ def read_card(folder: Path) -> dict[str, Any]:
     """The card of a folder, after every file that it names has been checked against its hash."""
     try:
         card: dict[str, Any] = json.loads((folder / CARD).read_text())
+    except NotADirectoryError:
+        raise StateFault(
+            f"{folder} must be a folder that a stage wrote, got a file; a checkpoint of others becomes one by boot-exp "
+            "teacher"
+        ) from None
     except FileNotFoundError:
         raise StateFault(f"{folder} holds no {CARD}; make it with the stage that writes it (dvc repro)") from None
     except ValueError as error:

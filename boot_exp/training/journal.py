@@ -27,10 +27,10 @@ def clock(seconds: float) -> str:
 
 
 class Meter:
-    """Progress of `total` images: a bar where there is a terminal, else a line every ten seconds."""
+    """Progress of `total` images, or other units: a bar where there is a terminal, else a line every ten seconds."""
 
-    def __init__(self, *, title: str, total: int = 0, done: int = 0, quiet: bool = False) -> None:
-        self.title, self.total, self.first, self.quiet = title, total, done, quiet
+    def __init__(self, *, title: str, total: int = 0, done: int = 0, quiet: bool = False, unit: str = "images") -> None:
+        self.title, self.total, self.first, self.quiet, self.unit = title, total, done, quiet, unit
         self.started = self.said = time.monotonic()
         self.bar: Progress | None = None
         if sys.stderr.isatty() and not quiet:
@@ -38,7 +38,7 @@ class Meter:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]} images/s"),
+                TextColumn(f"{{task.fields[rate]}} {unit}/s"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[figures]}"),
                 console=Console(stderr=True),
@@ -57,7 +57,7 @@ class Meter:
             self.bar.stop()
 
     def update(self, done: int, figures: Mapping[str, float] | None = None, *, total: int | None = None) -> None:
-        """`done` of the images are done; figures stand beside the bar; total: where it was not known before."""
+        """`done` of them are done; figures stand beside the bar; total: where it was not known before."""
         self.total = total or self.total
         now = time.monotonic()
         rate = (done - self.first) / max(now - self.started, 1e-9)
@@ -68,7 +68,7 @@ class Meter:
             self.said = now
             left = clock((self.total - done) / max(rate, 1e-9))
             print(
-                f"{self.title}: {done:,}/{self.total:,} images  {rate:,.0f} images/s  {left} left  {text}",
+                f"{self.title}: {done:,}/{self.total:,} {self.unit}  {rate:,.0f} {self.unit}/s  {left} left  {text}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from boot_exp.levels import over
 from boot_exp.samplers import (
     Along,
     AtGuidance,
+    EdmSampler,
     GuidanceSweep,
     OneJump,
     Renoised,
@@ -23,6 +25,7 @@ from boot_exp.samplers import (
     Sweep,
     flat,
 )
+from boot_exp.schedules import KarrasTime
 from boot_exp.solvers import Ddim, Dpmpp2M
 from boot_exp.times import KarrasGrid, UniformGrid
 
@@ -84,7 +87,14 @@ def test_renoised_samples_do_not_depend_on_their_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    "sampler", [Along(solver=Ddim(), steps=4), Along(solver=Dpmpp2M(), steps=4), Renoised(steps=3)], ids=repr
+    "sampler",
+    [
+        Along(solver=Ddim(), steps=4),
+        Along(solver=Dpmpp2M(), steps=4),
+        Renoised(steps=3),
+        EdmSampler(steps=3, s_churn=2),
+    ],
+    ids=repr,
 )
 def test_a_sampler_hands_on_what_it_is_given(sampler: Sampler) -> None:
     """Labels and, at a guidance weight, w: as with the Gaussian that this guidance is."""
@@ -108,6 +118,51 @@ def test_along_starts_from_noise_and_ends_at_t_min() -> None:
     x0 = data(noise(8), LAST)
     eps = (noise(8) - over(level.alpha, x0) * x0) / over(level.sigma, x0)
     torch.testing.assert_close(x, over(end.alpha, x0) * x0 + over(end.sigma, x0) * eps)
+
+
+def algorithm_2(
+    eps: Tensor, data: Gaussian, n: int, churn: float, low: float, high: float | None, more: float
+) -> Tensor:
+    """Algorithm 2 of arXiv 2206.00364 in its own variables, written down from the paper."""
+    first, last = 80 ** (1 / 7), 0.002 ** (1 / 7)
+    sigmas = [(first + i / (n - 1) * (last - first)) ** 7 for i in range(n)] + [0.0]
+
+    def denoised(x: Tensor, sigma: float) -> Tensor:
+        return data.mean + data.deviation**2 / (data.deviation**2 + sigma**2) * (x - data.mean)
+
+    x = eps * (1 + 80**2) ** 0.5  # our noise at t_max has deviation 1, signal and all
+    for i, (sigma, after) in enumerate(pairwise(sigmas)):
+        up = sigma * (1 + (min(churn / n, 2**0.5 - 1) if low <= sigma <= (high or 99) else 0))
+        if up > sigma:
+            x = x + (up**2 - sigma**2) ** 0.5 * more * fresh(i + 1)
+        slope = (x - denoised(x, up)) / up
+        euler = x + (after - up) * slope
+        x = euler if after == 0 else x + (after - up) * (slope + (euler - denoised(euler, after)) / after) / 2
+    return x
+
+
+@pytest.mark.parametrize("n", [2, 5, 18])
+@pytest.mark.parametrize("churn", [(0.0, 0.0, None, 1.0), (40.0, 0.05, 50.0, 1.003), (1.0, 0.0, 10.0, 0.9)])
+def test_the_sampler_of_edm_is_its_algorithm_2(n: int, churn: tuple[float, float, float | None, float]) -> None:
+    data = Gaussian(schedule=KarrasTime())
+    amount, low, high, more = churn
+    for grid in (KarrasGrid(), UniformGrid()):  # in the time of KarrasTime the two are one
+        sampler = EdmSampler(steps=n, grid=grid, s_churn=amount, s_min=low, s_max=high, s_noise=more)
+        ours, theirs = sampler(data, noise(8), fresh=fresh), algorithm_2(noise(8), data, n, *churn)
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_the_sampler_of_edm_makes_the_calls_that_papers_count() -> None:
+    """35, 79 and 511 of arXiv 2206.00364 for 18, 40 and 256 steps; and no noise is added above t_max."""
+    for steps, nfe in ((18, 35), (40, 79), (256, 511)):
+        model = Counting(Gaussian(schedule=KarrasTime()))
+        sampler = EdmSampler(steps=steps, s_churn=40, s_noise=1.003)
+        assert sampler(model, noise(8), fresh=fresh).isfinite().all()
+        assert model.calls == sampler.nfe == nfe
+    assert EdmSampler(steps=18).name == "edm-18" and EdmSampler(steps=256, s_churn=40).name == "edm-256-churn40"
+    model, schedule = Gaussian(schedule=KarrasTime()), KarrasTime()
+    x, t = EdmSampler(steps=2, s_churn=1).churned(schedule, noise(8), torch.tensor(1.0).double(), 1, fresh)
+    assert float(t) == schedule.t_max and torch.allclose(x, noise(8))
 
 
 def test_sweeps_are_their_samplers_one_by_one() -> None:

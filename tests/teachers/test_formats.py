@@ -67,7 +67,7 @@ def guided_diffusion(name: str, **changed: Any) -> GuidedDiffusion:
 
 def edm(name: str, **changed: Any) -> Edm:
     arguments = {**made.EDM[name], **changed}
-    return Edm(schedule=SCHEDULES[arguments["precond"]], **arguments)
+    return Edm(**{"schedule": SCHEDULES[arguments["precond"]], **arguments})
 
 
 @pytest.mark.parametrize("name", made.OPENAI)
@@ -364,6 +364,42 @@ WRONG: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: edm("adm"), "gd.pt", "must be a whole pickle|must hold modules"),
     (lambda: guided_diffusion("adm"), "adm.pkl", "must be a state dict"),
 ]
+
+
+@pytest.mark.parametrize("resolutions", [(8, 16), (16, 8), (16, 8, 3)])
+def test_resolutions_of_attention_may_be_listed_in_any_order(tmp_path: Path, resolutions: tuple[int, ...]) -> None:
+    made.write_edm(tmp_path / "net.pkl", made.EDM["adm"])
+    found = edm("adm", attn_resolutions=resolutions).read(tmp_path / "net.pkl")
+    assert found.keys() == edm("adm").read(tmp_path / "net.pkl").keys()
+
+
+def test_the_constants_of_iddpm_are_those_of_the_schedule(tmp_path: Path) -> None:
+    """M, C_1 and C_2 are the steps, the cap and the offset of the table; another M is another time in the network."""
+    said = {"M": 500, "C_1": 0.01, "C_2": 0.02}
+    made.write_edm(tmp_path / "net.pkl", made.EDM["iddpm"], **said)
+    table = SquaredCosineTable(steps=500, cap=0.99, offset=0.02)
+    teacher = edm("iddpm", schedule=Clamped(schedule=table, lam_min=-5.0, lam_max=5.0))
+    assert teacher.read(tmp_path / "net.pkl") and teacher.net.time[0].scale == 499
+    with pytest.raises(StateFault, match=r"C_1 = 0.01 \(configured: 0.001.*M = 500 \(configured: 1000"):
+        edm("iddpm").read(tmp_path / "net.pkl")
+
+
+def test_what_a_snapshot_says_and_no_leaf_can_is_said_to_be_so(tmp_path: Path) -> None:
+    made.write_edm(tmp_path / "net.pkl", made.EDM["ddpmpp"], decoder_type="skip")
+    with pytest.raises(StateFault, match="networks with another decoder_type are not read"):
+        edm("ddpmpp").read(tmp_path / "net.pkl")
+    made.write_edm(tmp_path / "net.pkl", made.EDM["ddpmpp"])
+    snapshot = (tmp_path / "net.pkl").read_bytes()
+    assert snapshot.count(b"_init_args\x94)") == 1
+    (tmp_path / "net.pkl").write_bytes(snapshot.replace(b"_init_args\x94)", b"_init_args\x94K\x10"))  # for () now 16
+    with pytest.raises(StateFault, match="a EDMPrecond whose arguments have no names"):
+        edm("ddpmpp").read(tmp_path / "net.pkl")
+
+
+def test_a_state_dict_within_others_is_said_to_be_so(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "ema": {"time_embed.0.weight": torch.zeros(2)}}, tmp_path / "net.pt")
+    with pytest.raises(StateFault, match=r"got epoch \(int\), ema \(dict\); save with torch.save what of it"):
+        guided_diffusion("adm").read(tmp_path / "net.pt")
 
 
 @pytest.mark.parametrize(("teacher", "file", "said"), WRONG)
