@@ -43,8 +43,8 @@ class Published:
 
     def _cure(self) -> str:
         return (
-            f"fetch {self.url} (SHA-256 {self.sha256}) to weights/{self.file_name} and pass "
-            f"--weights weights/{self.file_name}, or pass the URL itself to have it downloaded"
+            f"fetch {self.url} (SHA-256 {self.sha256}) to weights/{self.file_name} and give that path (--weights, in "
+            "gin Standard.weights), or the URL itself to have it downloaded"
         )
 
 

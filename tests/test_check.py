@@ -60,6 +60,19 @@ def test_the_networks_of_the_papers_have_the_parameters_that_are_known(monkeypat
         assert low < int(line.split()[1].replace(",", "")) < high
 
 
+def test_what_drawing_costs_is_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a published teacher: its baselines, its pairs and its verification; of a teacher told w, two calls each."""
+    monkeypatch.chdir(ROOT)
+    network, *lines = check(stages("gin/experiments/cifar10/teacher.gin"))
+    said = {line.split(":")[0]: float(line.split(", ")[-1].split()[0]) for line in lines[1:-1]}
+    call = float(network.split(", ")[-1].split()[0]) * 1e9
+    baselines = 2 * (1 + 2 + 4 + 8 + 10 + 16 + 32 + 50) + 2 * (1 + 2 + 4 + 5 + 8 + 16 + 25)
+    wanted = {"sample": baselines * 150_000, "pairs": 10 * 1_000_000, "verify_teacher": 35 * 150_000}
+    assert said == pytest.approx({name: calls * call for name, calls in wanted.items()}, rel=5e-3)
+    (guided,) = (line for line in check(stages("gin/experiments/digits_conditional/boot_guided.gin")) if "each" in line)
+    assert guided.startswith("sample: 2,000 images with each of 5 samplers")
+
+
 def test_operations_and_kept_bytes_are_those_of_a_network_counted_by_hand() -> None:
     class Two(torch.nn.Module):
         """A 1x1 convolution of 2 to 3 channels."""
@@ -90,6 +103,7 @@ def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.M
         list(check(stages("gin/experiments/digits/boot.gin", "denoisers.Networked.shape = None")))
     result = CliRunner().invoke(app, ["check", leaf, "-b", "edm.Edm.precond = 'VPPrecond'"])
     assert isinstance(result.exception, ConfigurationFault) and "must be LinearBeta" in str(result.exception)
+    assert str(result.exception).endswith("bind that"), "gin's own words are not appended"
     assert Edm(
         schedule=KarrasTime(),
         img_resolution=8,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from made_inception import write_inception
 from ruamel.yaml import YAML
-from test_pipeline import copied, ran
+from test_pipeline import commands, copied, ran
 from typer.testing import CliRunner
 
 from boot_exp.__main__ import app
@@ -151,10 +152,11 @@ def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -
     imports = "from boot_exp import samplers\nfrom boot_exp.stages import data\nfrom boot_exp.stages import evaluate\n"
     imports += "from boot_exp.stages import reference\nfrom boot_exp.stages import sample\n"
     imports += "from boot_exp.stages import teacher\n"
-    imports += "from boot_exp.stages import verify_teacher\nfrom boot_exp import solvers\nfrom evals import protocols\n"
+    imports += "from boot_exp.stages import verify_teacher\nfrom evals import protocols\n"
     (leaves / "teacher.gin").write_text(
         HEAD
-        + "include 'gin/runs/published.gin'\ninclude 'gin/experiments/made/network.gin'\n"
+        + "include 'gin/runs/published.gin'\ninclude 'gin/parts/verify.gin'\n"
+        + "include 'gin/experiments/made/network.gin'\n"
         + imports
         + f"teacher.PublishedTeacher.source = '{name}'\n"
         + "reference.PublishedReference.source = 'statistics.npz'\n"
@@ -163,7 +165,7 @@ def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -
         + "evaluate.Evaluate.protocol = @protocols.Standard()\n"
         + common
         + "ddim/samplers.Sweep.steps = (2,)\nheun/samplers.Sweep.steps = (1,)\ndpm/samplers.Sweep.steps = (2,)\n"
-        + "verify/samplers.Along.steps = 1\nverify/solvers.Heun.coordinate = @solvers.SignalRatio()\n"
+        + "samplers.EdmSampler.steps = 2\n"
         + "verify_teacher.VerifyTeacher.fid = 1.5\nverify_teacher.VerifyTeacher.nfe = 35\n"
         + "verify_teacher.VerifyTeacher.source = 'made up'\n"
         + DATA[data](house / "images")
@@ -246,6 +248,43 @@ def test_a_published_teacher_that_is_not_what_is_said_is_refused(house: Path, in
     assert isinstance(result.exception, MissingResource) and "statistics.npz" in str(result.exception)
 
 
+def test_what_verification_lacks_is_said_at_once_and_before_a_sample_is_drawn(
+    house: Path, inception: tuple[Path, str]
+) -> None:
+    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    lacking = [
+        "teacher.PublishedTeacher.source = 'weights/mine.pkl'",
+        "protocols.Standard.weights = 'weights/none.pth'",
+    ]
+    lacking += ["teacher.PublishedTeacher.url = 'https://example.org/mine.pkl'"]
+    options = [part for binding in lacking for part in ("--bind", binding)]
+    result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", *options])
+    assert isinstance(result.exception, MissingResource) and not Path("verified").exists()
+    said = str(result.exception)
+    assert "got weights/mine.pkl, which is not there; fetch https://example.org/mine.pkl to that place; also " in said
+    assert "got statistics.npz, which is not there; fetch it to that place; also Inception's weights must be" in said
+    assert "got weights/none.pth, which is not there; fetch https://github.com/toshas" in said
+
+
+def test_a_checkpoint_that_was_not_imported_is_no_teacher(house: Path, inception: tuple[Path, str]) -> None:
+    leaves = written(house, "edm ddpm++", "folder", inception)
+    result = CliRunner().invoke(
+        app, ["distil", str(leaves / "boot.gin"), "--teacher", "net.pkl", "--out", "models/boot"]
+    )
+    assert isinstance(result.exception, StateFault)
+    assert "net.pkl must be a folder that a stage wrote, got a file; a checkpoint of others becomes one" in str(
+        result.exception
+    )
+
+
+def test_the_hash_of_an_imported_file_is_said_until_it_is_bound(house: Path, inception: tuple[Path, str]) -> None:
+    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    sha256 = hashlib.sha256(Path("net.pkl").read_bytes()).hexdigest()
+    for bound, said in ([], True), (["--bind", f"teacher.PublishedTeacher.sha256 = '{sha256}'"], False):
+        result = CliRunner().invoke(app, ["teacher", leaf, "--out", "models/made/teacher", *bound])
+        assert result.exit_code == 0 and (f"net.pkl has the SHA-256 {sha256}; bind" in result.output) == said
+
+
 def test_guiding_a_teacher_that_never_went_without_labels_is_refused(house: Path, inception: tuple[Path, str]) -> None:
     leaves = written(house, "edm ncsn++", "folder", inception)
     verb("teacher", str(leaves / "teacher.gin"), "--out", "models/made/teacher")
@@ -302,3 +341,62 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     made = json.loads((house.path / "results/made/comparison.json").read_text())
     assert {row["folder"] for row in made["rows"]} == {"teacher", "boot", "direct"}
     assert not any(method["cost"] and method["cost"]["data_needed"] for method in made["methods"])
+
+
+REDUCED = """
+edm.Edm.model_channels = 16
+edm.Edm.img_resolution = 16
+edm.Edm.num_blocks = 1
+edm.Edm.attn_resolutions = (8,)
+Sample.n = 6
+ddim/samplers.Sweep.steps = (2,)
+heun/samplers.Sweep.steps = (1,)
+dpm/samplers.Sweep.steps = (2,)
+Training.images = 8
+Training.batch = 4
+Training.microbatch = None
+Standard.device = 'cpu'
+"""
+
+
+def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
+    tmp_path_factory: pytest.TempPathFactory, inception: tuple[Path, str]
+) -> None:
+    """Its leaves as they stand, its commands in their order, on a network and images made here."""
+    house = copied(tmp_path_factory.mktemp("house"))
+    page = (ROOT / "docs/teachers.md").read_text()
+    for block in re.findall(r"^```gin\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL):
+        leaf = house.path / block.splitlines()[0].removeprefix("# ")
+        leaf.parent.mkdir(exist_ok=True)
+        leaf.write_text(block)
+    weights, sha256 = inception
+    params = YAML()
+    said = params.load(house.path / "params.yaml")
+    said["suites"] = ["mine"]
+    said["gin"]["overrides"] = [
+        *REDUCED.strip().splitlines(),
+        f"Standard.weights = '{weights}'",
+        f"Standard.weights_sha256 = '{sha256}'",
+    ]
+    params.dump(said, house.path / "params.yaml")
+    arguments = {"precond": "EDMPrecond", "model_type": "SongUNet", "img_resolution": 16, "model_channels": 16}
+    arguments |= {"channel_mult": (2, 2, 2), "num_blocks": 1, "attn_resolutions": (8,)}
+    for folder in ("weights", "datasets"):
+        (house.path / folder).mkdir()
+    made_teachers.write_edm(house.path / "weights/mine.pkl", arguments)
+    made_data.write_pngs(house.path / "datasets/mine", [f"{i}.png" for i in range(N)], list(images()))
+    made_data.zipped(house.path / "datasets/mine").rename(house.path / "datasets/mine.zip")
+    binds = " ".join(f'--bind "{line}"' for line in said["gin"]["overrides"] if "Edm" in line)
+    trains = " ".join(f'--bind "{line}"' for line in said["gin"]["overrides"] if "Training" in line)
+    for command in commands(page):
+        more = {"data": "", "teacher": binds, "distil": f"{binds} {trains}"}.get(command.split()[1], "")
+        output = house.run(f"{command} {more}", shell=True)
+        if command.startswith("dvc"):
+            stages = {"data", "reference", "teacher", "baselines", "evaluate_baselines", "leaderboard"}
+            students = {f"{stage}@mine-boot-0" for stage in ("distil", "sample", "evaluate")}
+            assert ran(output) == {f"{stage}@mine" for stage in stages} | students
+        elif " data " in command:
+            assert f"data/mine: {N} images of 3x16x16, no labels, SHA-256 " in output
+    rows = json.loads((house.path / "results/mine/leaderboard.json").read_text())
+    assert {row["method"] for row in rows} == {"teacher", "boot"}
+    assert (house.path / "models/mine/boot/0/weights.safetensors").is_file()
