@@ -142,7 +142,10 @@ def image_names(path: Path) -> list[str]:
             with zipfile.ZipFile(path) as archive:
                 found = archive.namelist()
         except FileNotFoundError:
-            raise DataFault(f"images must be a folder, .zip, .npy or .npz, got {path}, which is not there") from None
+            raise DataFault(
+                f"images must be a folder, .zip, .npy or .npz, got {path}, which is not there; "
+                "give the path of the images"
+            ) from None
         except (OSError, zipfile.BadZipFile) as error:
             raise DataFault(
                 f"images must be a folder, .zip, .npy or .npz, got {path} ({first_line(error)}); fetch it again"

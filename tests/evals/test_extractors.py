@@ -128,7 +128,7 @@ def test_missing_weights_are_said_where_to_fetch(
     published = TORCH_FIDELITY if kind is TorchFidelityInception else CLEAN_FID
     with pytest.raises(MissingResource) as caught:
         kind(weights=weights)
-    for word in (published.url, published.sha256, f"--weights weights/{published.file_name}"):
+    for word in (published.url, published.sha256, f" to weights/{published.file_name} ", "--weights"):
         assert word in str(caught.value)
 
 
