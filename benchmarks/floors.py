@@ -127,7 +127,7 @@ def sampling(stage: Any, sampler: Sampler, name: str, data: Images, device: torc
 
     def ours() -> float:
         meter = Meter(title="", quiet=True)
-        drawn = sized.images(model, sampler, card, [0.0], meter, 0, Processes(device=device))
+        drawn = sized.images(model, sampler, card, range(SAMPLES), meter, 0, Processes(device=device))
         return seconds(lambda: list(drawn), device)
 
     def bare() -> float:

@@ -74,7 +74,8 @@ def diffusers_sampling(leaf: Path, data: Images, device: torch.device, rounds: i
             (images * 255).round().astype(np.uint8)
 
     def ours() -> None:
-        list(stage.images(model, sampler, card, [0.0], Meter(title="", quiet=True), 0, Processes(device=device)))
+        meter = Meter(title="", quiet=True)
+        list(stage.images(model, sampler, card, range(N), meter, 0, Processes(device=device)))
 
     return compared(
         "side by side",

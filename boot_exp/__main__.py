@@ -115,9 +115,16 @@ def teacher(
 
 
 @app.command("verify-teacher")
-def verify_teacher(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
+def verify_teacher(
+    config: Config,
+    out: Out,
+    reference: Annotated[
+        Path | None, typer.Option(help="folder written by `reference`, unless statistics are published")
+    ] = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
     """Samples a published teacher and reports its FID beside the published one, before anything is distilled."""
-    _run("verify_teacher", config, bind, out)
+    _run("verify_teacher", config, bind, out, **_given(reference=reference))
 
 
 @app.command()
@@ -215,6 +222,8 @@ def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -
     place = Place(out=out, suite=frozen.suite, name=frozen.name, config=frozen.text(), settings=settings)
     built = runtime.build(frozen)
     runtime.check_operative(frozen)
+    if getattr(built, "alone", False) and os.environ.get("RANK", "0") != "0":
+        return  # what one process does is not shared: the first does it
     built.run(place, **inputs)
     runtime.check_operative(frozen)
 

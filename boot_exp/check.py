@@ -143,13 +143,22 @@ def _reduced(frozen: Frozen) -> Frozen:
         kind = getattr(import_module(component.module), component.name)
         small = getattr(kind, "reduced", {})
         values = {
-            key: small[key] if key in small and value is not None else value for key, value in component.values.items()
+            key: _smaller(value, small[key]) if key in small else value for key, value in component.values.items()
         }
         if values.get("shape") and issubclass(kind, Networked):
             channels, *sides = values["shape"]
             values["shape"] = [channels, *(min(side, SIDE) for side in sides)]
         components.append(replace(component, values=values))
     return replace(frozen, components=tuple(components))
+
+
+def _smaller(value: Any, small: Any) -> Any:
+    """A value at most as large as what a component says, which may be a function of it; None stays None."""
+    if value is None:
+        return None
+    if callable(small):
+        return small(value)
+    return min(value, small) if isinstance(value, int | float) and isinstance(small, int | float) else small
 
 
 @contextmanager
@@ -186,11 +195,15 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
     shape: Any = teacher.shape  # `_said` has refused none
     size = f"{'x'.join(map(str, shape))}, {sum(p.numel() for p in teacher.net.parameters()):,} parameters"
     if isinstance(stage, PublishedTeacher):
-        t = torch.full((2,), teacher.schedule.t_max, dtype=torch.float64)
+        schedule = teacher.schedule
+        ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
         with torch.no_grad():
-            x0 = teacher(torch.randn(2, *shape), t)
-        if not bool(x0.isfinite().all()):
-            raise ConfigurationFault(f"the network of {frozen.name} must give finite images at t_max, got others")
+            x0 = teacher(torch.randn(2, *shape), ends)
+        if not bool(schedule(ends).lam.isfinite().all() and x0.isfinite().all()):
+            raise ConfigurationFault(
+                f"noise and images must be finite at both ends of a schedule, got others with {schedule}; bound it "
+                "with Clamped"
+            )
         return f"step: one evaluation at reduced size ({size}) on the CPU, passed"
 
     def place(name: str) -> Place:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.components import NonNegative, component
+from boot_exp.training.seeds import drawn_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,29 @@ def classes_in_turn(indices: range, classes: int | None, where: torch.device | s
     """Label i mod classes for sample i: every class equally often, the same whatever the batch size."""
     if classes is None:
         return NOTHING
-    return Condition(label=torch.arange(indices.start, indices.stop, device=where) % classes)
+    return Condition(label=LabelsInTurn()(0, indices, classes).to(where))
+
+
+class Labels(Protocol):
+    """Which class each sample of a seed is asked for: [len(indices)] int64, whatever the batch size."""
+
+    def __call__(self, seed: int, indices: range, classes: int) -> Tensor: ...
+
+
+@component
+class LabelsInTurn:
+    """Class i mod classes for sample i: every class equally often."""
+
+    def __call__(self, seed: int, indices: range, classes: int) -> Tensor:
+        return torch.arange(indices.start, indices.stop) % classes
+
+
+@component
+class DrawnLabels:
+    """A class drawn for each sample, as the samples are that papers score (NVlabs/edm, generate.py)."""
+
+    def __call__(self, seed: int, indices: range, classes: int) -> Tensor:
+        return drawn_labels(seed, indices, classes)
 
 
 class Guidance(Protocol):

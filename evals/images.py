@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from evals.errors import DataFault
 from evals.files import first_line, replacing
@@ -166,6 +166,10 @@ def decoded(name: str, read: Callable[[], bytes], *, rgb: bool = False) -> Image
             picture = image.convert("RGB") if rgb else image
             mode = picture.mode
             pixels = np.array(picture)
+    except UnidentifiedImageError:
+        raise DataFault(
+            f"an image must be readable, got {name}, which is of no kind that is known; replace or delete it"
+        ) from None
     except Exception as error:  # Pillow's decoders and zipfile raise whatever they meet: a dozen unrelated kinds
         raise DataFault(
             f"an image must be readable, got {name} ({type(error).__name__}: {first_line(error)}); replace or delete it"

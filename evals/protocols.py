@@ -18,6 +18,7 @@ class Protocol:
 
     name: str
     extractor: str
+    features: int = 2048
     n: int = 50_000
     blocks: int = 3
 

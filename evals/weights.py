@@ -37,7 +37,7 @@ class Published:
         if found != expected:
             raise StateFault(
                 f"weights must have the SHA-256 {expected}, got {found} ({path}); fetch {self.url} again, "
-                "or state the hash of another file with --weights-sha256"
+                "or state the hash of another file (--weights-sha256, in gin Standard.weights_sha256)"
             )
         return path, found
 
@@ -86,9 +86,8 @@ def located(source: str, sha256: str | None, what: str, url: str | None = None) 
         return download(source, sha256.lower()), sha256.lower()
     path = Path(source)
     if not path.is_file():
-        raise MissingResource(
-            f"{what} must be a file, got {path}, which is not there; fetch {url or 'it'} to that place"
-        )
+        there = "a folder" if path.is_dir() else "not there"
+        raise MissingResource(f"{what} must be a file, got {path}, which is {there}; fetch {url or 'it'} to that place")
     found = sha256_of(path)
     if sha256 is not None and found != sha256.lower():
         raise StateFault(f"{what} must have the SHA-256 {sha256}, got {found} ({path}); fetch {url or 'it'} again")

@@ -13,7 +13,9 @@ from boot_exp.__main__ import app
 from boot_exp.check import check, network_cost
 from boot_exp.config import runs
 from boot_exp.config.faults import Faults
-from boot_exp.schedules import KarrasTime
+from boot_exp.predictions import FromEps
+from boot_exp.schedules import KarrasTime, LinearTable
+from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
 from evals.errors import ConfigurationFault
 
@@ -73,6 +75,26 @@ def test_what_drawing_costs_is_its_calls(monkeypatch: pytest.MonkeyPatch) -> Non
     assert guided.startswith("sample: 2,000 images with each of 5 samplers")
 
 
+def test_networks_are_made_small_and_none_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dry run's step; of diffusers it is the configuration that shrinks."""
+    monkeypatch.chdir(ROOT)
+    leaf = "gin/experiments/cifar10/teacher.gin"
+    small = list(check(stages(leaf, "edm.Edm.img_resolution = 16", "edm.Edm.attn_resolutions = (8,)")))[-1]
+    assert "(3x16x16, " in small
+    config = {"sample_size": 256, "block_out_channels": [128, 128, 256], "layers_per_block": 2, "norm_num_groups": 32}
+    config |= {"down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D"], "attention_head_dim": 64}
+    config |= {"up_block_types": ["UpBlock2D", "AttnUpBlock2D", "UpBlock2D"], "in_channels": 3, "out_channels": 3}
+    with torch.device("meta"):
+        whole = Diffusers(schedule=LinearTable(), config=config, prediction=FromEps())
+    reduce: Any = Diffusers.reduced["config"]
+    few = Diffusers(schedule=LinearTable(), config=reduce(config), prediction=FromEps())
+    assert whole.shape == (3, 256, 256) and few.shape == (3, 32, 32)
+    parameters = [sum(p.numel() for p in teacher.net.parameters()) for teacher in (whole, few)]
+    assert parameters[1] < 1e6 < parameters[0]
+    with torch.no_grad():
+        assert few(torch.randn(2, 3, 32, 32), torch.tensor([0.2, 0.9]).double()).isfinite().all()
+
+
 def test_operations_and_kept_bytes_are_those_of_a_network_counted_by_hand() -> None:
     class Two(torch.nn.Module):
         """A 1x1 convolution of 2 to 3 channels."""
@@ -104,6 +126,9 @@ def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.M
     result = CliRunner().invoke(app, ["check", leaf, "-b", "edm.Edm.precond = 'VPPrecond'"])
     assert isinstance(result.exception, ConfigurationFault) and "must be LinearBeta" in str(result.exception)
     assert str(result.exception).endswith("bind that"), "gin's own words are not appended"
+    unbounded = ["edm.Edm.precond = 'VPPrecond'", "edm.Edm.schedule = @LinearBeta()"]
+    with pytest.raises(ConfigurationFault, match=r"finite at both ends of a schedule.*bound it with Clamped"):
+        list(check(stages(leaf, *unbounded)))
     assert Edm(
         schedule=KarrasTime(),
         img_resolution=8,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +19,9 @@ from test_pipeline import commands, copied, ran
 from typer.testing import CliRunner
 
 from boot_exp.__main__ import app
+from boot_exp.stages.sample import Sample
 from evals.__main__ import app as evals_app
-from evals.errors import ConfigurationFault, MissingResource, StateFault
+from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests/teachers"), str(ROOT / "tests/data")]
@@ -264,6 +267,93 @@ def test_what_verification_lacks_is_said_at_once_and_before_a_sample_is_drawn(
     assert "got weights/mine.pkl, which is not there; fetch https://example.org/mine.pkl to that place; also " in said
     assert "got statistics.npz, which is not there; fetch it to that place; also Inception's weights must be" in said
     assert "got weights/none.pth, which is not there; fetch https://github.com/toshas" in said
+
+
+def test_a_verification_is_of_the_file_that_is_named_and_keeps_what_is_of_it(
+    house: Path, inception: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another checkpoint in the same folder is verified anew; the same one again draws nothing."""
+    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    with monkeypatch.context() as patch:
+        patch.setattr(made_teachers, "made", lambda name, shape, made=made_teachers.made: 0.5 * made(name, shape))
+        made_teachers.write_edm(house / "other.pkl", made_teachers.EDM["ddpmpp"])
+    drawn: list[str] = []
+    draw = Sample.run
+    monkeypatch.setattr(Sample, "run", lambda self, place, *, model: (drawn.append(""), draw(self, place, model=model)))
+    said = []
+    for source in ("net.pkl", "net.pkl", "other.pkl"):
+        bound = ["--bind", f"teacher.PublishedTeacher.source = '{source}'"]
+        result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", *bound])
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        said.append(json.loads(Path("verified/verified.json").read_text())["measured"][0]["fid"])
+    first, again, changed = said
+    assert first == again != changed and len(drawn) == 2
+
+
+def test_statistics_of_other_features_are_refused_before_a_sample_is_drawn(
+    house: Path, inception: tuple[Path, str]
+) -> None:
+    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    np.savez(house / "statistics.npz", mu=np.zeros(64), sigma=np.eye(64))
+    result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified"])
+    assert isinstance(result.exception, DataFault) and not Path("verified/samples").exists()
+    assert "must be of the 2048 features of edm-50k, got those of 64" in str(result.exception)
+
+
+def test_a_teacher_is_verified_against_a_reference_of_ones_own(house: Path, inception: tuple[Path, str]) -> None:
+    leaves = written(house, "edm ddpm++", "folder", inception)
+    leaf, none = str(leaves / "teacher.gin"), ["--bind", "verify_teacher.VerifyTeacher.reference = None"]
+    verb("data", leaf, "--out", "data/made")
+    verb("reference", str(leaves / "computed.gin"), "--data", "data/made", "--out", "computed")
+    result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", *none])
+    assert isinstance(result.exception, ConfigurationFault) and "got none; give --reference" in str(result.exception)
+    both = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", "--reference", "computed"])
+    assert isinstance(both.exception, ConfigurationFault) and "beside the leaf's own" in str(both.exception)
+    result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", "--reference", "computed", *none])
+    assert result.exit_code == 0 and "reference images" in result.output, result.output + repr(result.exception)
+
+
+def test_several_processes_verify_a_teacher_as_one(house: Path, inception: tuple[Path, str]) -> None:
+    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    command = [*launcher, "boot_exp", "verify-teacher", leaf, "--out", "verified"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("reported: FID 1.5") == done.stdout.count("measured: ") == 1
+    imported = subprocess.run(
+        [*launcher, "boot_exp", "teacher", leaf, "--out", "models/made/teacher"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert imported.returncode == 0 and imported.stderr.count("has the SHA-256") == 1, imported.stderr
+
+
+def test_images_without_the_teachers_labels_are_refused(house: Path, inception: tuple[Path, str]) -> None:
+    leaves = written(house, "edm ncsn++", "npz", inception)
+    leaf = str(leaves / "teacher.gin")
+    text = (
+        (leaves / "boot.gin")
+        .read_text()
+        .replace("runs/distil", "runs/consistency")
+        .replace("parts/boot", "parts/consistency")
+    )
+    (leaves / "consistency.gin").write_text(
+        text + "from boot_exp import student\nstudent.ConsistencyStudent.sigma_data = 0.5\n"
+    )
+    verb("teacher", leaf, "--out", "models/made/teacher")
+    for labels, said in ((None, "got no labels"), (np.arange(N) % 3, "got 3"), (np.arange(N), f"got {N}")):
+        arrays = {"arr_0": images(), **({} if labels is None else {"arr_1": labels})}
+        np.savez(house / "images.npz", **arrays)
+        verb("data", leaf, "--out", "data/made")
+        given = ["--teacher", "models/made/teacher", "--data", "data/made", "--out", "models/made/consistency"]
+        result = CliRunner().invoke(app, ["distil", str(leaves / "consistency.gin"), *given])
+        assert isinstance(result.exception, DataFault), repr(result.exception)
+        assert "must hold images of the teacher's 5 classes" in str(result.exception) and said in str(result.exception)
 
 
 def test_a_checkpoint_that_was_not_imported_is_no_teacher(house: Path, inception: tuple[Path, str]) -> None:

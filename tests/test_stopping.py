@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -262,12 +263,29 @@ def test_a_stopped_sample_stage_keeps_the_finished_samplers(place: Place) -> Non
     assert not list(Path(".work").iterdir()) and os.listdir("samples/made") == ["noise"]
 
 
+def test_a_stopped_sampler_goes_on_after_its_last_shard(place: Place) -> None:
+    """And its files are those of one that was not stopped, whatever the shards of another left behind."""
+    stopped, again, whole = (Noise(name="noise", asked=asked, drawn=[]) for asked in (True, False, False))
+    stage = replace(sampling(stopped), shard=3)
+    with pytest.raises(Stopped), stoppable():
+        stage.run(place, model=Path("model"))
+    (work,) = Path(".work").iterdir()
+    assert [path.name for path in sorted(work.rglob("*.npy"))] == ["00000.npy"] and stopped.drawn == [3, 3]
+    foreign = work / "other.shards"
+    foreign.mkdir()
+    replace(sampling(again), shard=3).run(place, model=Path("model"))
+    assert again.drawn == [3] and not list(Path(".work").iterdir())
+    sampling(whole).run(replace(place, out=Path("samples/made/whole")), model=Path("model"))
+    assert (place.out / "noise.zip").read_bytes() == Path("samples/made/whole/noise.zip").read_bytes()
+    assert sorted(contents(place.out)) == [f"noise.{kind}" for kind in KINDS]
+
+
 def test_a_stop_while_samples_are_moved_keeps_the_work(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = Noise(name="noise", drawn=[])
     copytree = shutil.copytree
 
-    def asked(source: Path, target: Path, *, dirs_exist_ok: bool) -> None:
-        copytree(source, target, dirs_exist_ok=dirs_exist_ok)
+    def asked(source: Path, target: Path, **how: Any) -> None:
+        copytree(source, target, **how)
         ask()
 
     with monkeypatch.context() as patch, pytest.raises(Stopped), stoppable():

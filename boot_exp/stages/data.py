@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from boot_exp.components import component
 from boot_exp.data import Dataset, Transform, prepare
@@ -12,6 +13,8 @@ from boot_exp.stages.place import Place
 @component
 class Data:
     """The data set and what is done to each of its images."""
+
+    alone: ClassVar[bool] = True
 
     dataset: Dataset
     transforms: Sequence[Transform] = ()

@@ -209,6 +209,11 @@ class Distil:
             images = Images.load(data)
             images.verify()
             made_for(data, (images.card.channels, images.card.height, images.card.width), shape)
+            if classes not in (None, images.card.classes):
+                raise DataFault(
+                    f"{data} must hold images of the teacher's {classes} classes, got "
+                    f"{images.card.classes or 'no labels'}; give the data set that the teacher was trained on"
+                )
             return FromImages(images=images, seed=seed, classes=classes), {**inputs, "data": images.card.images_sha256}
         if pairs is not None:
             from boot_exp.data.pairs import Pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from boot_exp.components import Count, Natural, component
 from boot_exp.stages.place import Place
@@ -21,6 +22,8 @@ EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
 @component
 class Reference:
     """The seed of the feature network and its updates of 128 images; None are 600, or four epochs if longer."""
+
+    alone: ClassVar[bool] = True
 
     seed: Natural = 0
     updates: Count | None = None
@@ -47,6 +50,8 @@ class Reference:
 class InceptionReference:
     """Statistics of a suite's own images in the features of a protocol."""
 
+    alone: ClassVar[bool] = True
+
     protocol: Standard
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
@@ -63,6 +68,8 @@ class PublishedReference:
     name: which data set they are of, and whose statistics; split: which part of it. url: where its authors
     keep it. sha256: of the file, which an address must have beside it.
     """
+
+    alone: ClassVar[bool] = True
 
     source: str
     name: str

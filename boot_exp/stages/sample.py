@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from boot_exp.components import Count, Natural, component
 from boot_exp.compute import Compute
-from boot_exp.conditions import classes_in_turn
+from boot_exp.conditions import Condition, Labels, LabelsInTurn
+from boot_exp.data.npy import NpyStream
 from boot_exp.denoisers import guided
 from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler, flat
@@ -31,7 +32,7 @@ from boot_exp.training.journal import Meter
 from boot_exp.training.seeds import sample_noise
 from boot_exp.training.work import alone
 from evals.errors import ConfigurationFault, NumericalFault
-from evals.files import replacing_folder, write_json
+from evals.files import read_json, replacing, replacing_folder, write_json
 from evals.images import write_zip
 
 
@@ -45,15 +46,34 @@ def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
+def stored(path: Path, drawn: Iterable[tuple[NDArray[np.uint8], float]]) -> float:
+    """Writes batches of images as one .npy, whole or not at all; the seconds that they took."""
+    total = 0.0
+    with replacing(path) as partial, partial.open("wb") as file:
+        stream = NpyStream(file)
+        for pixels, seconds in drawn:
+            total += seconds
+            for image in pixels:
+                stream.append(image)
+        stream.finish()
+    return total
+
+
 @component
 class Sample:
-    """n images of a seed with each sampler, drawn `batch` at a time; samplers may be sweeps of several."""
+    """n images of a seed with each sampler, drawn `batch` at a time; samplers may be sweeps of several.
+
+    labels: which class each image is asked for, where there are classes; shard: a run that was cut off goes on after a
+    multiple of so many images.
+    """
 
     model: nn.Module
     samplers: Sequence[Sampler | Iterable[Sampler]]
     n: Annotated[int, Ge(2), "a number of images, of which statistics need two,"]
     seed: Natural = 0
     batch: Count = 500
+    labels: Labels = field(default_factory=LabelsInTurn)
+    shard: Count = 2_000
     compute: Compute = field(default_factory=Compute)
     each: list[Sampler] = field(init=False, repr=False)
 
@@ -65,7 +85,7 @@ class Sample:
         object.__setattr__(self, "each", each)
 
     def run(self, place: Place, *, model: Path) -> None:
-        """Writes NAME.zip and NAME.json for each sampler; those already made by an interrupted run are kept."""
+        """Writes NAME.zip and NAME.json for each sampler; what an interrupted run has drawn is kept."""
         card = load_weights(self.model, model)
         processes = join(self.compute.find())
         ready = self.compute.put(self.model, processes.device).eval().requires_grad_(False)
@@ -85,20 +105,21 @@ class Sample:
             for sampler in self.each:
                 archive, record = work / f"{sampler.name}.zip", work / f"{sampler.name}.json"
                 if not processes.any(archive.exists() and record.exists()):
-                    spent = [0.0]
                     asked = self.asked(model, sampler, card)
-                    images = self.images(asked, sampler, card, spent, meter, done, processes)
+                    folder = work / f"{sampler.name}.shards"
+                    shards = self.shards(asked, sampler, card, folder, meter, done, processes)
                     if processes.main:
-                        write_zip(archive, images)
-                        write_json(record, self.record(place, sampler, asked.evaluations, card, spent[0], processes))
-                    else:
-                        deque(images, maxlen=0)
+                        seconds = sum(read_json(shard.with_suffix(".json"))["seconds"] for shard in shards)
+                        write_zip(archive, (image for shard in shards for image in np.load(shard, mmap_mode="r")))
+                        write_json(record, self.record(place, sampler, asked.evaluations, card, seconds, processes))
+                        shutil.rmtree(folder)
                 done += self.n * sampler.nfe
         if not processes.main:
             return
         with stop_requests() as stops:
-            with replacing_folder(place.out, holding="*.zip") as folder:
-                shutil.copytree(work, folder, dirs_exist_ok=True)  # the work may lie on another disk
+            with replacing_folder(place.out, holding="*.zip") as made:
+                # A copy, as the work may lie on another disk.
+                shutil.copytree(work, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.shards"))
             if not stops:  # DVC deletes the result of a stage that was stopped
                 shutil.rmtree(work)
 
@@ -119,22 +140,47 @@ class Sample:
             )
         return model
 
+    def shards(
+        self,
+        model: Any,
+        sampler: Sampler,
+        card: dict[str, Any],
+        folder: Path,
+        meter: Meter,
+        done: int,
+        processes: Processes,
+    ) -> list[Path]:
+        """Draws what is not in the folder yet: files of uint8 [shard, H, W, C], each with the seconds that it took."""
+        shards = []
+        for number, first in enumerate(range(0, self.n, self.shard)):
+            path, indices = folder / f"{number:05d}.npy", range(first, min(first + self.shard, self.n))
+            shards.append(path)
+            if processes.any(path.exists() and path.with_suffix(".json").exists()):
+                continue
+            drawn = self.images(model, sampler, card, indices, meter, done, processes)
+            if processes.main:
+                write_json(path.with_suffix(".json"), {"seconds": stored(path, drawn)})
+            else:
+                deque(drawn, maxlen=0)
+        return shards
+
     def images(
         self,
         model: Any,
         sampler: Sampler,
         card: dict[str, Any],
-        spent: list[float],
+        indices: range,
         meter: Meter,
         done: int,
         processes: Processes,
-    ) -> Iterator[NDArray[np.uint8]]:
-        """One uint8 [H, W, C] image after another; the seconds that the sampler took are added to spent[0]."""
+    ) -> Iterator[tuple[NDArray[np.uint8], float]]:
+        """One batch of uint8 [B, H, W, C] after another, and the seconds that the sampler took for it."""
         shape, classes, where = tuple(card["shape"]), card.get("classes"), processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
             eps = sample_noise(self.seed, indices, shape).to(where)
-            condition = classes_in_turn(indices, classes, where)
+            label = None if classes is None else self.labels(self.seed, indices, classes).to(where)
+            condition = Condition(label=label)
 
             def more(draw: int) -> Tensor:
                 return sample_noise(self.seed, indices, shape, draw=draw).to(where)
@@ -144,11 +190,10 @@ class Sample:
                 pixels = to_pixels(sampler(model, eps, condition, more).float())
             return pixels, time.perf_counter() - started
 
-        batches = (range(first, min(first + self.batch, self.n)) for first in range(0, self.n, self.batch))
-        for indices, (pixels, seconds) in processes.in_turn(batches, drawn):
-            spent[0] += seconds
-            meter.update(done + indices.stop * sampler.nfe)
-            yield from pixels
+        batches = (indices[low : low + self.batch] for low in range(0, len(indices), self.batch))
+        for batch, made in processes.in_turn(batches, drawn):
+            meter.update(done + batch.stop * sampler.nfe)
+            yield made
 
     def record(
         self, place: Place, sampler: Sampler, calls: int, card: dict[str, Any], seconds: float, processes: Processes
@@ -157,7 +202,8 @@ class Sample:
 
         calls: network calls of one call of the model.
         """
-        asked = {"classes": card.get("classes")} if card.get("classes") is not None else {}
+        in_turn = card.get("classes") is not None and isinstance(self.labels, LabelsInTurn)
+        asked = {"classes": card.get("classes")} if in_turn else {}
         asked |= {"w": sampler.w} if sampler.w is not None else {}
         return {
             "suite": place.suite,
@@ -172,6 +218,7 @@ class Sample:
                 "selection": "single",
                 "solver": repr(sampler),
                 "ema": card["ema"],
+                **({} if card.get("classes") is None else {"labels": repr(self.labels)}),
                 "weights_sha256": card["sha256"]["weights.safetensors"],
                 "training_images": card["images"],
                 "training_seed": card["seed"],

@@ -123,6 +123,8 @@ class PublishedTeacher:
     the file, compared before it is opened.
     """
 
+    alone: ClassVar[bool] = True
+
     teacher: PublishedNetwork
     source: str
     url: str | None = None
@@ -177,11 +179,12 @@ def check_fits(teacher: Networked, card: Card, data: Path) -> None:
     """ConfigurationFault: a network is for other images than those of a data folder."""
     if teacher.classes not in (None, card.classes):
         raise ConfigurationFault(
-            f"Networked.classes must be None or as many as {data} has, {card.classes}, got {teacher.classes}; bind that"
+            f"a network's classes must be as many as {data} has, {card.classes}, got {teacher.classes}; bind that "
+            "number (classes, num_classes, label_dim), or give the data set that it was trained on"
         )
     shape = (card.channels, card.height, card.width)
     if teacher.shape not in (None, shape):
         raise ConfigurationFault(
-            f"the network's images must be those of {data}, {shape}, got {teacher.shape}; bind Networked.shape, or "
-            "transform the images"
+            f"the network's images must be those of {data}, {shape}, got {teacher.shape}; bind the network's size "
+            "(shape, image_size, img_resolution, sample_size), or transform the images"
         )

@@ -35,12 +35,22 @@ class OfTheHub(PublishedNetwork):
         """The file of the weights in such a folder. StateFault: there is none."""
 
 
-def fitting(teacher: Networked, found: Mapping[str, Tensor], path: Path, unused: Mapping[str, Tensor]) -> None:
-    """StateFault: what was found in a file does not fill the teacher's network, or leaves something over."""
+def fitting(
+    teacher: Networked,
+    found: Mapping[str, Tensor],
+    path: Path,
+    unused: Mapping[str, Tensor],
+    called: Mapping[str, str] | None = None,
+) -> None:
+    """StateFault: what was found in a file does not fill the teacher's network, or leaves something over.
+
+    called: the file's own names of our tensors, for the message.
+    """
+    theirs = called or {}
     wanted = teacher.net.state_dict()
-    wrong = [f"{key} is not in the file" for key in wanted if key not in found]
+    wrong = [f"{theirs.get(key, key)} is not in the file" for key in wanted if key not in found]
     wrong += [
-        f"{key} is {_shape(found[key])} in the file and {_shape(value)} in the configuration"
+        f"{theirs.get(key, key)} is {_shape(found[key])} in the file and {_shape(value)} in the configuration"
         f"{', with a row for no label' if key in LABELS else ''}"
         for key, value in wanted.items()
         if key in found and found[key].shape != value.shape

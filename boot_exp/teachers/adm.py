@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -67,11 +68,14 @@ def unet(
 def read_state(path: Path) -> dict[str, Tensor]:
     """A state dict of torch.save. StateFault: the file is damaged, or holds other things than tensors by name."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of files that it then refuses
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise StateFault(
-            f"{path} must be a state dict of tensors written by torch.save, got one that names other things; nothing "
-            "of it was run, and it should not be: fetch it again from its authors"
+            f"{path} must be a state dict of tensors written by torch.save, got a pickle that names other things; "
+            "nothing of it was run; if it is a snapshot of NVIDIA's EDM, edm.Edm reads it, else fetch it again from "
+            "its authors"
         ) from error
     except Exception as error:  # a foreign file fails in any way it likes; nothing of it is run
         raise StateFault(
@@ -84,7 +88,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"{path} must hold tensors of numbers by name and nothing else, got {', '.join(others[:3])}; save with "
             "torch.save what of it is the network's, and of that the average where there is one"
         )
-    return {str(key): value.float() for key, value in state.items()}
+    # A network that was trained in parallel is saved with its wrapper's name before every other.
+    wrapped = all(str(key).startswith("module.") for key in state)
+    return {str(key).removeprefix("module." if wrapped else ""): value.float() for key, value in state.items()}
 
 
 def _plain(value: object) -> bool:
@@ -142,6 +148,11 @@ def names(net: UNet) -> Iterator[tuple[str, str, Attention | None]]:
         place += len(cast(nn.ModuleList, layers))
     yield "norm", "out.0", None
     yield "head", "out.2", None
+
+
+def called(net: UNet) -> dict[str, str]:
+    """OpenAI's name of each of our tensors."""
+    return {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs, _ in names(net) for kind in ("weight", "bias")}
 
 
 def joins(layers: nn.Module) -> bool:

@@ -63,5 +63,5 @@ class ConsistencyModels(PublishedNetwork):
         """The weights of the network, by our names. StateFault: the file is damaged, or holds another network."""
         net = cast(UNet, self.net)
         found, left = adm.renamed(net, adm.read_state(path), legacy_order=False)
-        fitting(self, found, path, left)
+        fitting(self, found, path, left, adm.called(net))
         return found

@@ -23,6 +23,8 @@ from evals.files import first_line
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 PREDICTED: dict[type, str] = {FromEps: "epsilon", FromV: "v_prediction", FromX: "sample"}
 OF_TRAINING = ("dropout", "sample_size")
+# What attention was called in files of before 2023 (huggingface/diffusers, pull request 3387).
+RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 class ToldNorm(nn.GroupNorm, Block):
@@ -86,12 +88,29 @@ class DiffusersUNet(Guidable):
         return output
 
 
+def _reduced(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The same network, small, for a dry run."""
+    groups = int(config.get("norm_num_groups", 32))
+    widths = config.get("block_out_channels", (224, 448, 672, 896))
+    size = config.get("sample_size")
+    side = [min(each, 32) for each in size] if isinstance(size, list | tuple) else size and min(size, 32)
+    small = {"block_out_channels": [groups] * len(widths), "layers_per_block": 1, "sample_size": side}
+    heads = (
+        {"attention_head_dim": min(config["attention_head_dim"] or groups, groups)}
+        if ("attention_head_dim" in config)
+        else {}
+    )
+    return {**config, **small, **heads}
+
+
 class Diffusers(OfTheHub):
     """x_t: [B, C, H, W], t: [B], condition -> x0: the network of a config.json, with its scheduler's betas.
 
     config: what that file says; schedule: a table of betas, within Clamped or not; prediction: what the network
     predicts. Both must be what scheduler_config.json says.
     """
+
+    reduced: ClassVar[dict[str, object]] = {"config": _reduced}
 
     def __init__(self, *, schedule: Schedule, config: Mapping[str, Any], prediction: Prediction) -> None:
         table = unclamped(schedule)
@@ -128,7 +147,7 @@ class Diffusers(OfTheHub):
         found = _read(self.weights(path))
         if (rows := found.get("class_embedding.weight")) is not None:
             found["class_embedding.weight"] = torch.cat([rows, torch.zeros_like(rows[:1])])
-        named = {f"unet.{name}": value for name, value in found.items()}
+        named = {f"unet.{_today(name)}": value for name, value in found.items()}
         left = {name: value for name, value in named.items() if name not in net.state_dict()}
         fitting(self, named, path, left)
         return named
@@ -175,6 +194,12 @@ class Diffusers(OfTheHub):
         ]
         if different:
             raise StateFault(f"{path} must say what is configured, got {', '.join(different)}; bind what it says")
+
+
+def _today(name: str) -> str:
+    head, _, kind = name.rpartition(".")
+    block, _, layer = head.rpartition(".")
+    return f"{block}.{RENAMED[layer]}.{kind}" if layer in RENAMED else name
 
 
 def _defaults(kind: type) -> dict[str, Any]:

@@ -70,5 +70,5 @@ class GuidedDiffusion(PublishedNetwork):
         """The weights of the network, by our names. StateFault: the file is damaged, or holds another network."""
         net = cast(UNet, self.net)
         found, left = adm.renamed(net, adm.read_state(path), not self.use_new_attention_order)
-        fitting(self, found, path, left)
+        fitting(self, found, path, left, adm.called(net))
         return found

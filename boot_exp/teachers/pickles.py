@@ -153,7 +153,14 @@ def read_pickle(path: Path) -> Any:
     """What a pickle holds. StateFault: it cannot be read, or names what no network's does; nothing was run."""
     try:
         with path.open("rb") as file:
+            if file.peek(4)[:4] == b"PK\3\4":
+                raise StateFault(
+                    f"{path} must be a pickle of NVIDIA's, got what torch.save writes; OpenAI's formats are read by "
+                    "GuidedDiffusion and ConsistencyModels"
+                )
             return _Reader(file).load()
+    except StateFault:
+        raise
     except Refused as refused:
         raise StateFault(
             f"{path} must hold modules and tensors alone, got {first_line(refused)}; nothing of it was run, and it "

@@ -81,8 +81,9 @@ def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[
     for was, now in zip(card.get("architecture", str(model)).splitlines(), str(model).splitlines(), strict=False):
         if was != now:
             raise StateFault(
-                f"{folder} holds another architecture than the configuration's: {was.strip()} stored, {now.strip()} "
-                "configured; use the configuration it was trained with, or train it again"
+                f"{folder} holds another architecture than the configuration's: {was.strip()} stored (by "
+                f"{card.get('stage')}), {now.strip()} configured; give the model that the configuration is for, or use "
+                "the configuration it was trained with"
             )
     model.load_state_dict(stored)
     return card

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # What a stream is for: a student must not be trained on the very noise that it is judged by.
-TRAINING, SAMPLES, PAIRS = 0, 1, 2
+TRAINING, SAMPLES, PAIRS, LABELS = 0, 1, 2, 3
 
 
 def generator(seed: int, *path: int, device: str | torch.device = "cpu") -> torch.Generator:
@@ -31,6 +31,11 @@ def sample_noise(
     for part, state in zip(eps.unbind(), _states(seed, purpose, indices, *more), strict=True):
         part.normal_(generator=source.manual_seed(int(state) >> 1))
     return eps
+
+
+def drawn_labels(seed: int, indices: Sequence[int], classes: int) -> Tensor:
+    """The class of samples `indices` of a seed, each uniform among `classes`: [len(indices)] int64."""
+    return torch.from_numpy((_states(seed, LABELS, indices) % np.uint64(classes)).astype(np.int64))
 
 
 def _states(seed: int, purpose: int, indices: Sequence[int], *more: int) -> NDArray[np.uint64]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from boot_exp.conditions import NOTHING, Condition, FixedGuidance, UniformGuidance, classes_in_turn
+from boot_exp.conditions import (
+    NOTHING,
+    Condition,
+    DrawnLabels,
+    FixedGuidance,
+    LabelsInTurn,
+    UniformGuidance,
+    classes_in_turn,
+)
 from boot_exp.training.seeds import generator
 
 BOTH = Condition(label=torch.arange(6), w=torch.arange(6) / 2)
@@ -35,6 +43,18 @@ def test_classes_come_in_turn_whatever_the_batch() -> None:
     assert alike(whole, parts) and whole.label is not None and whole.label.dtype == torch.int64
     assert whole.label[:20].bincount().tolist() == [2] * 10 and int(whole.label[24]) == 4
     assert classes_in_turn(range(25), None) is NOTHING
+
+
+def test_drawn_labels_are_uniform_and_the_same_whatever_the_batch() -> None:
+    """Counts of ten classes among 20,000 have a chi-square of nine degrees, below 33.7 but once in 10,000."""
+    labels = DrawnLabels()
+    whole = labels(3, range(20_000), 10)
+    assert torch.equal(whole[7:50], labels(3, range(7, 50), 10)) and whole.dtype == torch.int64
+    counts = whole.bincount(minlength=10).double()
+    assert len(counts) == 10 and float(((counts - 2000) ** 2 / 2000).sum()) < 33.7
+    assert not torch.equal(whole, labels(4, range(20_000), 10)), "another seed, other labels"
+    assert not torch.equal(whole[:9_999], whole[1:10_000]), "not in turn"
+    assert torch.equal(LabelsInTurn()(3, range(7, 50), 10), torch.arange(7, 50) % 10)
 
 
 def test_fixed_guidance_is_one_w_and_draws_nothing() -> None:
