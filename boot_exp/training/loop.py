@@ -223,7 +223,8 @@ def fit(
             try:
                 means, kept, calls = gradients(batch, progress)
             except Fault:  # what the step reads is gone or damaged, and the weights are sound
-                save()
+                if not processes.sharded:  # then no process has them whole, and the others are in their step
+                    save()
                 raise
             norm = nn.utils.clip_grad_norm_(weights, training.clip)
             norm = whole({"norm": norm})["norm"]

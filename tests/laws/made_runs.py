@@ -34,7 +34,7 @@ from boot_exp.training.journal import Journal
 from boot_exp.training.loop import Training, fit
 from boot_exp.training.rates import ConstantRate
 from boot_exp.training.work import Work
-from evals.errors import Fault
+from evals.errors import DataFault, Fault
 
 # Imported by torch and tensorboard at first use, which takes longer than one of these trainings.
 importlib.import_module("torch._dynamo")
@@ -155,6 +155,19 @@ def kill_at(owner: Any, name: str, call: int, number: int = signal.SIGKILL) -> N
     setattr(owner, name, deadly)
 
 
+def damaged_at(call: int) -> None:
+    """What a method starts from is found damaged when it is read for the call-th time."""
+    inner, calls = Made.__call__, [0]
+
+    def deadly(self: Made, *arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == call:
+            raise DataFault("images must be whole, got others; make them again")
+        return inner(self, *arguments)
+
+    Made.__call__ = deadly  # type: ignore[method-assign]
+
+
 def points() -> dict[str, Callable[[], None]]:
     """By name: what makes the process kill itself there."""
     from boot_exp.training import checkpoints, work
@@ -180,11 +193,11 @@ def killed(point: str, number: int, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Blow:
-    """What happens to one of several processes in its call-th step: it gets a signal."""
+    """What happens to one of several processes in its call-th step: a signal, or what it reads is damaged (None)."""
 
     index: int
     call: int
-    number: int
+    number: int | None
 
 
 def shared(
@@ -192,7 +205,10 @@ def shared(
 ) -> None:
     """One of several processes that train together, method after method."""
     if blow is not None and blow.index == index:
-        kill_at(nn.utils, "clip_grad_norm_", blow.call, blow.number)
+        if blow.number is None:
+            damaged_at(blow.call)
+        else:
+            kill_at(nn.utils, "clip_grad_norm_", blow.call, blow.number)
     launched = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_FSDP": str(sharded).lower()}
     os.environ.update({key: str(value) for key, value in {**launched, **address}.items()})

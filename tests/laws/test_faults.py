@@ -286,6 +286,18 @@ def test_a_process_that_is_killed_ends_all_and_the_run_goes_on(tmp_path: Path, i
 
 
 @pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("sharded", [False, True], ids=["data parallel", "fully sharded"])
+def test_what_one_process_finds_damaged_ends_all_and_the_run_goes_on(tmp_path: Path, index: int, sharded: bool) -> None:
+    """In its third step of two portions: it says so and ends, and does not wait for the others to save."""
+    kept = {"microbatch": 2, "keep": 99}
+    codes = made_runs.together(2, sharded, tmp_path, [BOOT], Blow(index=index, call=5, number=None), **kept)
+    assert codes[index] == 3 and all(codes)
+    assert made_runs.together(2, sharded, tmp_path, [BOOT], **kept) == [0, 0]
+    assert made_runs.together(2, sharded, tmp_path / "whole", [BOOT], **kept) == [0, 0]
+    assert end(tmp_path / str(BOOT)) == end(tmp_path / "whole" / str(BOOT))
+
+
+@pytest.mark.parametrize("index", [0, 1])
 def test_a_process_that_is_asked_to_stop_stops_all_in_the_same_step(tmp_path: Path, index: int) -> None:
     kept = {"microbatch": 2, "keep": 99, "save_every": 10**6}
     codes = made_runs.together(2, False, tmp_path, [BOOT], Blow(index=index, call=3, number=signal.SIGTERM), **kept)
