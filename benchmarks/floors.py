@@ -23,10 +23,9 @@ from boot_exp.data.images import Images
 from boot_exp.methods import Term
 from boot_exp.processes import Processes
 from boot_exp.samplers import Along, Sampler, flat
+from boot_exp.seeds import TRAINING, generator
 from boot_exp.solvers import Ddim
-from boot_exp.training.journal import Meter
 from boot_exp.training.loop import Objective, Portion, fit
-from boot_exp.training.seeds import TRAINING, generator
 from boot_exp.training.work import Work
 from evals.images import images_of
 from evals.indomain import InDomain, to_input, train_extractor
@@ -126,8 +125,8 @@ def sampling(stage: Any, sampler: Sampler, name: str, data: Images, device: torc
     t = torch.full((len(x),), 0.5, device=device)
 
     def ours() -> float:
-        meter = Meter(title="", quiet=True)
-        drawn = sized.images(model, sampler, card, range(SAMPLES), meter, 0, Processes(device=device))
+        batches = [range(low, low + len(x)) for low in range(0, SAMPLES, len(x))]
+        drawn = sized.images(model, sampler, card, batches, Processes(device=device))
         return seconds(lambda: list(drawn), device)
 
     def bare() -> float:

@@ -32,7 +32,6 @@ from boot_exp.data.images import Images
 from boot_exp.processes import Processes
 from boot_exp.samplers import Along
 from boot_exp.solvers import Ddim
-from boot_exp.training.journal import Meter
 from evals.evaluate import fid
 from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception
 from evals.images import images_of
@@ -74,8 +73,8 @@ def diffusers_sampling(leaf: Path, data: Images, device: torch.device, rounds: i
             (images * 255).round().astype(np.uint8)
 
     def ours() -> None:
-        meter = Meter(title="", quiet=True)
-        list(stage.images(model, sampler, card, range(N), meter, 0, Processes(device=device)))
+        batches = [range(low, low + stage.batch) for low in range(0, N, stage.batch)]
+        list(stage.images(model, sampler, card, batches, Processes(device=device)))
 
     return compared(
         "side by side",

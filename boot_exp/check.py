@@ -27,6 +27,7 @@ from boot_exp.stages.distil import Distil
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
 from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from boot_exp.student import DenoisingStudent
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training
 from evals.errors import ConfigurationFault
@@ -105,7 +106,7 @@ def _drawn(name: str, stage: Any, shape: tuple[int, ...]) -> str:
     sample = stage.sample if name == "verify_teacher" else stage
     model: Any = sample.teacher if isinstance(sample, Pairs) else sample.model
     samplers = [sample.sampler] if isinstance(sample, Pairs) else sample.each
-    told = isinstance(model, Networked) and not model.takes_w  # guided by two calls
+    told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a teacher, guided by two calls
     calls = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
     ways = f" with each of {len(samplers)} samplers" if len(samplers) > 1 else ""
     return f"{name}: {sample.n:,} images{ways}, {hours(calls * sample.n * network_cost(model, shape).operations)}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.components import NonNegative, component
-from boot_exp.training.seeds import drawn_labels
+from boot_exp.seeds import drawn_labels
 
 
 @dataclass(frozen=True, kw_only=True)

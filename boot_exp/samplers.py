@@ -16,7 +16,7 @@ from boot_exp.components import Count, NonNegative, Positive, Share, component
 from boot_exp.conditions import NOTHING, Condition
 from boot_exp.levels import over, transition
 from boot_exp.schedules import Schedule
-from boot_exp.solvers import Heun, Integrator
+from boot_exp.solvers import Heun, Integrator, NoiseRatio
 from boot_exp.times import Grid, KarrasGrid, UniformGrid
 
 Fresh = Callable[[int], Tensor]
@@ -119,7 +119,7 @@ class EdmSampler:
         return f"edm-{self.steps}" + (f"-churn{self.s_churn:g}" if self.s_churn else "")
 
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
-        x, heun = eps, Heun()
+        x, heun = eps, Heun(coordinate=NoiseRatio())
         times = self.grid(model.schedule, self.steps - 1).to(eps.device)
         for k, (t, s) in enumerate(pairwise(times), start=1):
             x, t = self.churned(model.schedule, x, t, k, fresh)

@@ -133,6 +133,16 @@ def write_zip(path: Path | str, images: Iterable[Images]) -> None:
             archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), buffer.getvalue())
 
 
+def join_zips(path: Path | str, parts: Iterable[Path]) -> None:
+    """Writes the images of several zips of `write_zip`, one after another, as one: its bytes for all of them."""
+    with replacing(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        index = 0
+        for part in parts:
+            for _, read in encoded(part):
+                archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), read())
+                index += 1
+
+
 def image_names(path: Path) -> list[str]:
     """The names of the images in a folder (recursive, relative) or zip, sorted. DataFault: `path` is neither."""
     if path.is_dir():

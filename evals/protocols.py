@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from evals.weights import CLEAN_FID, TORCH_FIDELITY
-
-if TYPE_CHECKING:
-    from evals.extractors import Extractor
+from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception
 
 Name = Literal["edm-50k", "adm-50k", "clean-50k"]
 
@@ -18,7 +15,6 @@ class Protocol:
 
     name: str
     extractor: str
-    features: int = 2048
     n: int = 50_000
     blocks: int = 3
 
@@ -61,20 +57,21 @@ class Standard:
         """What the name stands for."""
         return PROTOCOLS[self.name]
 
+    @property
+    def kind(self) -> type[CleanFidInception] | type[TorchFidelityInception]:
+        """Whose Inception it is."""
+        return CleanFidInception if self.protocol.extractor == "clean-fid" else TorchFidelityInception
+
     def located(self) -> tuple[Path, str]:
         """Where its weights are, and their SHA-256. MissingResource: none, or not there; StateFault: others."""
-        published = CLEAN_FID if self.protocol.extractor == "clean-fid" else TORCH_FIDELITY
-        return published.verify(self.weights, self.weights_sha256)
+        return self.kind.published.verify(self.weights, self.weights_sha256)
 
-    def extractor(self) -> "Extractor":
+    def extractor(self) -> Extractor:
         """The network; the faults of `located`."""
         path, sha256 = self.located()  # before torch, which takes seconds
-        from evals.extractors import CleanFidInception, TorchFidelityInception
-
-        kind = CleanFidInception if self.protocol.extractor == "clean-fid" else TorchFidelityInception
         device = self.device
         if device == "auto":
             import torch
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return kind(weights=path, sha256=sha256, device=device)
+        return self.kind(weights=path, sha256=sha256, device=device)

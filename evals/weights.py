@@ -86,8 +86,10 @@ def located(source: str, sha256: str | None, what: str, url: str | None = None) 
         return download(source, sha256.lower()), sha256.lower()
     path = Path(source)
     if not path.is_file():
-        there = "a folder" if path.is_dir() else "not there"
-        raise MissingResource(f"{what} must be a file, got {path}, which is {there}; fetch {url or 'it'} to that place")
+        there, cure = "not there", f"fetch {url or 'it'} to that place"
+        if path.is_dir():
+            there, cure = "a folder", "name the file in it"
+        raise MissingResource(f"{what} must be a file, got {path}, which is {there}; {cure}")
     found = sha256_of(path)
     if sha256 is not None and found != sha256.lower():
         raise StateFault(f"{what} must have the SHA-256 {sha256}, got {found} ({path}); fetch {url or 'it'} again")

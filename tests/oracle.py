@@ -17,7 +17,7 @@ from boot_exp.levels import Level, carry, implied_signal, over, signal
 from boot_exp.levels import noise as eps_of
 from boot_exp.methods import Batch, Method, Start
 from boot_exp.schedules import Clamped, Cosine, Schedule
-from boot_exp.training.seeds import generator
+from boot_exp.seeds import generator
 
 SCHEDULE = Clamped(schedule=Cosine(), lam_min=-4.0, lam_max=4.0)
 

@@ -71,8 +71,14 @@ def test_what_drawing_costs_is_its_calls(monkeypatch: pytest.MonkeyPatch) -> Non
     baselines = 2 * (1 + 2 + 4 + 8 + 10 + 16 + 32 + 50) + 2 * (1 + 2 + 4 + 5 + 8 + 16 + 25)
     wanted = {"sample": baselines * 150_000, "pairs": 10 * 1_000_000, "verify_teacher": 35 * 150_000}
     assert said == pytest.approx({name: calls * call for name, calls in wanted.items()}, rel=5e-3)
-    (guided,) = (line for line in check(stages("gin/experiments/digits_conditional/boot_guided.gin")) if "each" in line)
-    assert guided.startswith("sample: 2,000 images with each of 5 samplers")
+    leaf = "gin/experiments/digits_conditional/teacher.gin"
+    swept = ["Sample.n = 1000", "ddim/samplers.Sweep.steps = (3,)", "heun/samplers.Sweep.steps = (1,)"]
+    swept += ["dpm/samplers.Sweep.steps = (1,)", "GuidanceSweep.w = (2,)"]
+    network, *lines = check(stages(leaf, *swept))
+    (sampled,) = (line for line in lines if line.startswith("sample: "))
+    call = float(network.split(", ")[-1].split()[0]) * 1e9
+    guided = 2 * (4 + 16)
+    assert float(sampled.split(", ")[-1].split()[0]) == pytest.approx((3 + 2 + 1 + guided) * 1000 * call, rel=5e-3)
 
 
 def test_networks_are_made_small_and_none_larger(monkeypatch: pytest.MonkeyPatch) -> None:

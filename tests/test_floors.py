@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    ["levels", "stopping", "components", "conditions", "processes"],
+    ["levels", "stopping", "components", "seeds", "conditions", "processes"],
     ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual", "compute"],
     ["denoisers"],
     ["solvers", "student", "teachers"],

@@ -251,6 +251,22 @@ def test_a_published_teacher_that_is_not_what_is_said_is_refused(house: Path, in
     assert isinstance(result.exception, MissingResource) and "statistics.npz" in str(result.exception)
 
 
+@pytest.mark.parametrize("lacking", ["net.pkl", "statistics.npz", "weights/none.pth"])
+def test_whichever_verification_lacks_is_known_before_a_sample_is_drawn(
+    house: Path, inception: tuple[Path, str], lacking: str
+) -> None:
+    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    bound = []
+    if lacking.startswith("weights"):
+        bound = ["--bind", f"protocols.Standard.weights = '{lacking}'"]
+    else:
+        (house / lacking).unlink()
+    result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", *bound])
+    assert isinstance(result.exception, MissingResource) and f"got {lacking}, which is not" in str(result.exception)
+    assert not Path("verified").exists()
+
+
 def test_what_verification_lacks_is_said_at_once_and_before_a_sample_is_drawn(
     house: Path, inception: tuple[Path, str]
 ) -> None:
@@ -272,7 +288,7 @@ def test_what_verification_lacks_is_said_at_once_and_before_a_sample_is_drawn(
 def test_a_verification_is_of_the_file_that_is_named_and_keeps_what_is_of_it(
     house: Path, inception: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another checkpoint in the same folder is verified anew; the same one again draws nothing."""
+    """Another checkpoint in the same folder, or another schedule, is verified anew; the same again draws nothing."""
     leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
     np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     with monkeypatch.context() as patch:
@@ -282,13 +298,14 @@ def test_a_verification_is_of_the_file_that_is_named_and_keeps_what_is_of_it(
     draw = Sample.run
     monkeypatch.setattr(Sample, "run", lambda self, place, *, model: (drawn.append(""), draw(self, place, model=model)))
     said = []
-    for source in ("net.pkl", "net.pkl", "other.pkl"):
-        bound = ["--bind", f"teacher.PublishedTeacher.source = '{source}'"]
+    narrow = ["--bind", "schedules.KarrasTime.sigma_max = 40.0"]
+    for source, more in (("net.pkl", []), ("net.pkl", []), ("other.pkl", []), ("other.pkl", narrow)):
+        bound = ["--bind", f"teacher.PublishedTeacher.source = '{source}'", *more]
         result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", *bound])
         assert result.exit_code == 0, result.output + repr(result.exception)
         said.append(json.loads(Path("verified/verified.json").read_text())["measured"][0]["fid"])
-    first, again, changed = said
-    assert first == again != changed and len(drawn) == 2
+    first, again, *changed = said
+    assert first == again and len({first, *changed}) == 3 and len(drawn) == 3
 
 
 def test_statistics_of_other_features_are_refused_before_a_sample_is_drawn(
@@ -309,7 +326,7 @@ def test_a_teacher_is_verified_against_a_reference_of_ones_own(house: Path, ince
     result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", *none])
     assert isinstance(result.exception, ConfigurationFault) and "got none; give --reference" in str(result.exception)
     both = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", "--reference", "computed"])
-    assert isinstance(both.exception, ConfigurationFault) and "beside the leaf's own" in str(both.exception)
+    assert isinstance(both.exception, ConfigurationFault) and "beside the leaf's;" in str(both.exception)
     result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", "--reference", "computed", *none])
     assert result.exit_code == 0 and "reference images" in result.output, result.output + repr(result.exception)
 

@@ -270,7 +270,7 @@ def test_a_stopped_sampler_goes_on_after_its_last_shard(place: Place) -> None:
     with pytest.raises(Stopped), stoppable():
         stage.run(place, model=Path("model"))
     (work,) = Path(".work").iterdir()
-    assert [path.name for path in sorted(work.rglob("*.npy"))] == ["00000.npy"] and stopped.drawn == [3, 3]
+    assert [path.name for path in sorted(work.rglob("*.zip"))] == ["00000.zip"] and stopped.drawn == [3, 3]
     foreign = work / "other.shards"
     foreign.mkdir()
     replace(sampling(again), shard=3).run(place, model=Path("model"))

@@ -18,11 +18,11 @@ from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.methods import Batch, Method, Start, Term
 from boot_exp.processes import join
 from boot_exp.samplers import Sampler
+from boot_exp.seeds import PAIRS, generator, sample_noise
 from boot_exp.stages.place import Place
 from boot_exp.stages.trained import PREVIEWS, check_unconditional, train_and_write
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.loop import Portion, Training
-from boot_exp.training.seeds import PAIRS, generator, sample_noise
 from evals.errors import ConfigurationFault, DataFault
 
 if TYPE_CHECKING:

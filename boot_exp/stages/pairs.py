@@ -22,12 +22,12 @@ from boot_exp.data.pairs import CARD
 from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler
+from boot_exp.seeds import PAIRS, sample_noise
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
-from boot_exp.training.seeds import PAIRS, sample_noise
 from boot_exp.training.work import alone
 from evals.errors import NumericalFault
 from evals.files import read_json, replacing, replacing_folder, sha256_of, write_json

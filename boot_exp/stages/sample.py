@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import field
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,20 +21,19 @@ from torch import Tensor, nn
 from boot_exp.components import Count, Natural, component
 from boot_exp.compute import Compute
 from boot_exp.conditions import Condition, Labels, LabelsInTurn
-from boot_exp.data.npy import NpyStream
 from boot_exp.denoisers import guided
 from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler, flat
+from boot_exp.seeds import sample_noise
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
-from boot_exp.training.seeds import sample_noise
 from boot_exp.training.work import alone
 from evals.errors import ConfigurationFault, NumericalFault
-from evals.files import read_json, replacing, replacing_folder, write_json
-from evals.images import write_zip
+from evals.files import read_json, replacing_folder, write_json
+from evals.images import join_zips, write_zip
 
 
 def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
@@ -46,17 +46,32 @@ def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
     return pixels.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def stored(path: Path, drawn: Iterable[tuple[NDArray[np.uint8], float]]) -> float:
-    """Writes batches of images as one .npy, whole or not at all; the seconds that they took."""
-    total = 0.0
-    with replacing(path) as partial, partial.open("wb") as file:
-        stream = NpyStream(file)
-        for pixels, seconds in drawn:
-            total += seconds
-            for image in pixels:
-                stream.append(image)
-        stream.finish()
-    return total
+def each_image(
+    batches: Iterable[tuple[NDArray[np.uint8], float]], seconds: list[float], tell: Callable[[int], None]
+) -> Iterator[NDArray[np.uint8]]:
+    """One image after another; the seconds of each batch are noted, and its size is told."""
+    for pixels, took in batches:
+        seconds.append(took)
+        tell(len(pixels))
+        yield from pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Some of a sampler's images, in a file of their own, and beside it how many seconds they took."""
+
+    path: Path
+    indices: range
+
+    @property
+    def there(self) -> bool:
+        """Whether it was drawn."""
+        return self.path.exists() and self.spent.exists()
+
+    @property
+    def spent(self) -> Path:
+        """Where the seconds are."""
+        return self.path.with_suffix(".json")
 
 
 @component
@@ -97,23 +112,26 @@ class Sample:
         """Draws into the work folder what is not there yet, then moves all of it to its place."""
         work.mkdir(parents=True, exist_ok=True)
         if processes.main:
-            for partial in work.glob(".*"):  # of a run that was cut off
+            for partial in work.rglob(".*"):  # of a run that was cut off
                 partial.unlink()
+        todo, calls = [], 0
+        for sampler in self.each:
+            if not processes.any((work / f"{sampler.name}.zip").exists() and (work / f"{sampler.name}.json").exists()):
+                shards = self.shards(work / f"{sampler.name}.shards")
+                missing = [shard for shard in shards if not processes.any(shard.there)]
+                calls += sampler.nfe * sum(len(shard.indices) for shard in missing)
+                todo.append((sampler, shards, missing))
         title, total = f"{place.suite} {place.name} samples", self.n * sum(sampler.nfe for sampler in self.each)
-        with Meter(title=title, total=total, quiet=not processes.main, unit="calls") as meter:
-            done = 0
-            for sampler in self.each:
-                archive, record = work / f"{sampler.name}.zip", work / f"{sampler.name}.json"
-                if not processes.any(archive.exists() and record.exists()):
-                    asked = self.asked(model, sampler, card)
-                    folder = work / f"{sampler.name}.shards"
-                    shards = self.shards(asked, sampler, card, folder, meter, done, processes)
-                    if processes.main:
-                        seconds = sum(read_json(shard.with_suffix(".json"))["seconds"] for shard in shards)
-                        write_zip(archive, (image for shard in shards for image in np.load(shard, mmap_mode="r")))
-                        write_json(record, self.record(place, sampler, asked.evaluations, card, seconds, processes))
-                        shutil.rmtree(folder)
-                done += self.n * sampler.nfe
+        with Meter(title=title, total=total, done=total - calls, quiet=not processes.main, unit="calls") as meter:
+            for sampler, shards, missing in todo:
+                asked = self.asked(model, sampler, card)
+                self.fill(missing, asked, sampler, card, meter, processes)
+                if processes.main:
+                    seconds = sum(read_json(shard.spent)["seconds"] for shard in shards)
+                    join_zips(work / f"{sampler.name}.zip", [shard.path for shard in shards])
+                    record = self.record(place, sampler, asked.evaluations, card, seconds, processes)
+                    write_json(work / f"{sampler.name}.json", record)
+                    shutil.rmtree(work / f"{sampler.name}.shards")
         if not processes.main:
             return
         with stop_requests() as stops:
@@ -140,60 +158,57 @@ class Sample:
             )
         return model
 
-    def shards(
+    def shards(self, folder: Path) -> list[Shard]:
+        """The files that a sampler's images are drawn into."""
+        firsts = range(0, self.n, self.shard)
+        return [
+            Shard(path=folder / f"{number:05d}.zip", indices=range(first, min(first + self.shard, self.n)))
+            for number, first in enumerate(firsts)
+        ]
+
+    def fill(
         self,
+        shards: Sequence[Shard],
         model: Any,
         sampler: Sampler,
         card: dict[str, Any],
-        folder: Path,
         meter: Meter,
-        done: int,
         processes: Processes,
-    ) -> list[Path]:
-        """Draws what is not in the folder yet: files of uint8 [shard, H, W, C], each with the seconds that it took."""
-        shards = []
-        for number, first in enumerate(range(0, self.n, self.shard)):
-            path, indices = folder / f"{number:05d}.npy", range(first, min(first + self.shard, self.n))
-            shards.append(path)
-            if processes.any(path.exists() and path.with_suffix(".json").exists()):
-                continue
-            drawn = self.images(model, sampler, card, indices, meter, done, processes)
+    ) -> None:
+        """Draws shards; the batches of all of them are shared out over the processes."""
+        batches = [
+            [shard.indices[low : low + self.batch] for low in range(0, len(shard.indices), self.batch)]
+            for shard in shards
+        ]
+        drawn = self.images(model, sampler, card, list(chain(*batches)), processes)
+        for shard, several in zip(shards, batches, strict=True):
+            seconds: list[float] = []
+            images = each_image(islice(drawn, len(several)), seconds, lambda count: meter.advance(count * sampler.nfe))
             if processes.main:
-                write_json(path.with_suffix(".json"), {"seconds": stored(path, drawn)})
+                write_zip(shard.path, images)
+                write_json(shard.spent, {"seconds": sum(seconds)})
             else:
-                deque(drawn, maxlen=0)
-        return shards
+                deque(images, maxlen=0)
 
     def images(
-        self,
-        model: Any,
-        sampler: Sampler,
-        card: dict[str, Any],
-        indices: range,
-        meter: Meter,
-        done: int,
-        processes: Processes,
+        self, model: Any, sampler: Sampler, card: dict[str, Any], batches: Sequence[range], processes: Processes
     ) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        """One batch of uint8 [B, H, W, C] after another, and the seconds that the sampler took for it."""
+        """The images of each batch of indices, uint8 [B, H, W, C], and the seconds that the sampler took for them."""
         shape, classes, where = tuple(card["shape"]), card.get("classes"), processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
             eps = sample_noise(self.seed, indices, shape).to(where)
             label = None if classes is None else self.labels(self.seed, indices, classes).to(where)
-            condition = Condition(label=label)
 
             def more(draw: int) -> Tensor:
                 return sample_noise(self.seed, indices, shape, draw=draw).to(where)
 
             started = time.perf_counter()
             with torch.no_grad(), self.compute.autocast(where):
-                pixels = to_pixels(sampler(model, eps, condition, more).float())
+                pixels = to_pixels(sampler(model, eps, Condition(label=label), more).float())
             return pixels, time.perf_counter() - started
 
-        batches = (indices[low : low + self.batch] for low in range(0, len(indices), self.batch))
-        for batch, made in processes.in_turn(batches, drawn):
-            meter.update(done + batch.stop * sampler.nfe)
-            yield made
+        return (made for _, made in processes.in_turn(batches, drawn))
 
     def record(
         self, place: Place, sampler: Sampler, calls: int, card: dict[str, Any], seconds: float, processes: Processes

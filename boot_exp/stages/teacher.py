@@ -172,7 +172,7 @@ class PublishedTeacher:
             return located(self.source, self.sha256, "a teacher's weights", self.url)
         folder = Path(self.source)
         folder = folder if folder.exists() else self.teacher.fetch(self.source, self.revision)
-        return folder, located(str(self.teacher.weights(folder)), self.sha256, "a teacher's weights")[1]
+        return folder, located(str(self.teacher.weights(folder)), self.sha256, "a teacher's weights", self.url)[1]
 
 
 def check_fits(teacher: Networked, card: Card, data: Path) -> None:

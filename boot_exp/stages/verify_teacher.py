@@ -35,25 +35,28 @@ class VerifyTeacher:
     source: str
 
     def run(self, place: Place, *, reference: Path | None = None) -> None:
-        """Writes teacher/, reference/, samples/ and scores.json into the folder; what is of this teacher is kept.
+        """Writes teacher/, reference/, samples/ and scores.json into the folder; samples made alike are kept.
 
         reference: a folder of the stage of that name. MissingResource: something is to be fetched; DataFault: the
         statistics are of other features than the protocol's. Both are known before a sample is drawn.
         """
         if (self.reference is None) == (reference is None):
-            raise ConfigurationFault(
-                "a teacher must be verified against one reference, got "
-                + ("none; give --reference" if reference is None else f"--reference {reference} beside the leaf's own")
-                + ", or bind VerifyTeacher.reference"
-            )
+            got = "none; give --reference, or bind VerifyTeacher.reference"
+            if reference is not None:
+                got = f"--reference {reference} beside the leaf's; leave it out, or bind VerifyTeacher.reference = None"
+            raise ConfigurationFault(f"a teacher must be verified against one reference, got {got}")
         teacher, samples, scores = (self.part(place, name) for name in ("teacher", "samples", "scores.json"))
         against = self.part(place, "reference").out if reference is None else reference
         processes = join(self.sample.compute.find())
         with processes.main_first():
             if processes.main:
                 self.prepare(teacher, replace(place, out=against))
-        if not processes.any(processes.main and self.drawn(samples.out, teacher.out)):
+        made = place.out / "samples.json"
+        alike = {"config": place.config, "weights": read_card(teacher.out)["sha256"]["weights.safetensors"]}
+        if not processes.any(processes.main and made.is_file() and read_json(made) == alike):
             self.sample.run(samples, model=teacher.out)
+            if processes.main:
+                write_json(made, alike)
         self.evaluate.run(scores, samples=samples.out, reference=against)
         if processes.main:
             rows = read_records(scores.out)
@@ -67,49 +70,26 @@ class VerifyTeacher:
         return replace(place, out=place.out / name)
 
     def prepare(self, teacher: Place, against: Place) -> None:
-        """Imports the teacher, if it is not there yet, and the reference; the faults of `run`."""
+        """Imports the teacher and the reference; the faults of `run`."""
         protocol = self.evaluate.protocol
-        missing, checkpoint = [], ""
+        missing = []
         for part in (self.teacher, self.reference, protocol):
             try:
                 if part is not None:
-                    checkpoint = checkpoint or part.located()[1]
+                    part.located()
             except MissingResource as fault:
                 missing.append(str(fault))
         if missing:
             raise MissingResource("; also ".join(missing))
         if self.reference is not None:
             self.reference.run(against)
-        found = load_reference(against.out / STATISTICS).gaussian.mean.shape
-        if protocol is not None and found != (protocol.protocol.features,):
+        features = len(load_reference(against.out / STATISTICS).gaussian.mean)
+        if protocol is not None and features != protocol.kind.dimensions:
             raise DataFault(
-                f"statistics must be of the {protocol.protocol.features} features of {protocol.name}, got those of "
-                f"{found[0]}; give the reference that goes with it"
+                f"statistics must be of the {protocol.kind.dimensions} features of {protocol.name}, got those of "
+                f"{features}; give the reference that goes with it"
             )
-        if not self.imported(teacher.out, checkpoint):
-            self.teacher.run(teacher)
-
-    def imported(self, folder: Path, checkpoint: str) -> bool:
-        """Whether a folder holds this network with the weights of a file of that hash."""
-        if not (folder / "card.json").is_file():
-            return False
-        card = read_card(folder)
-        return (card["inputs"], card["architecture"]) == ({"checkpoint": checkpoint}, str(self.teacher.teacher))
-
-    def drawn(self, samples: Path, teacher: Path) -> bool:
-        """Whether a folder holds what this stage samples of a teacher."""
-        weights = read_card(teacher)["sha256"]["weights.safetensors"]
-        for sampler in self.sample.each:
-            archive, record = (samples / f"{sampler.name}.{kind}" for kind in ("zip", "json"))
-            if not (archive.is_file() and record.is_file()):
-                return False
-            said = read_json(record)
-            made = {"n": said["n"], **{key: said["card"].get(key) for key in ("seeds", "solver", "weights_sha256")}}
-            wanted = {"n": self.sample.n, "seeds": [self.sample.seed], "solver": repr(sampler)}
-            labels = said["card"].get("labels") in (None, repr(self.sample.labels))
-            if not labels or made != {**wanted, "weights_sha256": weights}:
-                return False
-        return True
+        self.teacher.run(teacher)
 
     def lines(self, rows: list[Record]) -> list[str]:
         """What was measured beside what was reported, a line each, with how it was made."""

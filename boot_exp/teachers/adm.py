@@ -73,9 +73,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise StateFault(
-            f"{path} must be a state dict of tensors written by torch.save, got a pickle that names other things; "
-            "nothing of it was run; if it is a snapshot of NVIDIA's EDM, edm.Edm reads it, else fetch it again from "
-            "its authors"
+            f"{path} must be a state dict of tensors written by torch.save, got another file, or one that names "
+            "other things, of which nothing was run; if it is a snapshot of NVIDIA's EDM, edm.Edm reads it, else fetch "
+            "it again from its authors"
         ) from error
     except Exception as error:  # a foreign file fails in any way it likes; nothing of it is run
         raise StateFault(
@@ -83,7 +83,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(state, dict):
         raise StateFault(f"{path} must hold tensors by name, got {type(state).__name__}; fetch it again")
-    if others := [f"{key} ({type(value).__name__})" for key, value in state.items() if not _plain(value)]:
+    if others := [f"{key} ({_kind(value)})" for key, value in state.items() if not _plain(value)]:
         raise StateFault(
             f"{path} must hold tensors of numbers by name and nothing else, got {', '.join(others[:3])}; save with "
             "torch.save what of it is the network's, and of that the average where there is one"
@@ -91,6 +91,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     # A network that was trained in parallel is saved with its wrapper's name before every other.
     wrapped = all(str(key).startswith("module.") for key in state)
     return {str(key).removeprefix("module." if wrapped else ""): value.float() for key, value in state.items()}
+
+
+def _kind(value: object) -> str:
+    return f"{value.layout}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _plain(value: object) -> bool:

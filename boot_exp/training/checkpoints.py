@@ -82,8 +82,8 @@ def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[
         if was != now:
             raise StateFault(
                 f"{folder} holds another architecture than the configuration's: {was.strip()} stored (by "
-                f"{card.get('stage')}), {now.strip()} configured; give the model that the configuration is for, or use "
-                "the configuration it was trained with"
+                f"{card.get('stage', 'another')}), {now.strip()} configured; give the model that "
+                "the configuration is for, or use the configuration it was trained with"
             )
     model.load_state_dict(stored)
     return card

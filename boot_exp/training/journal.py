@@ -31,6 +31,7 @@ class Meter:
 
     def __init__(self, *, title: str, total: int = 0, done: int = 0, quiet: bool = False, unit: str = "images") -> None:
         self.title, self.total, self.first, self.quiet, self.unit = title, total, done, quiet, unit
+        self.done = done
         self.started = self.said = time.monotonic()
         self.bar: Progress | None = None
         if sys.stderr.isatty() and not quiet:
@@ -55,6 +56,11 @@ class Meter:
     ) -> None:
         if self.bar:
             self.bar.stop()
+
+    def advance(self, by: int) -> None:
+        """So many more are done."""
+        self.done += by
+        self.update(self.done)
 
     def update(self, done: int, figures: Mapping[str, float] | None = None, *, total: int | None = None) -> None:
         """`done` of them are done; figures stand beside the bar; total: where it was not known before."""

@@ -17,11 +17,11 @@ from boot_exp.averages import Average, Tensors
 from boot_exp.components import Count, Natural, Positive, component
 from boot_exp.methods import Term
 from boot_exp.processes import Processes, fill, whole
+from boot_exp.seeds import TRAINING, generator
 from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.checkpoints import load_optimizer, optimizer_tensors
 from boot_exp.training.journal import Journal, Meter, TimeParts
 from boot_exp.training.rates import Rate
-from boot_exp.training.seeds import TRAINING, generator
 from boot_exp.training.watch import Finite, memory_peak, out_of_memory, watchdog
 from boot_exp.training.work import Work
 from evals.errors import ConfigurationFault, Fault, NumericalFault

@@ -14,7 +14,7 @@ from boot_exp.conditions import (
     UniformGuidance,
     classes_in_turn,
 )
-from boot_exp.training.seeds import generator
+from boot_exp.seeds import generator
 
 BOTH = Condition(label=torch.arange(6), w=torch.arange(6) / 2)
 

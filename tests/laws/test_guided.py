@@ -9,7 +9,7 @@ from boot_exp.conditions import NOTHING, Condition, UniformGuidance
 from boot_exp.denoisers import Guided
 from boot_exp.methods import Method
 from boot_exp.methods.guided import GuidedDistillation
-from boot_exp.training.seeds import generator
+from boot_exp.seeds import generator
 from boot_exp.weights import TruncatedSnr, Uniform
 
 EXAMPLES: list[Method] = [GuidedDistillation(), GuidedDistillation(weight=Uniform())]

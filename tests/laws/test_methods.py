@@ -22,7 +22,7 @@ from boot_exp.conditions import Condition
 from boot_exp.denoisers import Guided, Networked
 from boot_exp.methods import Method, Start
 from boot_exp.predictions import FromX
-from boot_exp.training.seeds import generator
+from boot_exp.seeds import generator
 
 
 def methods() -> Iterator[tuple[str, type]]:

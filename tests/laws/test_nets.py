@@ -215,7 +215,7 @@ def test_weights_read_at_one_level_are_not_read_at_another(tmp_path: Path) -> No
     card = {"architecture": str(student), "shape": [3, 8, 8]}
     write_folder(tmp_path / "student", {"weights": student.state_dict()}, card)
     load_weights(SignalStudent(teacher), tmp_path / "student")
-    with pytest.raises(StateFault, match=r"reading=AtEnd\(\) stored, .*reading=AtTime\(\) configured"):
+    with pytest.raises(StateFault, match=r"reading=AtEnd\(\) stored \(by another\), .*reading=AtTime\(\) configured"):
         load_weights(other, tmp_path / "student")
 
 

@@ -7,6 +7,7 @@ import torch
 from oracle import SCHEDULE
 
 from boot_exp.schedules import Clamped, Cosine
+from boot_exp.seeds import generator
 from boot_exp.times import (
     DoublingSteps,
     FixedSteps,
@@ -17,7 +18,6 @@ from boot_exp.times import (
     UniformTimes,
     drawn_steps,
 )
-from boot_exp.training.seeds import generator
 
 
 @pytest.mark.parametrize("grid", [UniformGrid(), KarrasGrid(), KarrasGrid(rho=3.0)], ids=repr)
