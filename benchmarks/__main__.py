@@ -35,15 +35,17 @@ def main(
         "digits_conditional",
         "digits",
     ],
-    rounds: Annotated[int, typer.Option(help="how often both sides are timed")] = 3,
+    budget: Annotated[
+        float, typer.Option(help="seconds for which both sides of a comparison are timed in turn")
+    ] = 25.0,
     out: Annotated[Path, typer.Option(help="folder of benchmarks.json and .md")] = Path("results"),
     name: Annotated[str, typer.Option(help="name of the two files")] = "benchmarks",
 ) -> None:
     """Times ours against floors and rivals, in turn, and writes what came of it."""
     started = time.monotonic()
     device = Compute().find()
-    rows = [*floors.rows(suite, device, rounds), *rivals.rows(suite, device, rounds), *settings.rows(suite, device)]
-    about = {**machine(device), "rounds": rounds, "minutes": round((time.monotonic() - started) / 60, 1)}
+    rows = [*floors.rows(suite, device, budget), *rivals.rows(suite, device, budget), *settings.rows(suite, device)]
+    about = {**machine(device), "seconds a comparison": budget, "minutes": round((time.monotonic() - started) / 60, 1)}
     write_json(out / f"{name}.json", {"machine": about, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]})
     write_texts(out, {f"{name}.md": page(about, rows)})
 
@@ -63,13 +65,13 @@ def page(about: dict[str, Any], rows: list[Row]) -> str:
     for section, text in words.items():
         lines += ["", f"## {section.capitalize()}", "", text, ""]
         lines += [
-            "| what | ours, ms | other, ms | ratio | range | at most | on |",
-            "| --- | --: | --: | --: | --: | --: | --- |",
+            "| what | ours, ms | other, ms | ratio | range | rounds | at most | on |",
+            "| --- | --: | --: | --: | --: | --: | --: | --- |",
         ]
         for row in rows:
             if row.section == section:
                 cells = [row.name, f"{row.ours:.1f}", f"{row.other:.1f}", f"{row.ratio:.3f}"]
-                cells += [f"{min(row.ratios):.3f} – {max(row.ratios):.3f}", limit(row), row.what]
+                cells += [f"{min(row.ratios):.3f} – {max(row.ratios):.3f}", str(len(row.ratios)), limit(row), row.what]
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

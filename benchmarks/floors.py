@@ -34,6 +34,8 @@ from evals.reference import see
 STEPS = 22
 """Of each chunk, one more than is timed; a step that is logged is among them."""
 SAMPLES = 1000
+LARGER = Path("gin/experiments/fashion_mnist_conditional")
+"""A suite of 32x32 images, whose network is not too small for what surrounds its calls; its data are not needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ def first_portion(made: Student, device: torch.device) -> Portion:
     return Portion(seen=0, size=training.batch, generator=drawn, progress=0.0)
 
 
-def step(leaf: Path, data: Images, device: torch.device, rounds: int) -> Row:
+def step(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
     """A step of the trainer to its network calls."""
     made = student(leaf, data, device)
     following = made.objective.self_teaching
@@ -109,31 +111,38 @@ def step(leaf: Path, data: Images, device: torch.device, rounds: int) -> Row:
         f"{type(made.objective.method).__name__}, {leaf.parent.name}/{leaf.stem}",
         lambda: trained(made, device),
         lambda: seconds(bare, device) / (STEPS - 1),
-        rounds=rounds,
+        budget=budget,
         limit=1.05 if device.type == "cuda" else 1.10,
         what=f"batch {batch}, {sum(call.images for call in calls)} images through networks in {len(calls)} calls",
     )
 
 
-def sampling(stage: Any, sampler: Sampler, name: str, data: Images, device: torch.device, rounds: int) -> Row:
+def sampling(
+    stage: Any,
+    sampler: Sampler,
+    name: str,
+    shape: tuple[int, ...],
+    device: torch.device,
+    budget: float,
+    n: int = SAMPLES,
+) -> Row:
     """A sampler's images, from noise to pixels, to as many forward passes of the network."""
     model = stage.compute.put(stage.model, device).eval().requires_grad_(False)
-    shape = (data.card.channels, data.card.height, data.card.width)
-    card, sized = {"shape": shape, "classes": model.classes}, replace(stage, n=SAMPLES)
-    x = torch.randn(min(stage.batch, SAMPLES), *shape, device=device)
+    card, sized = {"shape": shape, "classes": model.classes}, replace(stage, n=n)
+    x = torch.randn(min(stage.batch, n), *shape, device=device)
     label = None if model.classes is None else torch.arange(len(x), device=device) % model.classes
     t = torch.full((len(x),), 0.5, device=device)
 
     def ours() -> float:
-        batches = [range(low, low + len(x)) for low in range(0, SAMPLES, len(x))]
+        batches = [range(low, low + len(x)) for low in range(0, n, len(x))]
         drawn = sized.images(model, sampler, card, batches, Processes(device=device))
         return seconds(lambda: list(drawn), device)
 
     def bare() -> float:
-        return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * SAMPLES // len(x)), device)
+        return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * n // len(x)), device)
 
-    what = f"{SAMPLES} images in batches of {len(x)}, NFE {sampler.nfe}"
-    return compared("sampling", f"{sampler.name}, {name}", ours, bare, rounds=rounds, limit=1.05, what=what)
+    what = f"{n} images of {'x'.join(map(str, shape))} in batches of {len(x)}, NFE {sampler.nfe}"
+    return compared("sampling", f"{sampler.name}, {name}", ours, bare, budget=budget, limit=1.05, what=what)
 
 
 @torch.no_grad()
@@ -143,7 +152,7 @@ def forwards(net: nn.Module, given: tuple[Any, ...], times: int) -> None:
         net(*given)
 
 
-def features(suite: str, data: Images, rounds: int) -> Row:
+def features(suite: str, data: Images, budget: float) -> Row:
     """All that FID needs of images in memory, to the extractor's network alone."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "extractor"
     train_extractor(data.folder, folder, suite=suite, updates=2)
@@ -162,22 +171,26 @@ def features(suite: str, data: Images, rounds: int) -> Row:
         f"{extractor.name}, moments and fingerprint",
         lambda: seconds(lambda: see(images_of(pixels, "memory"), extractor), cpu),
         lambda: seconds(bare, cpu),
-        rounds=rounds,
+        budget=budget,
         limit=1.15,
         what="10,000 images in memory, in batches of 64",
     )
 
 
-def rows(suites: list[str], device: torch.device, rounds: int) -> Iterator[Row]:
+def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row]:
     """Every floor."""
     data = {suite: images(suite) for suite in suites}
     for leaf in leaves(suites):
-        yield step(leaf, data[leaf.parent.name], device, rounds)
+        yield step(leaf, data[leaf.parent.name], device, budget)
     first = suites[0]
     leaves_of = Path("gin/experiments") / first
+    card = data[first].card
+    shape = (card.channels, card.height, card.width)
     teacher, boot = built(leaves_of / "teacher.gin", "sample"), built(leaves_of / "boot.gin", "sample")
     for steps in (4, 10):
         along = Along(solver=Ddim(), steps=steps)
-        yield sampling(teacher, along, f"{first}/teacher", data[first], device, 2 * rounds)
-    yield sampling(boot, flat(boot.samplers)[0], f"{first}/boot", data[first], device, 2 * rounds)
-    yield features(first, data[first], 2 * rounds)
+        yield sampling(teacher, along, f"{first}/teacher", shape, device, budget)
+    yield sampling(boot, flat(boot.samplers)[0], f"{first}/boot", shape, device, budget)
+    larger = built(LARGER / "boot.gin", "sample", "sample.Sample.batch = 50")
+    yield sampling(larger, flat(larger.samplers)[0], f"{LARGER.name}/boot", (1, 32, 32), device, budget, n=100)
+    yield features(first, data[first], budget)

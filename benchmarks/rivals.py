@@ -56,7 +56,7 @@ class Borrowed(ModelMixin, ConfigMixin):
         return UNet2DOutput(sample=self.own(sample.contiguous(memory_format=torch.channels_last), t))
 
 
-def diffusers_sampling(leaf: Path, data: Images, device: torch.device, rounds: int) -> Row:
+def diffusers_sampling(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
     """DDIM in ten steps, from noise to 8-bit images, by us and by diffusers' pipeline."""
     stage = built(leaf, "sample", f"sample.Sample.n = {N}")
     model = stage.compute.put(stage.model, device).eval().requires_grad_(False)
@@ -81,7 +81,7 @@ def diffusers_sampling(leaf: Path, data: Images, device: torch.device, rounds: i
         "sampling with DDIM 10, to diffusers' DDIMPipeline",
         lambda: seconds(ours, device),
         lambda: seconds(theirs, device),
-        rounds=rounds,
+        budget=budget,
         limit=1.0,
         what=f"{N} images in batches of {stage.batch}, the same network",
     )
@@ -146,7 +146,7 @@ def by_hand(made: Student, device: torch.device) -> float:
     return seconds(steps, device) / (STEPS - 1)
 
 
-def hand_written(leaf: Path, data: Images, device: torch.device, rounds: int) -> Row:
+def hand_written(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
     """A step of BOOT by the trainer and by a loop without anything around it."""
     made = student(leaf, data, device)
     return compared(
@@ -154,7 +154,7 @@ def hand_written(leaf: Path, data: Images, device: torch.device, rounds: int) ->
         "a step of BOOT, to a loop by hand",
         lambda: trained(made, device),
         lambda: by_hand(made, device),
-        rounds=rounds,
+        budget=budget,
         limit=1.0,
         what=f"batch {made.stage.training.batch}; by hand: no draws by seed, journal, progress, checks or state",
     )
@@ -195,8 +195,8 @@ def quietly(work: Any) -> float:
         return seconds(work, CPU)
 
 
-def scores(rounds: int, n: int = FEW) -> Iterator[Row]:
-    """FID of two folders of PNGs, from the files to the number, by us and by each library; and our floor."""
+def scores(n: int = FEW) -> Iterator[Row]:
+    """FID of two folders of PNGs, from the files to the number, by us and by each library; and our floor; once each."""
     place = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-"))
     pixels = np.random.default_rng(0).integers(0, 256, (2 * n, 64, 64, 3), dtype=np.uint8)
     for index, image in enumerate(pixels):
@@ -229,7 +229,8 @@ def scores(rounds: int, n: int = FEW) -> Iterator[Row]:
                 cache=False,
             )
         ),
-        rounds=rounds,
+        budget=0.0,
+        least=1,
         limit=1.0,
         what=what,
     )
@@ -242,7 +243,8 @@ def scores(rounds: int, n: int = FEW) -> Iterator[Row]:
                 str(place / "a"), str(place / "b"), custom_feat_extractor=theirs, device=CPU, verbose=False
             )
         ),
-        rounds=rounds,
+        budget=0.0,
+        least=1,
         limit=1.0,
         what=what,
     )
@@ -258,15 +260,16 @@ def scores(rounds: int, n: int = FEW) -> Iterator[Row]:
         "inception-v3-compat, moments, fingerprint and score",
         lambda: seconds(lambda: see(images_of(pixels, "memory"), first), CPU),
         lambda: seconds(bare, CPU),
-        rounds=rounds,
+        budget=0.0,
+        least=1,
         limit=1.15,
         what=f"{2 * n} images in memory, in batches of 64",
     )
 
 
-def rows(suites: list[str], device: torch.device, rounds: int) -> Iterator[Row]:
+def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row]:
     """Every rival, on the leaves of the first suite that has what it needs."""
     leaf, hand = (Path("gin/experiments") / suite for suite in (suites[-1], suites[0]))
-    yield diffusers_sampling(leaf / "teacher.gin", images(suites[-1]), device, 2 * rounds)
-    yield hand_written(hand / "boot.gin", images(suites[0]), device, 2 * rounds)
-    yield from scores(1)
+    yield diffusers_sampling(leaf / "teacher.gin", images(suites[-1]), device, budget)
+    yield hand_written(hand / "boot.gin", images(suites[0]), device, budget)
+    yield from scores()

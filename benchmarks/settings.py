@@ -34,7 +34,8 @@ def rows(suites: list[str], device: torch.device) -> Iterator[Row]:
             name,
             partial(trained, made, device),
             partial(trained, plain, device),
-            rounds=1,
+            budget=0.0,
+            least=1,
             limit=None,
             what=what,
         )

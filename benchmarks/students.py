@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,8 @@ def images(suite: str) -> Images:
     """The suite's data, prepared for as long as the process lives."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "data"
     stage = built(Path("gin/experiments") / suite / "teacher.gin", "data")
-    stage.run(Place(out=folder, suite=suite, name="data", config=""))
+    with redirect_stdout(StringIO()):
+        stage.run(Place(out=folder, suite=suite, name="data", config=""))
     return Images.load(folder)
 
 

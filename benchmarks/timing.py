@@ -49,13 +49,17 @@ def compared(
     ours: Callable[[], float],
     other: Callable[[], float],
     *,
-    rounds: int,
+    budget: float,
     limit: float | None,
     what: str,
+    least: int = 3,
 ) -> Row:
-    """Both in turn, each as seconds; the first round of each only warms up."""
+    """Both in turn, each as seconds, for `budget` seconds and `least` rounds; the first of each only warms up."""
     ours(), other()
-    times = [(ours(), other()) for _ in range(rounds)]
+    started = time.monotonic()
+    times: list[tuple[float, float]] = []
+    while len(times) < least or time.monotonic() - started < budget:
+        times.append((ours(), other()))
     row = Row(
         section=section,
         name=name,
@@ -65,5 +69,8 @@ def compared(
         limit=limit,
         what=what,
     )
-    print(f"{section}: {name}: {row.ours:.1f} ms to {row.other:.1f} ms, {row.ratio:.3f}", flush=True)
+    print(
+        f"{section}: {name}: {row.ours:.1f} ms to {row.other:.1f} ms, {row.ratio:.3f} in {len(times)} rounds",
+        flush=True,
+    )
     return row

@@ -28,8 +28,9 @@ def sample_noise(
     """
     eps, source = torch.empty((len(indices), *shape)), torch.Generator()
     more = (draw,) if draw else ()
-    for part, state in zip(eps.unbind(), _states(seed, purpose, indices, *more), strict=True):
-        part.normal_(generator=source.manual_seed(int(state) >> 1))
+    states = (_states(seed, purpose, indices, *more) >> np.uint64(1)).tolist()
+    for part, state in zip(eps.unbind(), states, strict=True):
+        part.normal_(generator=source.manual_seed(state))
     return eps
 
 
