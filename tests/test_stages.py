@@ -17,7 +17,10 @@ from typer.testing import CliRunner, Result
 from boot_exp.__main__ import app
 from boot_exp.config import runs
 from boot_exp.config.faults import Faults
+from boot_exp.processes import Processes
+from boot_exp.stages import distil
 from evals.__main__ import app as evals_app
+from evals.errors import ConfigurationFault
 
 ROOT = Path(__file__).parent.parent
 TEACHER, BOOT = "gin/experiments/digits/teacher.gin", "gin/experiments/digits/boot.gin"
@@ -155,6 +158,17 @@ def test_the_difference_free_form_trains_a_unet(house: Path) -> None:
     arguments = ["--teacher", "models/digits/teacher", "--out", "models/digits/boot_derivative", *options(TINY)]
     result = verb("distil", leaf, *arguments)
     assert result.exit_code == 0, repr(result.exception)
+
+
+def test_the_difference_free_form_is_refused_where_weights_are_sharded(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_teacher(house)
+    monkeypatch.setattr(distil, "join", lambda device: Processes(device=device, count=2, sharded=True))
+    leaf = "gin/experiments/digits/boot_derivative.gin"
+    arguments = ["--teacher", "models/digits/teacher", "--out", "models/digits/boot_derivative", *options(TINY)]
+    result = verb("distil", leaf, *arguments)
+    assert isinstance(result.exception, ConfigurationFault) and "launch it without --use_fsdp" in str(result.exception)
 
 
 def test_a_network_read_with_another_meaning_of_time_is_refused(house: Path) -> None:

@@ -31,6 +31,8 @@ class BootDerivative:
 
     starts_from: ClassVar[Start] = Start.NOISE
     self_teaching: ClassVar[None] = None
+    # FSDP2's hooks, which gather weights, are not made for forward-mode differentiation.
+    shardable: ClassVar[bool] = False
 
     def loss(self, *, student: SignalStudent, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
         schedule, eps, condition = teacher.schedule, batch.eps, batch.condition

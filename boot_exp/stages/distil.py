@@ -132,6 +132,11 @@ class Distil:
         self.check_given(start, data=data, pairs=pairs)
         card = load_weights(self.teacher, teacher)
         processes = join(self.compute.find())
+        if processes.sharded and not getattr(self.method, "shardable", True):
+            raise ConfigurationFault(
+                f"{type(self.method).__name__} must have whole weights at each process, got sharded ones; launch it "
+                "without --use_fsdp"
+            )
         where = processes.device
         frozen = self.compute.put(self.teacher, where).eval().requires_grad_(False)
         shape, classes = tuple(card["shape"]), card.get("classes")
