@@ -6,6 +6,7 @@ import collections
 import io
 import math
 import pickle
+import pickletools
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from torch import Tensor
 from evals.errors import StateFault
 from evals.files import first_line
 
+TUPLES = 100_000
+"""Most that a pickle may build: as many, each within the next, exhaust the stack of whoever hashes the last."""
 NUMBERS = frozenset({"f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"})
 
 
@@ -158,6 +161,10 @@ def read_pickle(path: Path) -> Any:
                     f"{path} must be a pickle of NVIDIA's, got what torch.save writes; OpenAI's formats are read by "
                     "GuidedDiffusion and ConsistencyModels"
                 )
+            built = sum("TUPLE" in code.name for code, _, _ in pickletools.genops(file))
+            if built > TUPLES:
+                raise Refused(f"{built:,} tuples")
+            file.seek(0)
             return _Reader(file).load()
     except StateFault:
         raise

@@ -343,6 +343,14 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
     assert not ran.exists() and "\n" not in str(caught.value)
 
 
+def test_a_pickle_that_would_exhaust_the_stack_is_refused(tmp_path: Path) -> None:
+    """A dict whose key is a tuple in a tuple in a tuple ...: to hash it ends the process, where it is let."""
+    deep = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.EMPTY_TUPLE + 300_000 * pickle.TUPLE1
+    (tmp_path / "net.pkl").write_bytes(deep + pickle.NONE + pickle.SETITEM + pickle.STOP)
+    with pytest.raises(StateFault, match="must hold modules and tensors alone, got 300,001 tuples"):
+        edm("ddpmpp").read(tmp_path / "net.pkl")
+
+
 def test_source_in_a_snapshot_is_not_run(tmp_path: Path) -> None:
     """Every object that made_teachers writes carries source that would end the process."""
     made.write_edm(tmp_path / "net.pkl", made.EDM["ddpmpp"])
