@@ -229,8 +229,6 @@ def scores(n: int = FEW) -> Iterator[Row]:
                 cache=False,
             )
         ),
-        budget=0.0,
-        least=1,
         limit=1.0,
         what=what,
     )
@@ -243,8 +241,6 @@ def scores(n: int = FEW) -> Iterator[Row]:
                 str(place / "a"), str(place / "b"), custom_feat_extractor=theirs, device=CPU, verbose=False
             )
         ),
-        budget=0.0,
-        least=1,
         limit=1.0,
         what=what,
     )
@@ -260,8 +256,6 @@ def scores(n: int = FEW) -> Iterator[Row]:
         "inception-v3-compat, moments, fingerprint and score",
         lambda: seconds(lambda: see(images_of(pixels, "memory"), first), CPU),
         lambda: seconds(bare, CPU),
-        budget=0.0,
-        least=1,
         limit=1.15,
         what=f"{2 * n} images in memory, in batches of 64",
     )

@@ -34,8 +34,6 @@ def rows(suites: list[str], device: torch.device) -> Iterator[Row]:
             name,
             partial(trained, made, device),
             partial(trained, plain, device),
-            budget=0.0,
-            least=1,
             limit=None,
             what=what,
         )

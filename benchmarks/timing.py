@@ -49,16 +49,15 @@ def compared(
     ours: Callable[[], float],
     other: Callable[[], float],
     *,
-    budget: float,
+    budget: float | None = None,
     limit: float | None,
     what: str,
-    least: int = 3,
 ) -> Row:
-    """Both in turn, each as seconds, for `budget` seconds and `least` rounds; the first of each only warms up."""
+    """Both in turn, each as seconds, for `budget` seconds, at least three times, or once; the first only warms up."""
     ours(), other()
     started = time.monotonic()
     times: list[tuple[float, float]] = []
-    while len(times) < least or time.monotonic() - started < budget:
+    while len(times) < (1 if budget is None else 3) or time.monotonic() - started < (budget or 0):
         times.append((ours(), other()))
     row = Row(
         section=section,

@@ -28,7 +28,7 @@ from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
-from boot_exp.training.work import alone
+from boot_exp.training.work import alone, in_shards
 from evals.errors import NumericalFault
 from evals.files import read_json, replacing, replacing_folder, sha256_of, write_json
 
@@ -69,24 +69,23 @@ class Pairs:
 
         title = f"{place.suite} pairs"
         with Meter(title=title, total=self.n, quiet=not processes.main) as meter, stop_requests() as stops:
-            for number, first in enumerate(range(0, self.n, self.shard)):
-                shard, spent = work / f"x0-{number:05d}.npy", work / f"x0-{number:05d}.json"
-                last = min(first + self.shard, self.n)
-                if not processes.any(shard.exists() and spent.exists()):
+            for shard in in_shards(work, "x0-{:05d}.npy", self.n, self.shard):
+                if not processes.any(shard.there):
                     started = time.perf_counter()
                     parts = []
-                    batches = (range(low, min(low + self.batch, last)) for low in range(first, last, self.batch))
-                    for indices, x0 in processes.in_turn(batches, solve):
+                    for indices, x0 in processes.in_turn(shard.batches(self.batch), solve):
                         parts.append(x0)
                         meter.update(indices.stop)
                         if processes.any(bool(stops)):
-                            raise Stopped(f"{title} stopped at {first} on request; start it again to go on")
+                            raise Stopped(
+                                f"{title} stopped at {shard.indices.start} on request; start it again to go on"
+                            )
                     if processes.main:
-                        with replacing(shard) as partial, partial.open("wb") as file:
+                        with replacing(shard.path) as partial, partial.open("wb") as file:
                             np.save(file, np.concatenate(parts))
-                        write_json(spent, {"seconds": time.perf_counter() - started})
+                        write_json(shard.spent, {"seconds": time.perf_counter() - started})
                 if processes.main:
-                    seconds += read_json(spent)["seconds"]
+                    seconds += read_json(shard.spent)["seconds"]
         if not processes.main:
             return
         files = sorted(work.glob("x0-*.npy"))

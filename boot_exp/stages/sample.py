@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
-from boot_exp.training.work import alone
+from boot_exp.training.work import Shard, alone, in_shards
 from evals.errors import ConfigurationFault, NumericalFault
 from evals.files import read_json, replacing_folder, write_json
 from evals.images import join_zips, write_zip
@@ -54,24 +54,6 @@ def each_image(
         seconds.append(took)
         tell(len(pixels))
         yield from pixels
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """Some of a sampler's images, in a file of their own, and beside it how many seconds they took."""
-
-    path: Path
-    indices: range
-
-    @property
-    def there(self) -> bool:
-        """Whether it was drawn."""
-        return self.path.exists() and self.spent.exists()
-
-    @property
-    def spent(self) -> Path:
-        """Where the seconds are."""
-        return self.path.with_suffix(".json")
 
 
 @component
@@ -117,7 +99,7 @@ class Sample:
         todo, calls = [], 0
         for sampler in self.each:
             if not processes.any((work / f"{sampler.name}.zip").exists() and (work / f"{sampler.name}.json").exists()):
-                shards = self.shards(work / f"{sampler.name}.shards")
+                shards = in_shards(work / f"{sampler.name}.shards", "{:05d}.zip", self.n, self.shard)
                 missing = [shard for shard in shards if not processes.any(shard.there)]
                 calls += sampler.nfe * sum(len(shard.indices) for shard in missing)
                 todo.append((sampler, shards, missing))
@@ -158,14 +140,6 @@ class Sample:
             )
         return model
 
-    def shards(self, folder: Path) -> list[Shard]:
-        """The files that a sampler's images are drawn into."""
-        firsts = range(0, self.n, self.shard)
-        return [
-            Shard(path=folder / f"{number:05d}.zip", indices=range(first, min(first + self.shard, self.n)))
-            for number, first in enumerate(firsts)
-        ]
-
     def fill(
         self,
         shards: Sequence[Shard],
@@ -176,10 +150,7 @@ class Sample:
         processes: Processes,
     ) -> None:
         """Draws shards; the batches of all of them are shared out over the processes."""
-        batches = [
-            [shard.indices[low : low + self.batch] for low in range(0, len(shard.indices), self.batch)]
-            for shard in shards
-        ]
+        batches = [shard.batches(self.batch) for shard in shards]
         drawn = self.images(model, sampler, card, list(chain(*batches)), processes)
         for shard, several in zip(shards, batches, strict=True):
             seconds: list[float] = []

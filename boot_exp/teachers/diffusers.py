@@ -95,12 +95,9 @@ def _reduced(config: Mapping[str, Any]) -> dict[str, Any]:
     size = config.get("sample_size")
     side = [min(each, 32) for each in size] if isinstance(size, list | tuple) else size and min(size, 32)
     small = {"block_out_channels": [groups] * len(widths), "layers_per_block": 1, "sample_size": side}
-    heads = (
-        {"attention_head_dim": min(config["attention_head_dim"] or groups, groups)}
-        if ("attention_head_dim" in config)
-        else {}
-    )
-    return {**config, **small, **heads}
+    if config.get("attention_head_dim"):
+        small["attention_head_dim"] = min(config["attention_head_dim"], groups)
+    return {**config, **small}
 
 
 class Diffusers(OfTheHub):

@@ -19,6 +19,36 @@ from evals.errors import StateFault
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Some of what a stage draws, in a file of its own, and once that is whole, beside it how many seconds it took."""
+
+    path: Path
+    indices: range
+
+    @property
+    def there(self) -> bool:
+        """Whether it was drawn."""
+        return self.path.exists() and self.spent.exists()
+
+    @property
+    def spent(self) -> Path:
+        """Where the seconds are."""
+        return self.path.with_suffix(".json")
+
+    def batches(self, size: int) -> list[range]:
+        """Its indices, `size` at a time."""
+        return [self.indices[low : low + size] for low in range(0, len(self.indices), size)]
+
+
+def in_shards(folder: Path, name: str, n: int, size: int) -> list[Shard]:
+    """Indices 0 to n - 1, `size` to a file; name: of a file, with a place for its number."""
+    return [
+        Shard(path=folder / name.format(number), indices=range(first, min(first + size, n)))
+        for number, first in enumerate(range(0, n, size))
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """Checkpoints of one run in a folder of its own: the last `keep`, and those at multiples of `keep_every` images."""
 
