@@ -37,8 +37,8 @@ from evals.extractors import CleanFidInception, Extractor, TorchFidelityInceptio
 from evals.images import images_of
 from evals.reference import reference, see
 
-N, FEW = 1000, 16
-CPU = torch.device("cpu")
+N, FEW, MANY = 1000, 16, 5000
+"""Samples; images of each of the two folders that are scored, on a CPU and on a GPU."""
 
 
 class Borrowed(ModelMixin, ConfigMixin):
@@ -189,14 +189,15 @@ def weights(folder: Path) -> tuple[Path, Path]:
     return folder / "fidelity.pth", folder / "inception-2015-12-05.pt"
 
 
-def quietly(work: Any) -> float:
+def quietly(work: Any, device: torch.device) -> float:
     """Seconds, without what a library tells meanwhile."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return seconds(work, CPU)
+        return seconds(work, device)
 
 
-def scores(n: int = FEW) -> Iterator[Row]:
+def scores(device: torch.device) -> Iterator[Row]:
     """FID of two folders of PNGs, from the files to the number, by us and by each library; and our floor; once each."""
+    n = MANY if device.type == "cuda" else FEW
     place = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-"))
     pixels = np.random.default_rng(0).integers(0, 256, (2 * n, 64, 64, 3), dtype=np.uint8)
     for index, image in enumerate(pixels):
@@ -210,24 +211,25 @@ def scores(n: int = FEW) -> Iterator[Row]:
         made = reference(place / "b", extractor, out=place / "reference.npz", split="b")
         fid(place / "a", made, extractor)
 
-    first = TorchFidelityInception(weights=of_fidelity, sha256=hashes[0])
-    second = CleanFidInception(weights=of_clean, sha256=hashes[1])
-    theirs = InceptionV3W(str(place), download=False, resize_inside=False).eval()
+    first = TorchFidelityInception(weights=of_fidelity, sha256=hashes[0], device=str(device))
+    second = CleanFidInception(weights=of_clean, sha256=hashes[1], device=str(device))
+    theirs = InceptionV3W(str(place), download=False, resize_inside=False).eval().to(device)
     what = f"two folders of {n} PNGs at 64x64, random weights; theirs as their READMEs say"
     yield compared(
         "side by side",
         "FID, to torch-fidelity",
-        lambda: quietly(lambda: ours(first)),
+        lambda: quietly(lambda: ours(first), device),
         lambda: quietly(
             lambda: calculate_metrics(
                 input1=str(place / "a"),
                 input2=str(place / "b"),
                 fid=True,
-                cuda=False,
+                cuda=device.type == "cuda",
                 feature_extractor_weights_path=str(of_fidelity),
                 verbose=False,
                 cache=False,
-            )
+            ),
+            device,
         ),
         limit=1.0,
         what=what,
@@ -235,11 +237,12 @@ def scores(n: int = FEW) -> Iterator[Row]:
     yield compared(
         "side by side",
         "FID, to clean-fid",
-        lambda: quietly(lambda: ours(second)),
+        lambda: quietly(lambda: ours(second), device),
         lambda: quietly(
             lambda: clean_fid.compute_fid(
-                str(place / "a"), str(place / "b"), custom_feat_extractor=theirs, device=CPU, verbose=False
-            )
+                str(place / "a"), str(place / "b"), custom_feat_extractor=theirs, device=device, verbose=False
+            ),
+            device,
         ),
         limit=1.0,
         what=what,
@@ -249,13 +252,13 @@ def scores(n: int = FEW) -> Iterator[Row]:
     @torch.inference_mode()
     def bare() -> None:
         for batch in x.split(64):
-            first._network(batch)
+            first._network(batch.to(device))
 
     yield compared(
         "features",
         "inception-v3-compat, moments, fingerprint and score",
-        lambda: seconds(lambda: see(images_of(pixels, "memory"), first), CPU),
-        lambda: seconds(bare, CPU),
+        lambda: seconds(lambda: see(images_of(pixels, "memory"), first), device),
+        lambda: seconds(bare, device),
         limit=1.15,
         what=f"{2 * n} images in memory, in batches of 64",
     )
@@ -266,4 +269,4 @@ def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row
     leaf, hand = (Path("gin/experiments") / suite for suite in (suites[-1], suites[0]))
     yield diffusers_sampling(leaf / "teacher.gin", images(suites[-1]), device, budget)
     yield hand_written(hand / "boot.gin", images(suites[0]), device, budget)
-    yield from scores()
+    yield from scores(device)

@@ -6,12 +6,17 @@ from contextlib import AbstractContextManager
 from typing import ClassVar, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from boot_exp.components import component
 from evals.errors import ConfigurationFault
 
 M = TypeVar("M", bound=nn.Module)
+
+
+def on(where: torch.device, values: Tensor) -> Tensor:
+    """Values on a device. A GPU takes them from pinned memory, so that the host does not wait for what is queued."""
+    return values.pin_memory().to(where, non_blocking=True) if where.type == "cuda" else values.to(where)
 
 
 @component

@@ -8,8 +8,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from evals.threads import one_thread
-
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
@@ -23,14 +21,12 @@ class Level:
     @cached_property
     def alpha(self) -> Tensor:
         """Share of the clean image, [B]."""
-        with one_thread():
-            return torch.sigmoid(-2 * self.lam).sqrt()
+        return torch.sigmoid(-2 * self.lam).sqrt()
 
     @cached_property
     def sigma(self) -> Tensor:
         """Share of the noise, [B]."""
-        with one_thread():
-            return torch.sigmoid(2 * self.lam).sqrt()
+        return torch.sigmoid(2 * self.lam).sqrt()
 
     @property
     def snr(self) -> Tensor:

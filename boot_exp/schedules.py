@@ -13,7 +13,6 @@ from torch import Tensor
 
 from boot_exp.components import NonNegative, OpenShare, Positive, component
 from boot_exp.levels import Level
-from evals.threads import one_thread
 
 Entries = Annotated[int, Ge(2)]
 
@@ -30,8 +29,7 @@ class Schedule(ABC):
 
     def __call__(self, t: Tensor) -> Level:
         """t: [B] in [0, 1] -> Level with fields [B] float64."""
-        with one_thread():
-            return Level(lam=self.lam(t.double()))
+        return Level(lam=self.lam(t.double()))
 
     def rate(self, t: Tensor) -> Tensor:
         """dlam/dt at t, [B] float64, by forward-mode differentiation, so that no formula stands twice."""

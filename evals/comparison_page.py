@@ -102,9 +102,12 @@ def main_words(made: Record) -> list[str]:
     card, teacher = made["card"], made["teacher"]
     fid, seeds = fid_name(card), said(card["training_seeds"])
     several = len(card["training_seeds"]) > 1
+    here = {row["method"] for row in _plain(made)}
+    elsewhere = [method["method"] for method in made["methods"] if method["method"] not in here]
     return [
         f"{fid} of {card['n']:,} samples against {card['reference']} ({card['reference_split']}), by NFE, the network "
         "evaluations of an image; lower is better. A student that takes w stands here with w = 1. "
+        + (f"Made for another w, and scored under Guidance: {said(elsewhere)}. " if elsewhere else "")
         + ("" if card["extractor"] in FID_NAMES else f"The features are {card['extractor']}'s, not Inception's. ")
         + (
             f"A student's is the mean ± sample standard deviation over the training seeds {seeds}; the teacher was "

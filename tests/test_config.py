@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import gin
-from boot_exp.config import code, runs, runtime, source
+from boot_exp.config import code, runs, runtime, signatures, source
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen, differences
 from evals.errors import ConfigurationFault
@@ -241,13 +241,13 @@ def test_components_are_read_as_python_makes_them() -> None:
     """The static signature of every component is what inspect says of it: names, and which have defaults."""
     seen = 0
     for definition in source.index():
-        if not isinstance(definition.node, source.ast.ClassDef) or source.is_protocol(definition):
+        if not isinstance(definition.node, source.ast.ClassDef) or signatures.is_protocol(definition):
             continue
         made = getattr(importlib.import_module(definition.module), definition.name)
         if issubclass(made, BaseException | Enum) or not inspect.signature(made).parameters:
             continue
         parameters = inspect.signature(made).parameters
-        static = source.signature(definition).parameters
+        static = signatures.signature(definition).parameters
         assert list(static) == [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD], definition
         for name, parameter in parameters.items():
             assert (static[name].default is None) == (parameter.default is parameter.empty), (definition, name)

@@ -11,7 +11,7 @@ from functools import cache
 import annotated_types
 
 from boot_exp.components import broken_rule
-from boot_exp.config import source
+from boot_exp.config import signatures, source
 from boot_exp.config.source import Definition
 
 BASIC: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
@@ -111,7 +111,7 @@ def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: st
             return f"must be a component that is {outer.lower()}"
         if outer == "Callable" and not value.called:
             return misfit(replace(value, called=True), inside[-1], module) if len(inside) == 2 else None
-        has = source.attributes(value.definition)
+        has = signatures.attributes(value.definition)
         if outer == "Callable" and CALLED_BY[outer] not in has:
             return f"must be called by the stage itself, so without brackets: @{value.shown}"
         return None if CALLED_BY[outer] in has or _unread(value.definition) else f"must be {outer.lower()}"
@@ -145,13 +145,13 @@ def conforms(definition: Definition, wanted: Definition) -> bool:
     """Whether objects of a class are of the wanted kind, by inheritance or by what a Protocol asks for."""
     if not isinstance(definition.node, ast.ClassDef):
         return True  # a function: what it returns is not known here
-    if source.is_abstract(definition):
+    if signatures.is_abstract(definition):
         return False
-    if wanted in source.bases(definition):
+    if wanted in signatures.bases(definition):
         return True
-    if source.is_protocol(wanted):
-        asked = {name: node for kind in source.bases(wanted) for name, node in _asked(kind)}
-        if not asked.keys() <= source.attributes(definition):
+    if signatures.is_protocol(wanted):
+        asked = {name: node for kind in signatures.bases(wanted) for name, node in _asked(kind)}
+        if not asked.keys() <= signatures.attributes(definition):
             return False
         return all(
             _takes(definition, name) >= _arguments(node) for name, node in asked.items() if _takes(definition, name)
@@ -177,7 +177,7 @@ def _arguments(node: ast.AST) -> set[str]:
 def _takes(definition: Definition, method: str) -> set[str]:
     """The arguments of a class's method, as it is defined nearest; none where it takes any, or is none."""
     called = ("__call__", "forward") if method == "__call__" else (method,)  # a torch module is called by its forward
-    for kind in source.bases(definition):
+    for kind in signatures.bases(definition):
         for part in kind.node.body if isinstance(kind.node, ast.ClassDef) else []:
             if isinstance(part, ast.FunctionDef) and part.name in called:
                 return set() if part.args.vararg or part.args.kwarg else _arguments(part)
@@ -188,7 +188,7 @@ def _unread(definition: Definition) -> bool:
     """Whether a class inherits from something that cannot be read."""
     return any(
         source.lookup(kind.module, ast.unparse(base).split("[")[0]) is None
-        for kind in source.bases(definition)
+        for kind in signatures.bases(definition)
         if isinstance(kind.node, ast.ClassDef)
         for base in kind.node.bases
         if _last(base).split("[")[0] not in ("Protocol", "Generic", "object")

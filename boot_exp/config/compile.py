@@ -11,12 +11,13 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from boot_exp.config import code, source
+from boot_exp.config import code, signatures, source
 from boot_exp.config.check import Target, misfit, words
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
 from boot_exp.config.parse import Binding, Macro, Reference
-from boot_exp.config.source import Definition, Parameter
+from boot_exp.config.signatures import Parameter
+from boot_exp.config.source import Definition
 
 STAGES = "boot_exp.stages."
 Key = tuple[Definition, str, str]  # component, scope, parameter
@@ -42,7 +43,7 @@ class Compiler:
             definition = self.find(binding.selector, binding)
             if definition is None:
                 continue
-            takes = source.signature(definition)
+            takes = signatures.signature(definition)
             if binding.parameter not in takes.parameters and not takes.more:
                 near = Faults.nearest(binding.parameter, takes.parameters)
                 self.faults.add(binding.spot, f"{binding.selector} has no parameter {binding.parameter}{near}")
@@ -119,7 +120,7 @@ class Compiler:
         if (scope, definition) in nodes:
             return
         values = nodes[scope, definition] = {}
-        takes = source.signature(definition)
+        takes = signatures.signature(definition)
         extra = [p for d, _, p in self.bound if d == definition and p not in takes.parameters]
         absent = []
         for name in [*takes.parameters, *dict.fromkeys(extra)]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from boot_exp.averages import Average
 from boot_exp.components import component
-from boot_exp.compute import Compute
+from boot_exp.compute import Compute, on
 from boot_exp.conditions import Condition, Guidance, classes_in_turn
 from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.methods import Batch, Method, Start, Term
@@ -64,7 +64,7 @@ class FromImages:
         x0, label = self.images.batch(self.images.draw(images_seen=seen, batch=batch, seed=self.seed))
         where = generator.device
         eps = torch.randn(x0.shape, generator=generator, device=where)
-        return eps, x0.to(where), None if self.classes is None or label is None else label.to(where)
+        return eps, on(where, x0), None if self.classes is None or label is None else on(where, label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ class FromPairs:
         card, where = self.pairs.card, generator.device
         indices = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
         eps = sample_noise(card["seed"], indices.tolist(), tuple(card["shape"]), purpose=PAIRS)
-        label = None if card["classes"] is None else torch.from_numpy(indices % card["classes"]).to(where)
-        return eps.to(where), torch.from_numpy(self.pairs.x0(indices)).to(where), label
+        label = None if card["classes"] is None else on(where, torch.from_numpy(indices % card["classes"]))
+        return on(where, eps), on(where, torch.from_numpy(self.pairs.x0(indices))), label
 
 
 @dataclass(frozen=True, kw_only=True)

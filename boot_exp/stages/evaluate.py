@@ -34,8 +34,7 @@ class Evaluate:
 
     def run(self, place: Place, *, samples: Path, reference: Path) -> None:
         """Writes a list of records, one a sampler, each with the card that says how it was made."""
-
-        processes = join(torch.device("cpu"))
+        processes = join(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
         def share(batches: Iterator[Images], extractor: Extractor) -> Iterator[tuple[Images, Observation]]:
             return processes.in_turn(batches, extractor)

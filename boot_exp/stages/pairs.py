@@ -130,7 +130,7 @@ class Pairs:
         def more(draw: int) -> Tensor:
             return sample_noise(self.seed, indices, shape, draw=draw, purpose=PAIRS).to(where)
 
-        with torch.no_grad(), self.compute.autocast(where):
+        with torch.inference_mode(), self.compute.autocast(where):
             x0 = self.sampler(model, eps, classes_in_turn(indices, classes, where), more)
         if not bool(x0.isfinite().all()):
             raise NumericalFault(

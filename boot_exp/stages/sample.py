@@ -175,7 +175,7 @@ class Sample:
                 return sample_noise(self.seed, indices, shape, draw=draw).to(where)
 
             started = time.perf_counter()
-            with torch.no_grad(), self.compute.autocast(where):
+            with torch.inference_mode(), self.compute.autocast(where):
                 pixels = to_pixels(sampler(model, eps, Condition(label=label), more).float())
             return pixels, time.perf_counter() - started
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from boot_exp.components import Share, component
-from boot_exp.compute import Compute
+from boot_exp.compute import Compute, on
 from boot_exp.conditions import NOTHING, Condition, classes_in_turn
 from boot_exp.data import Card, Images
 from boot_exp.denoisers import Networked
@@ -54,13 +54,13 @@ class Denoising:
         assert isinstance(model, Networked)
         generator, batch = portion.generator, portion.size
         drawn, labels = self.images.batch(self.images.draw(images_seen=portion.seen, batch=batch, seed=self.seed))
-        x0 = drawn.to(generator.device)
+        x0 = on(generator.device, drawn)
         t = self.times(generator, batch, model.schedule.t_min, model.schedule.t_max, portion.progress)
         eps = torch.randn(x0.shape, generator=generator, device=generator.device)
         level = model.schedule(t)
         condition = NOTHING
         if model.classes is not None and labels is not None:
-            label = labels.to(generator.device)
+            label = on(generator.device, labels)
             dropped = torch.rand(batch, generator=generator, device=generator.device) < self.label_dropout
             condition = Condition(label=torch.where(dropped, model.classes, label))
         error = SquaredError()(model(diffuse(level, x0, eps), t, condition), x0)

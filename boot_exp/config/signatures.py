@@ -1,0 +1,131 @@
+"""What a component takes, what it inherits and what it has, read from its text; nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import cache
+
+from boot_exp.config.source import Definition, Node, lookup
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a component: its annotation and its default (None: it has none), as trees of `module`."""
+
+    name: str
+    module: str
+    annotation: ast.expr | None
+    default: ast.expr | None
+    factory: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a component takes; `more`: it takes any other keyword as well, or cannot be read."""
+
+    parameters: dict[str, Parameter]
+    more: bool = False
+
+
+@cache
+def bases(definition: Definition) -> tuple[Definition, ...]:
+    """A class and what it inherits from, nearest first, as far as that can be read; typing's own classes left out."""
+    found = [definition]
+    node = definition.node
+    for base in node.bases if isinstance(node, ast.ClassDef) else []:
+        expression = base.value if isinstance(base, ast.Subscript) else base
+        above = lookup(definition.module, ast.unparse(expression))
+        if above is not None and isinstance(above.node, ast.ClassDef) and above.module != "typing":
+            found += bases(above)
+    return tuple(found)
+
+
+@cache
+def signature(definition: Definition) -> Signature:
+    """What a class or a function takes: of a dataclass its fields, of another class its __init__."""
+    node = definition.node
+    if isinstance(node, ast.FunctionDef):
+        return _arguments(definition.module, node.args, skip=0)
+    fields: dict[str, Parameter] = {}
+    for kind in bases(definition):
+        body = kind.node.body if isinstance(kind.node, ast.ClassDef) else []
+        if _is_dataclass(kind.node):
+            fields = {**_fields(kind.module, body), **fields}
+            continue
+        for part in body:
+            if isinstance(part, ast.FunctionDef) and part.name == "__init__" and not fields:
+                return _arguments(kind.module, part.args, skip=1)
+    return Signature(parameters=fields)
+
+
+def _is_dataclass(node: Node) -> bool:
+    decorators = node.decorator_list if isinstance(node, ast.ClassDef) else []
+    called = [part.func if isinstance(part, ast.Call) else part for part in decorators]
+    return any(ast.unparse(part).split(".")[-1] in ("dataclass", "component") for part in called)
+
+
+def _fields(module: str, body: list[ast.stmt]) -> dict[str, Parameter]:
+    found: dict[str, Parameter] = {}
+    for part in body:
+        if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+            continue
+        if ast.unparse(part.annotation).split("[")[0].split(".")[-1] == "ClassVar":
+            continue
+        default, factory = part.value, False
+        if isinstance(default, ast.Call) and ast.unparse(default.func).split(".")[-1] == "field":
+            said = {keyword.arg: keyword.value for keyword in default.keywords}
+            if "init" in said and ast.unparse(said["init"]) == "False":
+                continue
+            factory = "default_factory" in said
+            default = said.get("default_factory", said.get("default"))
+        found[part.target.id] = Parameter(part.target.id, module, part.annotation, default, factory)
+    return found
+
+
+def _arguments(module: str, arguments: ast.arguments, *, skip: int) -> Signature:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults]
+    pairs = [*zip(positional, defaults, strict=True)][skip:]
+    pairs += [*zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    parameters = {
+        argument.arg: Parameter(argument.arg, module, argument.annotation, default) for argument, default in pairs
+    }
+    return Signature(parameters=parameters, more=arguments.kwarg is not None)
+
+
+@cache
+def attributes(definition: Definition) -> set[str]:
+    """The names of what an object of a class has: methods, fields, and what its own code assigns to self."""
+    found: set[str] = set()
+    for kind in bases(definition):
+        for part in ast.walk(kind.node):
+            if isinstance(part, ast.FunctionDef):
+                found.add(part.name)
+            elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+                found.add(part.target.id)
+            elif isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store):
+                found.add(part.attr)
+            elif isinstance(part, ast.Assign):
+                found |= {target.id for target in part.targets if isinstance(target, ast.Name)}
+    return found
+
+
+@cache
+def is_protocol(definition: Definition) -> bool:
+    """Whether a class is a Protocol itself."""
+    node = definition.node
+    return isinstance(node, ast.ClassDef) and any(
+        ast.unparse(base).split("[")[0].split(".")[-1] == "Protocol" for base in node.bases
+    )
+
+
+@cache
+def is_abstract(definition: Definition) -> bool:
+    """Whether no object of a class can be made: a Protocol, or a class that leaves a method to others."""
+    node = definition.node
+    methods = (
+        [part for part in node.body if isinstance(part, ast.FunctionDef)] if isinstance(node, ast.ClassDef) else []
+    )
+    decorators = [ast.unparse(decorator) for part in methods for decorator in part.decorator_list]
+    return is_protocol(definition) or any(name.split(".")[-1] == "abstractmethod" for name in decorators)
