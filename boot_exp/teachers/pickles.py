@@ -10,7 +10,7 @@ import pickletools
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from evals.files import first_line
 
 TUPLES = 100_000
 """Most that a pickle may build: as many, each within the next, exhaust the stack of whoever hashes the last."""
+STORED = 5
+"""Pickles of a storage: a magic number, a protocol, the system, the object, the names of what is stored."""
 NUMBERS = frozenset({"f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"})
 
 
@@ -84,6 +86,14 @@ class Persistent(_Record):
         self.state = dict(meta["state"])
 
 
+def _check_depth(file: IO[bytes], pickles: int = 1) -> None:
+    """Refused: the pickles that a file starts with build more than TUPLES; else it stands at its start again."""
+    built = sum("TUPLE" in code.name for _ in range(pickles) for code, _, _ in pickletools.genops(file))
+    if built > TUPLES:
+        raise Refused(f"{built:,} tuples")
+    file.seek(0)
+
+
 def _parameter(data: Any, *_: object) -> Any:
     return data
 
@@ -95,10 +105,12 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
 
 
 def _storage(data: bytes) -> Tensor:
-    """A storage, as the tensor of all of it: a pickle within the pickle, which torch's restricted reader reads."""
+    """A storage, as the tensor of all of it: pickles within the pickle, which torch's restricted reader reads."""
+    file = io.BytesIO(data)
+    _check_depth(file, STORED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the class whose objects such files hold
-        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        found = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(found, torch.storage.TypedStorage):
             raise Refused(f"a storage that is {type(found).__name__}")
         return torch.tensor([], dtype=found.dtype).set_(found).as_subclass(_Sealed)
@@ -161,10 +173,7 @@ def read_pickle(path: Path) -> Any:
                     f"{path} must be a pickle of NVIDIA's, got what torch.save writes; OpenAI's formats are read by "
                     "GuidedDiffusion and ConsistencyModels"
                 )
-            built = sum("TUPLE" in code.name for code, _, _ in pickletools.genops(file))
-            if built > TUPLES:
-                raise Refused(f"{built:,} tuples")
-            file.seek(0)
+            _check_depth(file)
             return _Reader(file).load()
     except StateFault:
         raise

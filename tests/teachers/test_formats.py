@@ -343,10 +343,19 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(
     assert not ran.exists() and "\n" not in str(caught.value)
 
 
-def test_a_pickle_that_would_exhaust_the_stack_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("within", [False, True], ids=["itself", "within a storage"])
+def test_a_pickle_that_would_exhaust_the_stack_is_refused(tmp_path: Path, within: bool) -> None:
     """A dict whose key is a tuple in a tuple in a tuple ...: to hash it ends the process, where it is let."""
     deep = pickle.PROTO + b"\x02" + pickle.EMPTY_DICT + pickle.EMPTY_TUPLE + 300_000 * pickle.TUPLE1
-    (tmp_path / "net.pkl").write_bytes(deep + pickle.NONE + pickle.SETITEM + pickle.STOP)
+    deep += pickle.NONE + pickle.SETITEM + pickle.STOP
+    if within:
+        around = (0x1950A86A20F9469CFC6C, 1001, {}, [])  # what torch.save writes before and after what is saved
+        *before, after = (pickle.dumps(part, 2) for part in around)
+        stored = b"".join([*before, deep, after])
+        call = pickle.GLOBAL + b"torch.storage\n_load_from_bytes\n" + pickle.BINBYTES
+        call += len(stored).to_bytes(4, "little") + stored + pickle.TUPLE1 + pickle.REDUCE
+        deep = pickle.PROTO + b"\x03" + call + pickle.STOP
+    (tmp_path / "net.pkl").write_bytes(deep)
     with pytest.raises(StateFault, match="must hold modules and tensors alone, got 300,001 tuples"):
         edm("ddpmpp").read(tmp_path / "net.pkl")
 
@@ -426,9 +435,10 @@ def test_the_constants_of_iddpm_are_those_of_the_schedule(tmp_path: Path) -> Non
 
 
 def test_what_a_snapshot_says_and_no_leaf_can_is_said_to_be_so(tmp_path: Path) -> None:
-    made.write_edm(tmp_path / "net.pkl", made.EDM["ddpmpp"], decoder_type="skip")
-    with pytest.raises(StateFault, match="networks with another decoder_type are not read"):
-        edm("ddpmpp").read(tmp_path / "net.pkl")
+    for kind, said in (("ddpmpp", {"decoder_type": "skip"}), ("vp", {"M": 500})):
+        made.write_edm(tmp_path / "net.pkl", made.EDM[kind], **said)
+        with pytest.raises(StateFault, match=f"networks with another {next(iter(said))} are not read"):
+            edm(kind).read(tmp_path / "net.pkl")
     made.write_edm(tmp_path / "net.pkl", made.EDM["ddpmpp"])
     snapshot = (tmp_path / "net.pkl").read_bytes()
     assert snapshot.count(b"_init_args\x94)") == 1
