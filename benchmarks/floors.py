@@ -127,7 +127,7 @@ def sampling(
     n: int = SAMPLES,
 ) -> Row:
     """A sampler's images, from noise to pixels, to as many forward passes of the network."""
-    model = stage.compute.put(stage.model, device).eval().requires_grad_(False)
+    model = stage.compute.frozen(stage.model, device)
     card, sized = {"shape": shape, "classes": model.classes}, replace(stage, n=n)
     x = torch.randn(min(stage.batch, n), *shape, device=device)
     label = None if model.classes is None else torch.arange(len(x), device=device) % model.classes

@@ -59,7 +59,7 @@ class Borrowed(ModelMixin, ConfigMixin):
 def diffusers_sampling(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
     """DDIM in ten steps, from noise to 8-bit images, by us and by diffusers' pipeline."""
     stage = built(leaf, "sample", f"sample.Sample.n = {N}")
-    model = stage.compute.put(stage.model, device).eval().requires_grad_(False)
+    model = stage.compute.frozen(stage.model, device)
     card = {"shape": (data.card.channels, data.card.height, data.card.width), "classes": None}
     sampler = Along(solver=Ddim(), steps=10)
     net = Borrowed(in_channels=data.card.channels, sample_size=data.card.height)

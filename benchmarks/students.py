@@ -60,7 +60,8 @@ def images(suite: str) -> Images:
 def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Student:
     """The student of a leaf, on a device."""
     stage = built(leaf, "distil", *bind)
-    teacher = stage.compute.put(stage.teacher, device).eval().requires_grad_(False)
+    model = stage.compute.put(stage.student(stage.teacher), device)
+    teacher = stage.compute.frozen(stage.teacher, device)
     classes, shape = teacher.classes, (data.card.channels, data.card.height, data.card.width)
     objective = Distilling(
         method=stage.method,
@@ -68,7 +69,6 @@ def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Stude
         source=_source(stage.method.starts_from, data, shape, classes),
         guidance=stage.guidance,
     )
-    model = stage.compute.put(stage.student(teacher), device)
     return Student(name=leaf.stem, stage=stage, model=model, objective=objective)
 
 

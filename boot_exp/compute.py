@@ -59,6 +59,18 @@ class Compute:
                 part.compile()
         return put
 
+    def frozen(self, model: M, where: torch.device) -> M:
+        """The model on a device, as it is to be run there and never trained.
+
+        Under bfloat16 convolutions and linear layers are stored in it: autocast keeps its own copies of weights only
+        where they learn, and would round all others anew at every call. The bits are the same.
+        """
+        frozen = self.put(model, where).eval().requires_grad_(False)
+        for layer in frozen.modules() if self.bfloat16 else ():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.to(torch.bfloat16)
+        return frozen
+
     def autocast(self, where: torch.device) -> AbstractContextManager[object]:
         """The precision in which networks run within the block."""
         return torch.autocast(where.type, dtype=torch.bfloat16, enabled=self.bfloat16)

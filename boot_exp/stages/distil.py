@@ -138,10 +138,10 @@ class Distil:
                 "without --use_fsdp"
             )
         where = processes.device
-        frozen = self.compute.put(self.teacher, where).eval().requires_grad_(False)
         shape, classes = tuple(card["shape"]), card.get("classes")
         weights = card["sha256"]["weights.safetensors"]
-        model = self.compute.put(self.student(frozen), where)
+        model = self.compute.put(self.student(self.teacher), where)
+        frozen = self.compute.frozen(self.teacher, where)
         self.check_told(start, model)
         source, inputs = self.source(data, pairs, shape, classes, {"teacher": weights})
         condition = classes_in_turn(range(PREVIEWS), classes, where)

@@ -51,7 +51,7 @@ class Pairs:
         if self.sampler.w is not None:
             check_unconditional(card)
         processes = join(self.compute.find())
-        ready = self.compute.put(self.teacher, processes.device).eval().requires_grad_(False)
+        ready = self.compute.frozen(self.teacher, processes.device)
         work = place.work(card["sha256"]["weights.safetensors"])
         with alone(work) if processes.main else nullcontext():
             self.make(place, ready if self.sampler.w is None else guided(ready), card, work, processes)

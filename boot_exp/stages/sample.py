@@ -85,7 +85,7 @@ class Sample:
         """Writes NAME.zip and NAME.json for each sampler; what an interrupted run has drawn is kept."""
         card = load_weights(self.model, model)
         processes = join(self.compute.find())
-        ready = self.compute.put(self.model, processes.device).eval().requires_grad_(False)
+        ready = self.compute.frozen(self.model, processes.device)
         work = place.work(card["sha256"]["weights.safetensors"])
         with alone(work) if processes.main else nullcontext():
             self.draw(place, ready, card, work, processes)
