@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
-from itertools import pairwise
+from functools import cache
 from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
@@ -13,6 +13,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from boot_exp.components import Count, NonNegative, Positive, Share, component
+from boot_exp.compute import on
 from boot_exp.conditions import NOTHING, Condition
 from boot_exp.levels import over, transition
 from boot_exp.schedules import Schedule
@@ -90,7 +91,7 @@ class Along:
         return f"{type(self.solver).__name__.lower()}-{self.steps}"
 
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
-        return self.solver.solve(model, eps, self.grid(model.schedule, self.steps).to(eps.device), condition)
+        return self.solver.solve(model, eps, on(eps.device, self.grid(model.schedule, self.steps)), condition)
 
 
 @component
@@ -119,24 +120,28 @@ class EdmSampler:
         return f"edm-{self.steps}" + (f"-churn{self.s_churn:g}" if self.s_churn else "")
 
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
-        x, heun = eps, Heun(coordinate=NoiseRatio())
-        times = self.grid(model.schedule, self.steps - 1).to(eps.device)
-        for k, (t, s) in enumerate(pairwise(times), start=1):
-            x, t = self.churned(model.schedule, x, t, k, fresh)
-            x = heun(model, x, t.expand(len(x)), s.expand(len(x)), condition)
-        x, t = self.churned(model.schedule, x, times[-1], self.steps, fresh)
-        x0: Tensor = model(x, t.expand(len(x)), condition)
+        plan, schedule, heun = churned(self, model.schedule), model.schedule, Heun(coordinate=NoiseRatio())
+        times, x = on(eps.device, torch.tensor(plan, dtype=torch.float64)), eps
+        for k, (t, raised) in enumerate(times):
+            if plan[k][1] != plan[k][0]:
+                alpha, sigma = transition(schedule(raised), schedule(t))
+                x = over(alpha, x) * x + over(self.s_noise * sigma, x) * fresh(k + 1)
+            if k + 1 < self.steps:
+                x = heun(model, x, raised.expand(len(x)), times[k + 1, 0].expand(len(x)), condition)
+        x0: Tensor = model(x, raised.expand(len(x)), condition)
         return x0
 
-    def churned(self, schedule: Schedule, x: Tensor, t: Tensor, k: int, fresh: Fresh) -> tuple[Tensor, Tensor]:
-        """x: [B, C, H, W] at t: [], taken up to the noise that its k-th step starts from, and the time of that."""
-        lam = float(schedule(t).lam)
-        if not (self.s_churn and self.s_min <= math.exp(lam) <= (self.s_max or math.inf)):
-            return x, t
-        gamma = min(self.s_churn / self.steps, math.sqrt(2) - 1)
-        up = torch.tensor(schedule.time_of(lam + math.log1p(gamma)), dtype=t.dtype, device=t.device)
-        alpha, sigma = transition(schedule(up), schedule(t))
-        return over(alpha, x) * x + over(self.s_noise * sigma, x) * fresh(k), up
+
+@cache
+def churned(sampler: EdmSampler, schedule: Schedule) -> tuple[tuple[float, float], ...]:
+    """Each time of the sampler's grid, and the time to which churn takes it up; numbers, which no GPU is asked for."""
+    times = sampler.grid(schedule, sampler.steps - 1)
+    gamma = min(sampler.s_churn / sampler.steps, math.sqrt(2) - 1)
+    low, high = sampler.s_min, sampler.s_max or math.inf
+    return tuple(
+        (t, schedule.time_of(lam + math.log1p(gamma)) if gamma and low <= math.exp(lam) <= high else t)
+        for t, lam in zip(times.tolist(), schedule(times).lam.tolist(), strict=True)
+    )
 
 
 @component
@@ -161,7 +166,7 @@ class Renoised:
 
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
         # No call at the grid's end: nothing would be left to remove there.
-        first, *lower, last = self.grid(model.schedule, self.steps).to(eps.device)
+        first, *lower, last = on(eps.device, self.grid(model.schedule, self.steps))
         end = model.schedule(last.expand(len(eps)))
         x0: Tensor = model(eps, first.expand(len(eps)), condition)
         for k, time in enumerate(lower, start=1):

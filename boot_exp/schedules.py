@@ -12,6 +12,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from boot_exp.components import NonNegative, OpenShare, Positive, component
+from boot_exp.compute import on
 from boot_exp.levels import Level
 
 Entries = Annotated[int, Ge(2)]
@@ -110,7 +111,7 @@ class Table(Schedule):
         return torch.log(torch.expm1(-log_alpha_bar)) / 2
 
     def lam(self, t: Tensor) -> Tensor:
-        entries = self.entries.to(t.device)
+        entries = on(t.device, self.entries)
         position = t * (len(entries) - 1)
         below = position.detach().floor().clamp(0, len(entries) - 2).long()
         return entries[below] + (position - below) * (entries[below + 1] - entries[below])

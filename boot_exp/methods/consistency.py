@@ -10,6 +10,7 @@ from torch import Tensor
 
 from boot_exp.averages import Average
 from boot_exp.components import component
+from boot_exp.compute import on
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import diffuse
@@ -43,7 +44,7 @@ class Consistency:
 
     def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
         steps = self.steps(batch.progress)
-        grid = self.grid(teacher.schedule, steps).to(batch.eps.device)
+        grid = on(batch.eps.device, self.grid(teacher.schedule, steps))
         first = drawn_steps(batch.generator, len(batch.eps), steps)
         t, s = grid[first], grid[first + 1]
         x_t = diffuse(teacher.schedule(t), batch.images, batch.eps)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.components import Count, component
+from boot_exp.compute import on
 from boot_exp.conditions import Condition
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
@@ -45,7 +46,7 @@ class Progressive:
         return implied_signal(x_s, x_t, teacher.schedule(t), teacher.schedule(s))
 
     def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
-        grid = self.grid(teacher.schedule, 2 * self.steps).to(batch.eps.device)
+        grid = on(batch.eps.device, self.grid(teacher.schedule, 2 * self.steps))
         first = 2 * drawn_steps(batch.generator, len(batch.eps), self.steps)
         t, middle, s = grid[first], grid[first + 1], grid[first + 2]
         level = teacher.schedule(t)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from boot_exp.averages import Average
 from boot_exp.components import Count, component
+from boot_exp.compute import on
 from boot_exp.conditions import Condition
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
@@ -58,7 +59,7 @@ class Tract:
         return implied_signal(x_s, x_t, schedule(t), schedule(s))
 
     def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
-        grid = self.grid(teacher.schedule, self.steps * self.group).to(batch.eps.device)
+        grid = on(batch.eps.device, self.grid(teacher.schedule, self.steps * self.group))
         first = drawn_steps(batch.generator, len(batch.eps), self.steps * self.group)
         t, after, s = grid[first], grid[first + 1], grid[(first // self.group + 1) * self.group]
         level = teacher.schedule(t)

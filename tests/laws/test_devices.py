@@ -1,0 +1,206 @@
+"""A step on a GPU waits for nothing and mixes no devices, by tensors of torch that have a device and no numbers.
+
+Such a tensor cannot be read, so that what asks a GPU for a number fails here; a copy to or from one must not wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, cast
+
+import made_runs
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from test_schedules import SCHEDULES
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from boot_exp.averages import Ema, Tensors
+from boot_exp.compute import on
+from boot_exp.conditions import Condition, UniformGuidance
+from boot_exp.data.images import Images
+from boot_exp.data.pairs import Pairs
+from boot_exp.denoisers import Networked
+from boot_exp.methods import Batch, Method
+from boot_exp.samplers import Along, EdmSampler, OneJump, Renoised, Sampler
+from boot_exp.schedules import Schedule
+from boot_exp.solvers import Ddim, Dpmpp2M, Heun, NoiseRatio
+from boot_exp.stages.distil import FromImages, FromNoise, FromPairs, Source
+from boot_exp.stages.teacher import Denoising
+from boot_exp.times import KarrasGrid, UniformTimes
+from boot_exp.training.loop import Portion
+from boot_exp.training.watch import Finite
+from boot_exp.weights import TruncatedSnr
+
+GPU = torch.device("cuda")
+COPIES = {torch.ops.aten._to_copy.default: (0, "non_blocking"), torch.ops.aten.copy_.default: (1, 2)}
+
+
+class OnGpu(torch.Generator):
+    """A generator of a GPU that is not there."""
+
+    device = GPU
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses copies between devices that wait until they are done."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        made = func(*args, **kwargs)
+        if func in COPIES:
+            source, waits = COPIES[func]
+            does_not = kwargs.get("non_blocking") or (isinstance(waits, int) and len(args) > waits and args[waits])
+            assert does_not or args[source].device.type == made.device.type, f"waits for a copy to {made.device}"
+        return made
+
+
+@contextmanager
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tensors have no numbers; what is on the CPU may be pinned, which torch does not feign."""
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+    with FakeTensorMode(allow_non_fake_inputs=True), NoWaiting():
+        yield
+
+
+def put(model: nn.Module) -> None:
+    """A model's weights on the GPU, in place."""
+    for module in model.modules():
+        for kept in (module._parameters, module._buffers):
+            for name, value in kept.items():
+                if value is not None:
+                    there = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=GPU)
+                    kept[name] = nn.Parameter(there, value.requires_grad) if isinstance(value, nn.Parameter) else there
+
+
+def told_w(seed: int) -> Networked:
+    """A denoiser whose network has AdaIN layers."""
+    made = made_runs.network(seed)
+    made.net.add_guidance()
+    return made
+
+
+def batch_of(method: Method, generator: torch.Generator) -> Batch:
+    """Six images and their noise."""
+    eps = torch.randn(6, 1, 4, 4, device=generator.device)
+    condition = Condition(w=torch.rand(6, device=generator.device))
+    return Batch(eps=eps, x0=eps / 2, generator=generator, progress=0.5, condition=condition)
+
+
+@pytest.mark.parametrize("method", made_runs.METHODS, ids=made_runs.names())
+def test_a_step_of_every_method_waits_for_nothing(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    student, teacher = told_w(1), told_w(2).requires_grad_(False)
+    following = method.self_teaching
+    self_teacher = following.start(student) if following else None
+    models = {"student": student, "teacher": teacher, "self_teacher": self_teacher}
+    average = Ema.start(student)
+    # What is kept from the first step on is worked out on the CPU.
+    method.loss(**models, batch=batch_of(method, torch.Generator()))
+    with on_a_gpu(monkeypatch):
+        for model in (*models.values(), average):
+            if model is not None:
+                put(model)
+        own = Tensors.of(student)
+        optimizer = torch.optim.Adam(student.parameters(), fused=True)
+        finite = Finite(optimizer, wait=False)
+        terms = method.loss(**models, batch=batch_of(method, OnGpu()))
+        loss = torch.stack([term.value.mean() for term in terms.values()]).sum()
+        assert loss.device.type == "cuda" and loss.requires_grad
+        for weight in own.parameters:  # torch's backward pass alone needs a GPU that is there
+            weight.grad = torch.zeros_like(weight)
+        norm = nn.utils.clip_grad_norm_(own.parameters, 1.0)
+        taken = finite.step(torch.stack([norm, loss.detach()]))
+        Ema(half_life=100.0).update(Tensors.of(average), own, images=64, batch=6, taken=taken)
+        if following and self_teacher:
+            following.update(Tensors.of(self_teacher), own, images=64, batch=6, taken=taken)
+        assert finite.in_a_row(look=False) == 0
+
+
+class TwoImages:
+    """A data set of two images."""
+
+    def draw(self, *, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
+        return np.arange(images_seen, images_seen + batch) % 2
+
+    def batch(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        return torch.zeros(len(indices), 1, 4, 4), torch.from_numpy(indices)
+
+
+PAIRS = {"n": 6, "shard": 6, "seed": 0, "shape": [1, 4, 4], "classes": 2}
+SOURCES: list[Source] = [
+    FromNoise(shape=(1, 4, 4), classes=2),
+    FromImages(images=cast(Images, TwoImages()), seed=0, classes=2),
+    FromPairs(pairs=Pairs(folder=Path(), card=PAIRS, shards=(np.zeros((6, 1, 4, 4), np.float32),)), seed=0),
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
+def test_what_a_method_starts_from_is_sent_there(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    with on_a_gpu(monkeypatch):
+        drawn = [value for value in source(0, 6, OnGpu()) if value is not None]
+        drawn.append(UniformGuidance(low=1.0, high=5.0)(OnGpu(), 6))
+        assert all(len(value) == 6 and value.device.type == "cuda" for value in drawn)
+
+
+def test_a_step_of_the_teacher_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made_runs.network(1)
+    objective = Denoising(
+        images=cast(Images, TwoImages()), seed=0, weight=TruncatedSnr(), times=UniformTimes(), label_dropout=0.1
+    )
+    with on_a_gpu(monkeypatch):
+        put(model)
+        portion = Portion(seen=0, size=6, generator=OnGpu(), progress=0.5)
+        assert objective.loss(model, portion, self_teacher=None)["denoising"].value.device.type == "cuda"
+
+
+SAMPLERS: list[Sampler] = [
+    OneJump(),
+    *(Along(solver=solver, steps=3) for solver in (Ddim(), Heun(), Heun(coordinate=NoiseRatio()), Dpmpp2M())),
+    Along(solver=Ddim(), steps=3, grid=KarrasGrid()),
+    Renoised(steps=3),
+    EdmSampler(steps=3),
+    EdmSampler(steps=3, s_churn=40.0),
+]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_a_sampler_waits_for_nothing(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, eps = made_runs.network(1), torch.randn(6, 1, 4, 4)
+    sampler(model, eps, fresh=lambda k: eps)
+    with on_a_gpu(monkeypatch):
+        put(model)
+        there = on(GPU, torch.zeros(6, 1, 4, 4))
+        assert sampler(model, there, fresh=lambda k: there).device.type == "cuda"
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_every_schedule_is_read_there(schedule: Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = deepcopy(schedule)
+    own(torch.zeros(1))
+    with on_a_gpu(monkeypatch):
+        level = own(torch.rand(3, device=GPU))
+        assert {value.device.type for value in (level.alpha, level.sigma, level.snr)} == {"cuda"}
+
+
+def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with on_a_gpu(monkeypatch):
+        values = torch.zeros(3)
+        there = on(GPU, values)
+        for waits in (lambda: values.to(GPU), lambda: there.cpu(), lambda: torch.zeros_like(there).copy_(values)):
+            with pytest.raises(AssertionError, match="waits for a copy"):
+                waits()
+        for reads in (lambda: float(there.sum()), lambda: bool(there.isfinite().all()), lambda: there[there > 0]):
+            with pytest.raises((DynamicOutputShapeException, DataDependentOutputException)):
+                reads()
+        with pytest.raises(RuntimeError, match="on the same device"):
+            there + values
