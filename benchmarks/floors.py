@@ -139,13 +139,14 @@ def sampling(
         return seconds(lambda: list(drawn), device)
 
     def bare() -> float:
-        return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * n // len(x)), device)
+        with stage.compute.autocast(device):
+            return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * n // len(x)), device)
 
     what = f"{n} images of {'x'.join(map(str, shape))} in batches of {len(x)}, NFE {sampler.nfe}"
     return compared("sampling", f"{sampler.name}, {name}", ours, bare, budget=budget, limit=1.05, what=what)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def forwards(net: nn.Module, given: tuple[Any, ...], times: int) -> None:
     """As many forward passes."""
     for _ in range(times):

@@ -69,7 +69,8 @@ def diffusers_sampling(leaf: Path, data: Images, device: torch.device, budget: f
 
     def theirs() -> None:
         for _ in range(N // stage.batch):
-            images = pipeline(batch_size=stage.batch, num_inference_steps=10, output_type="np").images
+            with stage.compute.autocast(device):
+                images = pipeline(batch_size=stage.batch, num_inference_steps=10, output_type="np").images
             (images * 255).round().astype(np.uint8)
 
     def ours() -> None:
@@ -141,7 +142,8 @@ def by_hand(made: Student, device: torch.device) -> float:
 
     def steps() -> None:
         for _ in range(STEPS - 1):
-            step()
+            with made.stage.compute.autocast(device):
+                step()
 
     return seconds(steps, device) / (STEPS - 1)
 

@@ -60,7 +60,7 @@ def images(suite: str) -> Images:
 def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Student:
     """The student of a leaf, on a device."""
     stage = built(leaf, "distil", *bind)
-    model = stage.compute.put(stage.student(stage.teacher), device)
+    model = stage.compute.put(stage.student(stage.teacher.eval()), device)
     teacher = stage.compute.frozen(stage.teacher, device)
     classes, shape = teacher.classes, (data.card.channels, data.card.height, data.card.width)
     objective = Distilling(

@@ -15,8 +15,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def on(where: torch.device, values: Tensor) -> Tensor:
-    """Values on a device. A GPU takes them from pinned memory, so that the host does not wait for what is queued."""
-    return values.pin_memory().to(where, non_blocking=True) if where.type == "cuda" else values.to(where)
+    """Values, of any shape, on a device. A GPU takes them from pinned memory, so that nothing waits for the copy."""
+    if where.type != "cuda" or values.device.type != "cpu":
+        return values.to(where)
+    return values.contiguous().pin_memory().to(where, non_blocking=True)
 
 
 @component
@@ -60,15 +62,16 @@ class Compute:
         return put
 
     def frozen(self, model: M, where: torch.device) -> M:
-        """The model on a device, as it is to be run there and never trained.
+        """The model on a device, as it is to be run there within `autocast` and never trained; changed in place.
 
-        Under bfloat16 convolutions and linear layers are stored in it: autocast keeps its own copies of weights only
-        where they learn, and would round all others anew at every call. The bits are the same.
+        Under bfloat16 its convolutions and linear layers are stored in it: autocast keeps its own copies of weights
+        where they learn alone, and would round others anew at every call. In our networks the bits are the same.
         """
         frozen = self.put(model, where).eval().requires_grad_(False)
-        for layer in frozen.modules() if self.bfloat16 else ():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.to(torch.bfloat16)
+        if self.bfloat16:
+            for layer in frozen.modules():
+                if type(layer) in (nn.Conv2d, nn.Linear):  # what is derived from them may use its weights otherwise
+                    layer.to(torch.bfloat16)
         return frozen
 
     def autocast(self, where: torch.device) -> AbstractContextManager[object]:

@@ -122,13 +122,14 @@ class EdmSampler:
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
         plan, schedule, heun = churned(self, model.schedule), model.schedule, Heun(coordinate=NoiseRatio())
         times, x = on(eps.device, torch.tensor(plan, dtype=torch.float64)), eps
-        for k, (t, raised) in enumerate(times):
-            if plan[k][1] != plan[k][0]:
+        for k, both in enumerate(times):
+            t, raised = (time.expand(len(x)) for time in both)
+            if plan[k][1] > plan[k][0]:
                 alpha, sigma = transition(schedule(raised), schedule(t))
                 x = over(alpha, x) * x + over(self.s_noise * sigma, x) * fresh(k + 1)
             if k + 1 < self.steps:
-                x = heun(model, x, raised.expand(len(x)), times[k + 1, 0].expand(len(x)), condition)
-        x0: Tensor = model(x, raised.expand(len(x)), condition)
+                x = heun(model, x, raised, times[k + 1, 0].expand(len(x)), condition)
+        x0: Tensor = model(x, raised, condition)
         return x0
 
 

@@ -140,7 +140,8 @@ class Distil:
         where = processes.device
         shape, classes = tuple(card["shape"]), card.get("classes")
         weights = card["sha256"]["weights.safetensors"]
-        model = self.compute.put(self.student(self.teacher), where)
+        # In this order: a student has weights that can learn, and nothing in it is dropped out.
+        model = self.compute.put(self.student(self.teacher.eval()), where)
         frozen = self.compute.frozen(self.teacher, where)
         self.check_told(start, model)
         source, inputs = self.source(data, pairs, shape, classes, {"teacher": weights})

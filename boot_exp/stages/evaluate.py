@@ -34,6 +34,7 @@ class Evaluate:
 
     def run(self, place: Place, *, samples: Path, reference: Path) -> None:
         """Writes a list of records, one a sampler, each with the card that says how it was made."""
+        # Of several processes each has its own GPU from here on, which is where its Inception goes.
         processes = join(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
         def share(batches: Iterator[Images], extractor: Extractor) -> Iterator[tuple[Images, Observation]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boot_exp.components import Count, Natural, component
-from boot_exp.compute import Compute
+from boot_exp.compute import Compute, on
 from boot_exp.conditions import classes_in_turn
 from boot_exp.data.pairs import CARD
 from boot_exp.denoisers import Guided, Networked, guided
@@ -125,10 +125,10 @@ class Pairs:
         where: torch.device,
     ) -> NDArray[np.float32]:
         """What the sampler makes of the noise of `indices`: [B, C, H, W]."""
-        eps = sample_noise(self.seed, indices, shape, purpose=PAIRS).to(where)
+        eps = on(where, sample_noise(self.seed, indices, shape, purpose=PAIRS))
 
         def more(draw: int) -> Tensor:
-            return sample_noise(self.seed, indices, shape, draw=draw, purpose=PAIRS).to(where)
+            return on(where, sample_noise(self.seed, indices, shape, draw=draw, purpose=PAIRS))
 
         with torch.inference_mode(), self.compute.autocast(where):
             x0 = self.sampler(model, eps, classes_in_turn(indices, classes, where), more)

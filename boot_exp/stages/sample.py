@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from boot_exp.components import Count, Natural, component
-from boot_exp.compute import Compute
+from boot_exp.compute import Compute, on
 from boot_exp.conditions import Condition, Labels, LabelsInTurn
 from boot_exp.denoisers import guided
 from boot_exp.processes import Processes, join
@@ -168,11 +168,11 @@ class Sample:
         shape, classes, where = tuple(card["shape"]), card.get("classes"), processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
-            eps = sample_noise(self.seed, indices, shape).to(where)
-            label = None if classes is None else self.labels(self.seed, indices, classes).to(where)
+            eps = on(where, sample_noise(self.seed, indices, shape))
+            label = None if classes is None else on(where, self.labels(self.seed, indices, classes))
 
             def more(draw: int) -> Tensor:
-                return sample_noise(self.seed, indices, shape, draw=draw).to(where)
+                return on(where, sample_noise(self.seed, indices, shape, draw=draw))
 
             started = time.perf_counter()
             with torch.inference_mode(), self.compute.autocast(where):

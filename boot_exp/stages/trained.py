@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from boot_exp.compute import Compute
+from boot_exp.compute import Compute, on
 from boot_exp.conditions import Condition
 from boot_exp.processes import Processes, whole
 from boot_exp.samplers import Sampler
@@ -26,7 +26,7 @@ PREVIEWS = 64
 
 
 def _more(seed: int, shown: range, shape: tuple[int, ...], where: torch.device, draw: int) -> Tensor:
-    return sample_noise(seed, shown, shape, draw=draw).to(where)
+    return on(where, sample_noise(seed, shown, shape, draw=draw))
 
 
 def check_unconditional(card: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ def train_and_write(
     """
     where = processes.device
     shown = range(min(PREVIEWS, training.batch))
-    eps, told = sample_noise(training.seed, shown, shape).to(where), condition[: len(shown)]
+    eps, told = on(where, sample_noise(training.seed, shown, shape)), condition[: len(shown)]
 
     def draw(average: nn.Module) -> Tensor:
         return preview(average.eval(), eps, told, partial(_more, training.seed, shown, shape, where))

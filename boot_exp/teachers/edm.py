@@ -37,7 +37,8 @@ ATTENTION = {"norm": "norm2", "to_qkv": "qkv", "out": "proj"}
 # What the file's networks take and images do not depend on: training's dropout and augmentation, and precision.
 OF_TRAINING = ("dropout", "label_dropout", "augment_dim", "use_fp16", "epsilon_t", "sigma_min", "sigma_max")
 # What their networks may be given and ours are not: only the defaults are read.
-FIXED = ("channel_mult_emb", "decoder_type", ("VPPrecond", "M"))
+FIXED = ("channel_mult_emb", "decoder_type")
+FIXED_OF = {"VPPrecond": ("M",)}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "EDMPrecond": {"label_dim": 0, "sigma_data": 0.5, "model_type": "DhariwalUNet"},
     "VPPrecond": {"label_dim": 0, "beta_d": 19.9, "beta_min": 0.1, "M": STEPS, "model_type": "SongUNet"},
@@ -195,7 +196,7 @@ class Edm(PublishedNetwork):
         if not different:
             return
         said = ", ".join(f"{name} = {theirs} (configured: {ours})" for name, (theirs, ours) in different.items())
-        fixed = [name for name in different if name in FIXED or (self.said["class_name"], name) in FIXED]
+        fixed = [name for name in different if name in (*FIXED, *FIXED_OF.get(self.said["class_name"], ()))]
         cure = f"networks with another {' or '.join(fixed)} are not read" if fixed else "bind what it was made with"
         raise StateFault(f"{path} must hold the network of the configuration, got one of {said}; {cure}")
 

@@ -86,7 +86,7 @@ class Persistent(_Record):
         self.state = dict(meta["state"])
 
 
-def _check_depth(file: IO[bytes], pickles: int = 1) -> None:
+def _check_tuples(file: IO[bytes], pickles: int = 1) -> None:
     """Refused: the pickles that a file starts with build more than TUPLES; else it stands at its start again."""
     built = sum("TUPLE" in code.name for _ in range(pickles) for code, _, _ in pickletools.genops(file))
     if built > TUPLES:
@@ -107,7 +107,7 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
 def _storage(data: bytes) -> Tensor:
     """A storage, as the tensor of all of it: pickles within the pickle, which torch's restricted reader reads."""
     file = io.BytesIO(data)
-    _check_depth(file, STORED)
+    _check_tuples(file, STORED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the class whose objects such files hold
         found = torch.load(file, map_location="cpu", weights_only=True)
@@ -173,7 +173,7 @@ def read_pickle(path: Path) -> Any:
                     f"{path} must be a pickle of NVIDIA's, got what torch.save writes; OpenAI's formats are read by "
                     "GuidedDiffusion and ConsistencyModels"
                 )
-            _check_depth(file)
+            _check_tuples(file)
             return _Reader(file).load()
     except StateFault:
         raise

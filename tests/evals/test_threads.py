@@ -7,7 +7,8 @@ from threadpoolctl import ThreadpoolController
 from evals.threads import one_thread
 
 
-def test_one_thread_within_the_block_and_as_many_as_before_after_it() -> None:
+def test_one_thread_within_the_block_and_as_many_as_before_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "set_num_threads", None)  # which wakes other threads besides
     with ThreadpoolController().select(user_api="openmp").limit(limits=2):
         assert torch.get_num_threads() == 2
         with one_thread():
