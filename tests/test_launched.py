@@ -30,13 +30,19 @@ TINY = [
     "pairs.Pairs.shard = 16",
     "reference.Reference.updates = 20",
 ]
-LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ACCELERATE = ["-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", "2"]
+ACCELERATE += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
+LAUNCHERS = {
+    "alone": [],
+    "torch": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    "accelerate": [*ACCELERATE, "--multi_gpu"],
+    "accelerate, sharded": [*ACCELERATE, "--use_fsdp", "--fsdp_version", "2"],
+}
 
 
-def boot_exp(verb: str, leaf: str, *arguments: str, processes: int = 1) -> None:
+def boot_exp(verb: str, leaf: str, *arguments: str, by: str = "alone") -> None:
     bound = [part for line in TINY if knows(verb, leaf, line) for part in ("--bind", line)]
-    launcher = LAUNCHER if processes > 1 else []
-    command = [sys.executable, *launcher, "-m", "boot_exp", verb, f"{SUITE}/{leaf}.gin", *arguments, *bound]
+    command = [sys.executable, *LAUNCHERS[by], "-m", "boot_exp", verb, f"{SUITE}/{leaf}.gin", *arguments, *bound]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -69,33 +75,39 @@ def within(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_samples_and_their_scores_are_the_same_files(house: Path) -> None:
-    for count in (1, 2):
-        out = ["--model", "models/d/teacher", "--out", f"samples/{count}"]
-        boot_exp("sample", "teacher", *out, processes=count)
-        judged = ["--samples", "samples/1", "--reference", "reference/d", "--out", f"scores/{count}.json"]
-        boot_exp("evaluate", "teacher", *judged, processes=count)
-    zips = sorted(Path("samples/1").glob("*.zip"))
+    for by in ("alone", "torch"):
+        out = ["--model", "models/d/teacher", "--out", f"samples/{by}"]
+        boot_exp("sample", "teacher", *out, by=by)
+        judged = ["--samples", "samples/alone", "--reference", "reference/d", "--out", f"scores/{by}.json"]
+        boot_exp("evaluate", "teacher", *judged, by=by)
+    zips = sorted(Path("samples/alone").glob("*.zip"))
     assert len(zips) > 5
-    assert all(path.read_bytes() == (Path("samples/2") / path.name).read_bytes() for path in zips)
-    assert json.loads(Path("scores/1.json").read_text()) == json.loads(Path("scores/2.json").read_text())
+    assert all(path.read_bytes() == (Path("samples/torch") / path.name).read_bytes() for path in zips)
+    assert json.loads(Path("scores/alone.json").read_text()) == json.loads(Path("scores/torch.json").read_text())
     assert not list(Path(".work").iterdir())
 
 
 def test_pairs_are_the_same_files(house: Path) -> None:
-    for count in (1, 2):
-        boot_exp("pairs", "teacher", "--teacher", "models/d/teacher", "--out", f"pairs/{count}", processes=count)
-    shards = sorted(Path("pairs/1").glob("*.npy"))
+    for by in ("alone", "torch"):
+        boot_exp("pairs", "teacher", "--teacher", "models/d/teacher", "--out", f"pairs/{by}", by=by)
+    shards = sorted(Path("pairs/alone").glob("*.npy"))
     assert len(shards) == 2
-    assert all(path.read_bytes() == (Path("pairs/2") / path.name).read_bytes() for path in shards)
+    assert all(path.read_bytes() == (Path("pairs/torch") / path.name).read_bytes() for path in shards)
 
 
-@pytest.mark.parametrize(("verb", "leaf"), [("teacher", "teacher"), ("distil", "boot")])
-def test_a_training_is_the_same_but_for_the_order_of_sums(house: Path, verb: str, leaf: str) -> None:
+@pytest.mark.parametrize(
+    ("verb", "leaf", "launchers"),
+    [("teacher", "teacher", ["torch"]), ("distil", "boot", ["torch", "accelerate", "accelerate, sharded"])],
+)
+def test_a_training_is_the_same_but_for_the_order_of_sums(
+    house: Path, verb: str, leaf: str, launchers: list[str]
+) -> None:
     given = ["--data", "data/d"] if leaf != "boot" else []
     given += ["--teacher", "models/d/teacher"] if verb == "distil" else []
-    for count in (1, 2):
-        boot_exp(verb, leaf, *given, "--out", f"models/{leaf}/{count}", processes=count)
-    one, two = (load_file(f"models/{leaf}/{count}/weights.safetensors") for count in (1, 2))
-    # Adam divides by the root of the squared gradient: where that is nearly zero a sum's last digit moves a weight.
-    assert_close(one, two, rtol=1e-3, atol=1e-4)
-    assert json.loads(Path(f"models/{leaf}/2/card.json").read_text())["processes"] == 2
+    boot_exp(verb, leaf, *given, "--out", f"models/{leaf}/alone")
+    alone = load_file(f"models/{leaf}/alone/weights.safetensors")
+    for by in launchers:
+        boot_exp(verb, leaf, *given, "--out", f"models/{leaf}/{by}", by=by)
+        # Adam divides by the root of the squared gradient: where that is nearly zero a sum's last digit moves a weight.
+        assert_close(load_file(f"models/{leaf}/{by}/weights.safetensors"), alone, rtol=1e-3, atol=1e-4)
+        assert json.loads(Path(f"models/{leaf}/{by}/card.json").read_text())["processes"] == 2
