@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from boot_exp.__main__ import app
@@ -36,11 +37,16 @@ def stages(leaf: str, *bindings: str) -> Any:
 
 
 def test_all_suites_have_leaves() -> None:
-    suites = {Path(leaf).parent.name for leaf in LEAVES}
-    assert suites >= {"digits", "cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"}
-    for suite in ("cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"):
-        names = {Path(leaf).stem for leaf in LEAVES if Path(leaf).parent.name == suite}
-        assert names >= {"teacher", "boot", "direct", "progressive_1", "consistency", "tract_1"}, suite
+    """One for the teacher and one for each student that params.yaml names."""
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    assert {*params["published"]["suites"], *params["comparison"]["suites"]} >= {
+        *("cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"),
+    }
+    for group in (params["comparison"], params["published"]):
+        students = {*group["noise"], *group["pairs"], *group["images"], *(phase["method"] for phase in group["phases"])}
+        for suite in group["suites"]:
+            names = {Path(leaf).stem for leaf in LEAVES if Path(leaf).parent.name == suite}
+            assert names >= {"teacher", *students}, suite
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

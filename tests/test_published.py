@@ -351,6 +351,7 @@ def test_several_processes_verify_a_teacher_as_one(house: Path, inception: tuple
 
 
 def test_images_without_the_teachers_labels_are_refused(house: Path, inception: tuple[Path, str]) -> None:
+    pytest.importorskip("boot_exp.methods.consistency")
     leaves = written(house, "edm ncsn++", "npz", inception)
     leaf = str(leaves / "teacher.gin")
     text = (
@@ -411,6 +412,7 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     tmp_path_factory: pytest.TempPathFactory, inception: tuple[Path, str]
 ) -> None:
     """The group `published` of dvc.yaml, tiny: nothing that is run has a data set, and the table is there."""
+    pytest.importorskip("boot_exp.methods.direct")
     house = copied(tmp_path_factory.mktemp("house"))
     (house.path / "gin/experiments/made").mkdir()
     leaves = written(house.path, "edm ddpm++", "folder", inception)

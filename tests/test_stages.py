@@ -153,6 +153,7 @@ def test_the_frozen_file_alone_reproduces_a_run(house: Path) -> None:
 
 
 def test_the_difference_free_form_trains_a_unet(house: Path) -> None:
+    pytest.importorskip("boot_exp.methods.boot_derivative")
     trained_teacher(house)
     leaf = "gin/experiments/digits/boot_derivative.gin"
     arguments = ["--teacher", "models/digits/teacher", "--out", "models/digits/boot_derivative", *options(TINY)]
@@ -163,6 +164,7 @@ def test_the_difference_free_form_trains_a_unet(house: Path) -> None:
 def test_the_difference_free_form_is_refused_where_weights_are_sharded(
     house: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("boot_exp.methods.boot_derivative")
     trained_teacher(house)
     monkeypatch.setattr(distil, "join", lambda device: Processes(device=device, count=2, sharded=True))
     leaf = "gin/experiments/digits/boot_derivative.gin"
