@@ -81,7 +81,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
             replace(path, changes)
     set_params(made.path, **KEPT)
     first = made.run("dvc", "repro", TABLE)
-    suite = ["data", "reference", "teacher", "baselines", "evaluate_baselines", *(["pairs"] if KEPT["pairs"] else [])]
+    suite = ("data", "reference", "teacher", "baselines", "evaluate_baselines", "pairs")
     assert ran(first) == {TABLE, *(f"comparison_{stage}@digits_conditional" for stage in suite)}.union(
         *(of(kind, "distil", "sample", "evaluate") for kind in STUDENTS)
     )
@@ -94,7 +94,7 @@ def test_the_results_are_there_and_again_for_nothing(house: House) -> None:
     assert {"comparison.json", "comparison.md", "comparison.html", "comparison.svg"} <= set(os.listdir(results))
     made = json.loads((results / "comparison.json").read_text())
     assert {row["folder"] for row in made["rows"]} == RANKED
-    assert not KEPT["pairs"] or made["pairs"]["n"] == 40
+    assert made["pairs"]["n"] == 40
     assert "Running stage" not in house.run("dvc", "repro", TABLE)
 
 
