@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.components import NonNegative, component
+from boot_exp.compute import on
 from boot_exp.seeds import drawn_labels
 
 
@@ -40,7 +41,7 @@ def classes_in_turn(indices: range, classes: int | None, where: torch.device | s
     """Label i mod classes for sample i: every class equally often, the same whatever the batch size."""
     if classes is None:
         return NOTHING
-    return Condition(label=LabelsInTurn()(0, indices, classes).to(where))
+    return Condition(label=on(torch.device(where), LabelsInTurn()(0, indices, classes)))
 
 
 class Labels(Protocol):

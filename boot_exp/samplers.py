@@ -17,11 +17,23 @@ from boot_exp.compute import on
 from boot_exp.conditions import NOTHING, Condition
 from boot_exp.levels import over, transition
 from boot_exp.schedules import Schedule
+from boot_exp.seeds import SAMPLES, sample_noise
 from boot_exp.solvers import Heun, Integrator, NoiseRatio
 from boot_exp.times import Grid, KarrasGrid, UniformGrid
 
 Fresh = Callable[[int], Tensor]
 """k = 1, 2, ... -> the k-th more noise of each sample of a batch, [B, C, H, W]."""
+
+
+def noise_of(
+    seed: int, indices: range, shape: tuple[int, ...], where: torch.device, *, purpose: int = SAMPLES
+) -> Fresh:
+    """The noise of samples `indices` of a seed, on a device: 0 is what they start from, k > 0 is the k-th more."""
+
+    def drawn(k: int) -> Tensor:
+        return on(where, sample_noise(seed, indices, shape, draw=k, purpose=purpose))
+
+    return drawn
 
 
 def no_more_noise(k: int) -> Tensor:
@@ -122,9 +134,9 @@ class EdmSampler:
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
         plan, schedule, heun = churned(self, model.schedule), model.schedule, Heun(coordinate=NoiseRatio())
         times, x = on(eps.device, torch.tensor(plan, dtype=torch.float64)), eps
-        for k, both in enumerate(times):
-            t, raised = (time.expand(len(x)) for time in both)
-            if plan[k][1] > plan[k][0]:
+        for k, (now, up) in enumerate(plan):
+            t, raised = (time.expand(len(x)) for time in times[k])
+            if up > now:
                 alpha, sigma = transition(schedule(raised), schedule(t))
                 x = over(alpha, x) * x + over(self.s_noise * sigma, x) * fresh(k + 1)
             if k + 1 < self.steps:

@@ -39,14 +39,13 @@ def stages(leaf: str, *bindings: str) -> Any:
 def test_all_suites_have_leaves() -> None:
     """One for the teacher and one for each student that params.yaml names."""
     params = YAML(typ="safe").load(ROOT / "params.yaml")
-    assert {*params["published"]["suites"], *params["comparison"]["suites"]} >= {
-        *("cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"),
-    }
+    asked = dict.fromkeys(params["suites"], params["methods"])
     for group in (params["comparison"], params["published"]):
-        students = {*group["noise"], *group["pairs"], *group["images"], *(phase["method"] for phase in group["phases"])}
-        for suite in group["suites"]:
-            names = {Path(leaf).stem for leaf in LEAVES if Path(leaf).parent.name == suite}
-            assert names >= {"teacher", *students}, suite
+        phases = [phase["method"] for phase in group["phases"]]
+        asked |= {suite: [*group["noise"], *group["pairs"], *group["images"], *phases] for suite in group["suites"]}
+    assert asked.keys() >= {"digits", "cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"}
+    for suite, students in asked.items():
+        assert {Path(leaf).stem for leaf in LEAVES if Path(leaf).parent.name == suite} >= {"teacher", *students}, suite
 
 
 @pytest.mark.parametrize("leaf", LEAVES)

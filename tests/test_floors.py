@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    ["levels", "stopping", "components", "seeds", "conditions", "processes"],
-    ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual", "compute"],
+    ["levels", "stopping", "components", "seeds", "compute", "conditions", "processes"],
+    ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual"],
     ["denoisers"],
     ["solvers", "student", "teachers"],
     ["samplers", "methods"],

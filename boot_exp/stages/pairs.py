@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from boot_exp.components import Count, Natural, component
-from boot_exp.compute import Compute, on
+from boot_exp.compute import Compute
 from boot_exp.conditions import classes_in_turn
 from boot_exp.data.pairs import CARD
 from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.processes import Processes, join
-from boot_exp.samplers import Sampler
-from boot_exp.seeds import PAIRS, sample_noise
+from boot_exp.samplers import Sampler, noise_of
+from boot_exp.seeds import PAIRS
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import Stopped, stop_requests
@@ -125,13 +124,9 @@ class Pairs:
         where: torch.device,
     ) -> NDArray[np.float32]:
         """What the sampler makes of the noise of `indices`: [B, C, H, W]."""
-        eps = on(where, sample_noise(self.seed, indices, shape, purpose=PAIRS))
-
-        def more(draw: int) -> Tensor:
-            return on(where, sample_noise(self.seed, indices, shape, draw=draw, purpose=PAIRS))
-
+        noise = noise_of(self.seed, indices, shape, where, purpose=PAIRS)
         with torch.inference_mode(), self.compute.autocast(where):
-            x0 = self.sampler(model, eps, classes_in_turn(indices, classes, where), more)
+            x0 = self.sampler(model, noise(0), classes_in_turn(indices, classes, where), noise)
         if not bool(x0.isfinite().all()):
             raise NumericalFault(
                 "pairs must be finite, got others; bound the schedule with Clamped, or sample otherwise"

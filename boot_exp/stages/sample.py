@@ -23,8 +23,7 @@ from boot_exp.compute import Compute, on
 from boot_exp.conditions import Condition, Labels, LabelsInTurn
 from boot_exp.denoisers import guided
 from boot_exp.processes import Processes, join
-from boot_exp.samplers import Sampler, flat
-from boot_exp.seeds import sample_noise
+from boot_exp.samplers import Sampler, flat, noise_of
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import stop_requests
@@ -168,15 +167,12 @@ class Sample:
         shape, classes, where = tuple(card["shape"]), card.get("classes"), processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
-            eps = on(where, sample_noise(self.seed, indices, shape))
+            noise = noise_of(self.seed, indices, shape, where)
+            eps = noise(0)
             label = None if classes is None else on(where, self.labels(self.seed, indices, classes))
-
-            def more(draw: int) -> Tensor:
-                return on(where, sample_noise(self.seed, indices, shape, draw=draw))
-
             started = time.perf_counter()
             with torch.inference_mode(), self.compute.autocast(where):
-                pixels = to_pixels(sampler(model, eps, Condition(label=label), more).float())
+                pixels = to_pixels(sampler(model, eps, Condition(label=label), noise).float())
             return pixels, time.perf_counter() - started
 
         return (made for _, made in processes.in_turn(batches, drawn))

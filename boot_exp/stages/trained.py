@@ -7,14 +7,12 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from boot_exp.compute import Compute, on
+from boot_exp.compute import Compute
 from boot_exp.conditions import Condition
 from boot_exp.processes import Processes, whole
-from boot_exp.samplers import Sampler
-from boot_exp.seeds import sample_noise
+from boot_exp.samplers import Sampler, noise_of
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import write_folder
@@ -23,10 +21,6 @@ from boot_exp.training.work import Work, alone
 from evals.errors import ConfigurationFault
 
 PREVIEWS = 64
-
-
-def _more(seed: int, shown: range, shape: tuple[int, ...], where: torch.device, draw: int) -> Tensor:
-    return on(where, sample_noise(seed, shown, shape, draw=draw))
 
 
 def check_unconditional(card: Mapping[str, Any]) -> None:
@@ -59,10 +53,11 @@ def train_and_write(
     """
     where = processes.device
     shown = range(min(PREVIEWS, training.batch))
-    eps, told = on(where, sample_noise(training.seed, shown, shape)), condition[: len(shown)]
+    noise = noise_of(training.seed, shown, shape, where)
+    eps, told = noise(0), condition[: len(shown)]
 
     def draw(average: nn.Module) -> Tensor:
-        return preview(average.eval(), eps, told, partial(_more, training.seed, shown, shape, where))
+        return preview(average.eval(), eps, told, noise)
 
     made_by = provenance(where)
     work = Work(folder=place.work(*inputs.values()), keep=training.keep, keep_every=training.keep_every)

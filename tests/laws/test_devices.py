@@ -33,9 +33,8 @@ from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs
 from boot_exp.denoisers import Networked
 from boot_exp.methods import Batch, Method
-from boot_exp.samplers import Along, EdmSampler, OneJump, Renoised, Sampler
+from boot_exp.samplers import Along, EdmSampler, OneJump, Renoised, Sampler, noise_of
 from boot_exp.schedules import Clamped, Schedule, SquaredCosineTable
-from boot_exp.seeds import sample_noise
 from boot_exp.solvers import Ddim, Dpmpp2M, Heun, SignalRatio
 from boot_exp.stages.distil import FromImages, FromNoise, FromPairs, Source
 from boot_exp.stages.teacher import Denoising
@@ -45,7 +44,8 @@ from boot_exp.training.watch import Finite
 from boot_exp.weights import TruncatedSnr
 
 GPU = torch.device("cuda")
-COPIES = {torch.ops.aten._to_copy.default: (0, "non_blocking"), torch.ops.aten.copy_.default: (1, 2)}
+COPIES = {torch.ops.aten._to_copy.default: 0, torch.ops.aten.copy_.default: 1}
+"""Which argument is copied; of the second, the one after it says not to wait."""
 
 
 class OnGpu(torch.Generator):
@@ -65,11 +65,10 @@ class NoWaiting(TorchDispatchMode):
         kwargs = kwargs or {}
         made = func(*args, **kwargs)
         if func in COPIES:
-            index, waits = COPIES[func]
-            source = args[index]
-            does_not = kwargs.get("non_blocking") or (isinstance(waits, int) and len(args) > waits and args[waits])
+            source = args[COPIES[func]]
+            goes_on = kwargs.get("non_blocking") or any(args[2:])
             if source.device.type != made.device.type:
-                assert does_not and id(source) in self.pinned, f"waits for a copy to {made.device}"
+                assert goes_on and id(source) in self.pinned, f"waits for a copy to {made.device}"
         return made
 
     def pin(self, tensor: Tensor) -> Tensor:
@@ -192,15 +191,10 @@ def test_a_sampler_waits_for_nothing(sampler: Sampler, table: bool, monkeypatch:
     model = made_runs.network(1)
     if table:
         model.schedule = Clamped(schedule=SquaredCosineTable(), lam_min=-4.0, lam_max=4.0)
-
-    def noise(k: int) -> Tensor:
-        return on(GPU if watched else torch.device("cpu"), sample_noise(0, range(6), (1, 4, 4), draw=k))
-
-    watched = False
-    sampler(model, noise(0), fresh=noise)  # what is kept from the first time on is worked out on the CPU
+    here, noise = (noise_of(0, range(6), (1, 4, 4), where) for where in (torch.device("cpu"), GPU))
+    sampler(model, here(0), fresh=here)  # what is kept from the first time on is worked out on the CPU
     with on_a_gpu(monkeypatch):
         put(model)
-        watched = True
         assert sampler(model, noise(0), fresh=noise).device.type == "cuda"
 
 
