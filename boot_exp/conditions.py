@@ -10,7 +10,7 @@ from torch import Tensor
 
 from boot_exp.components import NonNegative, component
 from boot_exp.compute import on
-from boot_exp.seeds import drawn_labels
+from boot_exp.seeds import drawn_labels, numbered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class LabelsInTurn:
     """Class i mod classes for sample i: every class equally often."""
 
     def __call__(self, seed: int, indices: range, classes: int) -> Tensor:
-        return torch.arange(indices.start, indices.stop) % classes
+        return numbered(indices) % classes
 
 
 @component
@@ -63,7 +63,7 @@ class DrawnLabels:
     """A class drawn for each sample, as the samples are that papers score (NVlabs/edm, generate.py)."""
 
     def __call__(self, seed: int, indices: range, classes: int) -> Tensor:
-        return drawn_labels(seed, indices, classes)
+        return drawn_labels(seed, numbered(indices), classes)
 
 
 class Guidance(Protocol):

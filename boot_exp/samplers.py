@@ -17,7 +17,7 @@ from boot_exp.compute import on
 from boot_exp.conditions import NOTHING, Condition
 from boot_exp.levels import over, transition
 from boot_exp.schedules import Schedule
-from boot_exp.seeds import SAMPLES, sample_noise
+from boot_exp.seeds import SAMPLES, numbered, sample_noise
 from boot_exp.solvers import Heun, Integrator, NoiseRatio
 from boot_exp.times import Grid, KarrasGrid, UniformGrid
 
@@ -31,7 +31,7 @@ def noise_of(
     """The noise of samples `indices` of a seed, on a device: 0 is what they start from, k > 0 is the k-th more."""
 
     def drawn(k: int) -> Tensor:
-        return on(where, sample_noise(seed, indices, shape, draw=k, purpose=purpose))
+        return sample_noise(seed, numbered(indices, where), shape, draw=k, purpose=purpose)
 
     return drawn
 

@@ -1,12 +1,11 @@
-"""Draws that depend on a seed and on what is drawn, never on batch size, order or process count."""
+"""Draws that depend on a seed and on what is drawn, never on batch size, order, process count or device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 # What a stream is for: a student must not be trained on the very noise that it is judged by.
@@ -15,84 +14,58 @@ TRAINING, SAMPLES, PAIRS, LABELS = 0, 1, 2, 3
 
 def generator(seed: int, *path: int, device: str | torch.device = "cpu") -> torch.Generator:
     """A generator for one purpose, e.g. (seed, TRAINING, images seen): different paths, independent streams."""
-    words = np.random.SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(words[0] >> np.uint64(1)))
+    return torch.Generator(device).manual_seed(_key(seed, *path) >> 1)
+
+
+def numbered(indices: range, device: str | torch.device = "cpu") -> Tensor:
+    """The numbers of samples on a device: [len(indices)] int64."""
+    return torch.arange(indices.start, indices.stop, device=device)
 
 
 def sample_noise(
-    seed: int, indices: Sequence[int], shape: tuple[int, ...], *, draw: int = 0, purpose: int = SAMPLES
+    seed: int, indices: Tensor, shape: tuple[int, ...], *, draw: int = 0, purpose: int = SAMPLES
 ) -> Tensor:
-    """eps of samples `indices` of a seed, [len(indices), *shape] float32: sample i is the same in every batch.
+    """eps of samples `indices` of a seed, on their device, [len(indices), *shape] float32: Box and Muller's normals.
 
-    draw: 0 is what a sample starts from, k > 0 the k-th more noise that its sampler asks for.
+    indices: [B] int64; sample i is the same in every batch, and on every device but for roundings. draw: 0 is what a
+    sample starts from, k > 0 the k-th more noise that its sampler asks for.
     """
-    eps, source = torch.empty((len(indices), *shape)), torch.Generator()
-    more = (draw,) if draw else ()
-    states = (_states(seed, purpose, indices, *more) >> np.uint64(1)).tolist()
-    for part, state in zip(eps.unbind(), states, strict=True):
-        part.normal_(generator=source.manual_seed(state))
-    return eps
+    size = math.prod(shape)
+    pairs = (size + 1) // 2
+    words = _words(_key(seed, purpose, draw), indices[:, None] * pairs + torch.arange(pairs, device=indices.device))
+    # In float64, so that a device's own logarithm and cosine make no difference once it is rounded.
+    radius = _shifted(words, 32).double().add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+    angle = (words & 0xFFFFFFFF).double().mul_(math.tau / 2**32)
+    eps = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
+    return eps[:, :size].float().view(len(indices), *shape)
 
 
-def drawn_labels(seed: int, indices: Sequence[int], classes: int) -> Tensor:
-    """The class of samples `indices` of a seed, each uniform among `classes`: [len(indices)] int64."""
-    return torch.from_numpy((_states(seed, LABELS, indices) % np.uint64(classes)).astype(np.int64))
+def drawn_labels(seed: int, indices: Tensor, classes: int) -> Tensor:
+    """The class of samples `indices`, [B] int64, of a seed, each uniform among `classes`: [B] int64 on their device."""
+    return _shifted(_words(_key(seed, LABELS), indices), 1) % classes
 
 
-def _states(seed: int, purpose: int, indices: Sequence[int], *more: int) -> NDArray[np.uint64]:
-    """SeedSequence(seed, spawn_key=(purpose, i, *more)).generate_state(1, uint64) for all i at once, [len(indices)].
+def _key(seed: int, *path: int) -> int:
+    """64 bits for one purpose of a seed."""
+    return int(np.random.SeedSequence(seed, spawn_key=path).generate_state(1, np.uint64)[0])
 
-    numpy makes one at a time, which takes longer than the noise itself; a law holds this against it.
+
+def _words(key: int, counters: Tensor) -> Tensor:
+    """The words of SplitMix64 from the state `key`, those at `counters`: 64 bits each, int64 (Steele et al. 2014).
+
+    A stream that is entered anywhere: doi 10.1145/2660193.2660195, with the mixing that Java and xoshiro's authors use.
     """
-    # What does not depend on i: the words of the seed, filled up to the pool's four, and of the purpose.
-    before = [*_words(seed), *[0] * (4 - len(_words(seed))), *_words(purpose)]
-    index = np.asarray(indices, np.uint64)
-    if np.any(index >> np.uint64(32)):  # two words each: never met but by a test
-        return np.concatenate(
-            [
-                np.random.SeedSequence(seed, spawn_key=(purpose, int(i), *more)).generate_state(1, np.uint64)
-                for i in index
-            ]
-        )
-    after = [word for number in more for word in _words(number)]
-    entropy = [np.full(len(index), word, np.uint32) for word in before]
-    entropy += [index.astype(np.uint32), *(np.full(len(index), word, np.uint32) for word in after)]
-    constant = np.uint32(0x43B0D7E5)
-
-    def hashed(value: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        nonlocal constant
-        value = value ^ constant
-        constant = constant * np.uint32(0x931E8875)
-        value = value * constant
-        return value ^ (value >> np.uint32(16))
-
-    def mixed(x: NDArray[np.uint32], y: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        value: NDArray[np.uint32] = np.uint32(0xCA01F9DD) * x - np.uint32(0x4973F715) * y
-        return value ^ (value >> np.uint32(16))
-
-    with np.errstate(over="ignore"):
-        pool = [hashed(word) for word in entropy[:4]]
-        for source in range(4):
-            for target in range(4):
-                if source != target:
-                    pool[target] = mixed(pool[target], hashed(pool[source]))
-        for word in entropy[4:]:
-            for target in range(4):
-                pool[target] = mixed(pool[target], hashed(word))
-        constant, state = np.uint32(0x8B51F9DD), []
-        for word in pool[:2]:
-            value = word ^ constant
-            constant = constant * np.uint32(0x58F38DED)
-            value = value * constant
-            state.append((value ^ (value >> np.uint32(16))).astype(np.uint64))
-    low, high = state
-    joined: NDArray[np.uint64] = low | (high << np.uint64(32))
-    return joined
+    words = (counters + 1) * _signed(0x9E3779B97F4A7C15) + _signed(key)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        words = (words ^ _shifted(words, shift)) * _signed(factor)
+    return words ^ _shifted(words, 31)
 
 
-def _words(number: int) -> list[int]:
-    """A whole number as words of 32 bits, the lowest first; zero is one word."""
-    words = [number & 0xFFFFFFFF]
-    while number := number >> 32:
-        words.append(number & 0xFFFFFFFF)
-    return words
+def _shifted(words: Tensor, by: int) -> Tensor:
+    """Words shifted to the right, with zeros from the left: torch's own shift repeats the sign."""
+    return (words >> by) & ((1 << (64 - by)) - 1)
+
+
+def _signed(word: int) -> int:
+    """64 bits as the int64 that has them."""
+    return word - (1 << 64) if word >> 63 else word

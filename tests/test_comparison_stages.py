@@ -267,12 +267,12 @@ def test_a_pair_is_what_the_sampler_makes_of_the_noise_and_class_of_its_index(ho
     load_weights(stage.teacher, Path("models/teacher"))
     teacher, stored = stage.teacher.eval(), Pairs.load(Path("pairs/suite"))
     for i in (0, 9, 10, N - 1):
-        eps = sample_noise(0, [i], (1, 8, 8), purpose=PAIRS)
+        eps = sample_noise(0, torch.tensor([i]), (1, 8, 8), purpose=PAIRS)
         with torch.no_grad():
             own, other = (stage.sampler(teacher, eps, Condition(label=torch.tensor([k % 10]))) for k in (i, i + 1))
         x0 = torch.from_numpy(stored.x0(np.array([i])))
         assert torch.allclose(x0, own, atol=1e-5) and not torch.allclose(x0, other, atol=1e-4)
-        assert not torch.allclose(eps, sample_noise(0, [i], (1, 8, 8)))
+        assert not torch.allclose(eps, sample_noise(0, torch.tensor([i]), (1, 8, 8)))
     eps, x0, label = FromPairs(pairs=stored, seed=3)(seen=16, batch=16, generator=torch.Generator())
     assert label is not None
     with torch.no_grad():

@@ -76,10 +76,10 @@ class FromPairs:
 
     def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         card, where = self.pairs.card, generator.device
-        indices = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
-        eps = sample_noise(card["seed"], indices.tolist(), tuple(card["shape"]), purpose=PAIRS)
-        label = None if card["classes"] is None else on(where, torch.from_numpy(indices % card["classes"]))
-        return on(where, eps), on(where, torch.from_numpy(self.pairs.x0(indices))), label
+        drawn = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
+        indices, x0 = on(where, torch.from_numpy(drawn)), on(where, torch.from_numpy(self.pairs.x0(drawn)))
+        eps = sample_noise(card["seed"], indices, tuple(card["shape"]), purpose=PAIRS)
+        return eps, x0, None if card["classes"] is None else indices % card["classes"]
 
 
 @dataclass(frozen=True, kw_only=True)
