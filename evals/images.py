@@ -6,8 +6,9 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,13 @@ from PIL import Image, UnidentifiedImageError
 
 from evals.errors import DataFault
 from evals.files import first_line, replacing
+from evals.threads import ahead
 
 Images = NDArray[np.uint8]
+V = TypeVar("V")
+
+AT_ONCE = 32
+"""Images that a thread encodes before it takes others."""
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 MODES = {"L": 1, "RGB": 3}
@@ -110,9 +116,9 @@ def encoded(path: Path | str) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:
             yield name, (path / name).read_bytes
     else:
-        with zipfile.ZipFile(path) as archive:
-            for name in names:
-                yield name, partial(archive.read, name)
+        archive = zipfile.ZipFile(path)  # closed with the last of its readers, which may be read later
+        for name in names:
+            yield name, partial(archive.read, name)
 
 
 def write_zip(path: Path | str, images: Iterable[Images]) -> None:
@@ -121,16 +127,31 @@ def write_zip(path: Path | str, images: Iterable[Images]) -> None:
     The same images give the same bytes. Up to a million images; DataFault: not uint8, or not 1 or 3 channels.
     """
     with replacing(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for index, image in enumerate(images):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
-                raise DataFault(
-                    "images must be uint8 [H, W, C] with 1 or 3 channels, "
-                    f"got {image.dtype} {list(image.shape)} (image {index}); convert them first"
-                )
-            buffer = io.BytesIO()
-            Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
+        for index, png in enumerate(chain.from_iterable(ahead(_pngs, _chunks(enumerate(images), AT_ONCE)))):
             # ZipInfo alone dates a file 1980; writestr with a plain name would put the hour of the run in the bytes.
-            archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), buffer.getvalue())
+            archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), png)
+
+
+def _pngs(images: list[tuple[int, Images]]) -> list[bytes]:
+    """Images as PNGs; each with its number, for the message."""
+    pngs = []
+    for index, image in images:
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+            raise DataFault(
+                "images must be uint8 [H, W, C] with 1 or 3 channels, "
+                f"got {image.dtype} {list(image.shape)} (image {index}); convert them first"
+            )
+        buffer = io.BytesIO()
+        Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
+        pngs.append(buffer.getvalue())
+    return pngs
+
+
+def _chunks(values: Iterable[V], size: int) -> Iterator[list[V]]:
+    """Values, `size` at a time."""
+    several = iter(values)
+    while chunk := list(islice(several, size)):
+        yield chunk
 
 
 def join_zips(path: Path | str, parts: Iterable[Path]) -> None:
@@ -195,16 +216,15 @@ def _open_files(path: Path) -> ImageSet:
         raise DataFault(f"{path} must hold images ({' '.join(sorted(EXTENSIONS))}), got none; check the path")
     first, image = next(iterate(path))
 
+    def batch(files: list[tuple[str, Callable[[], bytes]]]) -> Images:
+        images = []
+        for name, read in files:
+            images.append(decoded(name, read))
+            _check_alike(first, image, name, images[-1])
+        return np.stack(images)
+
     def batches(size: int) -> Iterator[Images]:
-        batch: list[Images] = []
-        for name, other in iterate(path):
-            _check_alike(first, image, name, other)
-            batch.append(other)
-            if len(batch) == size:
-                yield np.stack(batch)
-                batch = []
-        if batch:
-            yield np.stack(batch)
+        return ahead(batch, _chunks(encoded(path), size))
 
     return ImageSet(path=path, n=len(names), size=_size(image), channels=image.shape[2], batches=batches)
 

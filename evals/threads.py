@@ -1,10 +1,33 @@
-"""Work that is too small to wake another thread for."""
+"""Work that is too small to wake another thread for, and work that other threads do meanwhile."""
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
+
+J = TypeVar("J")
+R = TypeVar("R")
+THREADS = min(8, os.cpu_count() or 1)
+
+
+def ahead(work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
+    """work(job) of each job, in order; meanwhile threads are at work on those that follow, one each.
+
+    For what lets other threads run, as Pillow's encoders and decoders do.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting: deque[Future[R]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > THREADS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @contextmanager
