@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ import torch
 import typer
 
 from benchmarks import floors, rivals, settings
+from benchmarks.students import images
 from benchmarks.timing import Row
 from boot_exp.compute import Compute
 from boot_exp.stages.place import provenance
@@ -30,21 +33,46 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+def parts(suites: list[str], device: torch.device, budget: float, count: int) -> dict[str, Callable[[], Iterable[Row]]]:
+    """What can be timed, by name; what stands on one suite, on the first or last that has it."""
+    first, last = (Path("gin/experiments") / suite for suite in (suites[0], suites[-1]))
+    scored = cache(lambda: rivals.Scored.of(count))
+    return {
+        "floors": lambda: floors.rows(suites, device, budget),
+        "diffusers": lambda: [rivals.diffusers_sampling(last / "teacher.gin", images(last.name), device, budget)],
+        "by-hand": lambda: [rivals.hand_written(first / "boot.gin", images(first.name), device, budget)],
+        "torch-fidelity": lambda: [rivals.fidelity_scores(scored(), device)],
+        "clean-fid": lambda: [rivals.clean_scores(scored(), device)],
+        "inception": lambda: [rivals.inception_floor(scored(), device)],
+        "settings": lambda: settings.rows(suites, device),
+    }
+
+
 def main(
     suite: Annotated[list[str], typer.Option(help="suites whose leaves are timed; the first one's sampling")] = [  # noqa: B006
         "digits_conditional",
         "digits",
     ],
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="of floors, diffusers, by-hand, torch-fidelity, clean-fid, inception, settings; all"),
+    ] = None,
     budget: Annotated[
         float, typer.Option(help="seconds for which both sides of a comparison are timed in turn")
     ] = 25.0,
+    scored: Annotated[
+        int | None, typer.Option(help="images that Inception scores: 32 on a CPU, 10,000 on a GPU", min=8)
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder of benchmarks.json and .md")] = Path("results"),
     name: Annotated[str, typer.Option(help="name of the two files")] = "benchmarks",
 ) -> None:
     """Times ours against floors and rivals, in turn, and writes what came of it."""
     started = time.monotonic()
     device = Compute().find()
-    rows = [*floors.rows(suite, device, budget), *rivals.rows(suite, device, budget), *settings.rows(suite, device)]
+    all_of_them = parts(suite, device, budget, scored or (10_000 if device.type == "cuda" else 32))
+    if unknown := set(part or ()) - set(all_of_them):
+        raise typer.BadParameter(f"a part must be one of {', '.join(all_of_them)}, got {', '.join(sorted(unknown))}")
+    rows = [row for each in part or all_of_them for row in all_of_them[each]()]
     about = {**machine(device), "seconds a comparison": budget, "minutes": round((time.monotonic() - started) / 60, 1)}
     write_json(out / f"{name}.json", {"machine": about, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]})
     write_texts(out, {f"{name}.md": page(about, rows)})
@@ -63,6 +91,8 @@ def page(about: dict[str, Any], rows: list[Row]) -> str:
     lines = ["# What things cost", "", "Ratios of neighbours in time, the median over the rounds and their range.", ""]
     lines += [f"* {name}: {value}" for name, value in about.items()]
     for section, text in words.items():
+        if all(row.section != section for row in rows):
+            continue
         lines += ["", f"## {section.capitalize()}", "", text, ""]
         lines += [
             "| what | ours, ms | other, ms | ratio | range | rounds | at most | on |",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,6 +19,7 @@ from cleanfid.inception_torchscript import InceptionV3W
 from diffusers import DDIMPipeline, DDIMScheduler, ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.unets.unet_2d import UNet2DOutput
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch_fidelity import calculate_metrics
@@ -26,7 +27,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 from torchvision.models import inception_v3
 
 from benchmarks.floors import STEPS, trained
-from benchmarks.students import Student, built, images, student
+from benchmarks.students import Student, built, student
 from benchmarks.timing import Row, compared, seconds
 from boot_exp.data.images import Images
 from boot_exp.processes import Processes
@@ -34,11 +35,14 @@ from boot_exp.samplers import Along
 from boot_exp.solvers import Ddim
 from evals.evaluate import fid
 from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception
+from evals.files import sha256_of
 from evals.images import images_of
 from evals.reference import reference, see
 
-N, FEW, MANY = 1000, 16, 5000
-"""Samples; images of each of the two folders that are scored, on a CPU and on a GPU."""
+N = 1000
+"""Samples."""
+WARMED = 1000
+"""Images beside which what is loaded at first does not count."""
 
 
 class Borrowed(ModelMixin, ConfigMixin):
@@ -197,78 +201,102 @@ def quietly(work: Any, device: torch.device) -> float:
         return seconds(work, device)
 
 
-def scores(device: torch.device) -> Iterator[Row]:
-    """FID of two folders of PNGs, from the files to the number, by us and by each library; and our floor; once each."""
-    n = MANY if device.type == "cuda" else FEW
-    place = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-"))
-    pixels = np.random.default_rng(0).integers(0, 256, (2 * n, 64, 64, 3), dtype=np.uint8)
-    for index, image in enumerate(pixels):
-        folder = place / ("a" if index < n else "b")
-        folder.mkdir(exist_ok=True)
-        Image.fromarray(image).save(folder / f"{index:05}.png")
-    of_fidelity, of_clean = weights(place)
-    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (of_fidelity, of_clean)]
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Two folders, a and b, of half of the images each, PNGs of 64x64, and an Inception in either library's format."""
 
-    def ours(extractor: Extractor) -> None:
-        made = reference(place / "b", extractor, out=place / "reference.npz", split="b")
-        fid(place / "a", made, extractor)
+    place: Path
+    pixels: NDArray[np.uint8]
+    for_fidelity: Path
+    for_clean: Path
 
-    first = TorchFidelityInception(weights=of_fidelity, sha256=hashes[0], device=str(device))
-    second = CleanFidInception(weights=of_clean, sha256=hashes[1], device=str(device))
-    theirs = InceptionV3W(str(place), download=False, resize_inside=False).eval().to(device)
-    what = f"two folders of {n} PNGs at 64x64, random weights; theirs as their READMEs say"
-    yield compared(
-        "side by side",
-        "FID, to torch-fidelity",
-        lambda: quietly(lambda: ours(first), device),
-        lambda: quietly(
-            lambda: calculate_metrics(
-                input1=str(place / "a"),
-                input2=str(place / "b"),
-                fid=True,
-                cuda=device.type == "cuda",
-                feature_extractor_weights_path=str(of_fidelity),
-                verbose=False,
-                cache=False,
-            ),
-            device,
-        ),
-        limit=1.0,
-        what=what,
-    )
-    yield compared(
-        "side by side",
-        "FID, to clean-fid",
-        lambda: quietly(lambda: ours(second), device),
-        lambda: quietly(
-            lambda: clean_fid.compute_fid(
-                str(place / "a"), str(place / "b"), custom_feat_extractor=theirs, device=device, verbose=False
-            ),
-            device,
-        ),
-        limit=1.0,
-        what=what,
-    )
+    @staticmethod
+    def of(count: int) -> Scored:
+        """`count` images of noise in a new folder."""
+        place = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-"))
+        pixels = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+        for index, image in enumerate(pixels):
+            folder = place / ("a" if index < count // 2 else "b")
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(image).save(folder / f"{index:06}.png")
+        for_fidelity, for_clean = weights(place)
+        return Scored(place=place, pixels=pixels, for_fidelity=for_fidelity, for_clean=for_clean)
+
+    @property
+    def folders(self) -> tuple[str, str]:
+        """The two, as libraries take them."""
+        return str(self.place / "a"), str(self.place / "b")
+
+    def inception(self, device: torch.device) -> TorchFidelityInception:
+        """torch-fidelity's, as we run it."""
+        return TorchFidelityInception(
+            weights=self.for_fidelity, sha256=sha256_of(self.for_fidelity), device=str(device)
+        )
+
+    def ours(self, extractor: Extractor) -> None:
+        """Our score, from the files to the number."""
+        made = reference(self.place / "b", extractor, out=self.place / "reference.npz", split="b")
+        fid(self.place / "a", made, extractor)
+
+    def beside(self, library: str, extractor: Extractor, theirs: Callable[[], object], device: torch.device) -> Row:
+        """Both scores, once; with few images once more before, since what is loaded at first counts there."""
+        count = len(self.pixels)
+        return compared(
+            "side by side",
+            f"FID, to {library}",
+            lambda: quietly(lambda: self.ours(extractor), device),
+            lambda: quietly(theirs, device),
+            limit=1.0,
+            what=f"two folders of {count // 2} PNGs at 64x64, random weights; theirs as their READMEs say",
+            warm=count < WARMED,
+        )
+
+
+def fidelity_scores(scored: Scored, device: torch.device) -> Row:
+    """FID by us and by torch-fidelity."""
+    first, second = scored.folders
+
+    def theirs() -> None:
+        calculate_metrics(
+            input1=first,
+            input2=second,
+            fid=True,
+            cuda=device.type == "cuda",
+            feature_extractor_weights_path=str(scored.for_fidelity),
+            verbose=False,
+            cache=False,
+        )
+
+    return scored.beside("torch-fidelity", scored.inception(device), theirs, device)
+
+
+def clean_scores(scored: Scored, device: torch.device) -> Row:
+    """FID by us and by clean-fid."""
+    network = InceptionV3W(str(scored.place), download=False, resize_inside=False).eval().to(device)
+    own = CleanFidInception(weights=scored.for_clean, sha256=sha256_of(scored.for_clean), device=str(device))
+
+    def theirs() -> None:
+        clean_fid.compute_fid(*scored.folders, custom_feat_extractor=network, device=device, verbose=False)
+
+    return scored.beside("clean-fid", own, theirs, device)
+
+
+def inception_floor(scored: Scored, device: torch.device) -> Row:
+    """All that FID needs of images in memory, to Inception's bare forward pass."""
+    extractor, pixels = scored.inception(device), scored.pixels
     x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
     @torch.inference_mode()
     def bare() -> None:
         for batch in x.split(64):
-            first._network(batch.to(device))
+            extractor._network(batch.to(device))
 
-    yield compared(
+    return compared(
         "features",
         "inception-v3-compat, moments, fingerprint and score",
-        lambda: seconds(lambda: see(images_of(pixels, "memory"), first), device),
+        lambda: seconds(lambda: see(images_of(pixels, "memory"), extractor), device),
         lambda: seconds(bare, device),
         limit=1.15,
-        what=f"{2 * n} images in memory, in batches of 64",
+        what=f"{len(pixels)} images in memory, in batches of 64",
+        warm=len(pixels) < WARMED,
     )
-
-
-def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row]:
-    """Every rival, on the leaves of the first suite that has what it needs."""
-    leaf, hand = (Path("gin/experiments") / suite for suite in (suites[-1], suites[0]))
-    yield diffusers_sampling(leaf / "teacher.gin", images(suites[-1]), device, budget)
-    yield hand_written(hand / "boot.gin", images(suites[0]), device, budget)
-    yield from scores(device)

@@ -52,9 +52,11 @@ def compared(
     budget: float | None = None,
     limit: float | None,
     what: str,
+    warm: bool = True,
 ) -> Row:
-    """Both in turn, each as seconds, for `budget` seconds, at least three times, or once; the first only warms up."""
-    ours(), other()
+    """Both in turn, each as seconds, for `budget` seconds, at least three times, or once; warm: and once before."""
+    if warm:
+        ours(), other()
     started = time.monotonic()
     times: list[tuple[float, float]] = []
     while len(times) < (1 if budget is None else 3) or time.monotonic() - started < (budget or 0):
