@@ -53,7 +53,7 @@ def misfit(value: object, annotation: ast.expr | None, module: str) -> str | Non
         if fits and isinstance(value, float) and not math.isfinite(value):
             return "must be finite"
         return None if fits else f"must be {'an' if name == 'int' else 'a'} {name}"
-    found = source.lookup(module, ast.unparse(annotation))
+    found = source.lookup(module, source.text(annotation))
     if found is None:
         return None
     if isinstance(found.node, ast.Assign | ast.AnnAssign):
@@ -67,15 +67,14 @@ def words(annotation: ast.expr | None, module: str) -> str:
         parts = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else []
         return next((str(p.value) for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)), "")
     if isinstance(annotation, ast.Name | ast.Attribute):
-        found = source.lookup(module, ast.unparse(annotation))
+        found = source.lookup(module, source.text(annotation))
         if found is not None and isinstance(found.node, ast.Assign):
             return words(found.node.value, found.module)
     return ""
 
 
-@cache
 def _last(expression: ast.expr) -> str:
-    return ast.unparse(expression).split(".")[-1]
+    return source.text(expression).split(".")[-1]
 
 
 def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | None:
@@ -99,7 +98,7 @@ def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: st
     if outer in SEQUENCES:
         if not isinstance(value, list | tuple):
             return f"must be a {outer.lower()} in brackets"
-        one_each = outer == "tuple" and not (len(inside) == 2 and ast.unparse(inside[1]) == "...")
+        one_each = outer == "tuple" and not (len(inside) == 2 and source.text(inside[1]) == "...")
         if one_each and len(value) != len(inside):
             return f"must have {len(inside)} entries"
         kinds = inside if one_each else [inside[0]] * len(value)
@@ -135,9 +134,14 @@ def _component(value: object, wanted: Definition) -> str | None:
     if not isinstance(wanted.node, ast.ClassDef) or wanted.module in ("typing", "pathlib"):
         return None
     if not isinstance(value, Target) or not conforms(value.definition, wanted):
-        choices = ", ".join(sorted(f"@{item.module.split('.')[-1]}.{item.name}()" for item in conforming(wanted)))
-        return f"must be a {wanted.name}" + (f", one of {choices}" if choices else "")
+        return _choices(wanted)
     return None if value.called else f"must be an object, so with brackets: @{value.shown}()"
+
+
+@cache
+def _choices(wanted: Definition) -> str:
+    choices = ", ".join(sorted(f"@{item.module.split('.')[-1]}.{item.name}()" for item in conforming(wanted)))
+    return f"must be a {wanted.name}" + (f", one of {choices}" if choices else "")
 
 
 @cache

@@ -200,14 +200,14 @@ class Compiler:
         assert parameter.default is not None
         made = parameter.default.func if isinstance(parameter.default, ast.Call) else parameter.default
         bare = not isinstance(parameter.default, ast.Call) or not (parameter.default.args or parameter.default.keywords)
-        target = source.lookup(parameter.module, ast.unparse(made)) if bare else None
+        target = source.lookup(parameter.module, source.text(made)) if bare else None
         if (parameter.factory or made is not parameter.default) and target and isinstance(target.node, ast.ClassDef):
             self.visit(target, scope, spot, nodes, called=True)
             return Target(target, "", self.name(target), True)
         try:
             return source.constant(parameter.module, parameter.default)
         except ValueError:
-            return Code(ast.unparse(parameter.default))
+            return Code(source.text(parameter.default))
 
     def name(self, definition: Definition) -> str:
         """module.Component, with the module's last name only."""

@@ -206,7 +206,7 @@ def compiled(
 
     `said` is params.yaml's gin section; `bindings` are raw lines more, as a command line gives them.
     """
-    result, compilers = [], []
+    result, compilers, alone = [], [], {}
     for run in runs:
         leaf = parse_file(run.leaf, faults, said=Spot(run.asked))
         more: list[Binding] = []
@@ -231,12 +231,12 @@ def compiled(
         result.append((run, stages))
         compilers.append(compiler)
         # An override may take away what the leaf's own bindings configure: they count as used where the leaf uses them.
-        alone = compiler
-        if more:
-            alone = Compiler(leaf, faults)
-            alone.stages(run.suite, run.name)
+        if more and run.leaf not in alone:  # once for all seeds
+            alone[run.leaf] = Compiler(leaf, faults)
+            alone[run.leaf].stages(run.suite, run.name)
+        own = alone[run.leaf] if more else compiler
         if not faults.found:  # what is misspelt is unused as well, and need not be said twice
-            alone.say_unused(alone.used)
+            own.say_unused(own.used)
     used = set().union(*(compiler.used for compiler in compilers))
     for compiler in compilers if not faults.found else []:
         compiler.say_unused(used, overrides=True)

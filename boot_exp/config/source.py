@@ -105,6 +105,12 @@ def _find(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+@cache
+def text(expression: ast.expr) -> str:
+    """An expression of a module that was read, as it is written."""
+    return ast.unparse(expression)
+
+
 def is_module(name: str) -> bool:
     """Whether there is a module or package of that dotted name."""
     return _find(name) is not None
@@ -164,7 +170,7 @@ def is_project(module: str) -> bool:
 def constant(module: str, expression: ast.expr) -> object:
     """The value of a literal, or of the name of one. ValueError: it is neither."""
     if isinstance(expression, ast.Name | ast.Attribute):
-        found = lookup(module, ast.unparse(expression))
+        found = lookup(module, text(expression))
         if found is not None and isinstance(found.node, ast.Assign | ast.AnnAssign) and found.node.value is not None:
             value = constant(found.module, found.node.value)
             target = found.node.targets[0] if isinstance(found.node, ast.Assign) else found.node.target
