@@ -14,7 +14,7 @@ import psutil
 import torch
 import typer
 
-from benchmarks import floors, rivals, settings
+from benchmarks import floors, rivals, settings, start
 from benchmarks.students import images
 from benchmarks.timing import Row
 from boot_exp.compute import Compute
@@ -45,6 +45,7 @@ def parts(suites: list[str], device: torch.device, budget: float, count: int) ->
         "clean-fid": lambda: [rivals.clean_scores(scored(), device)],
         "inception": lambda: [rivals.inception_floor(scored(), device)],
         "settings": lambda: settings.rows(suites, device),
+        "start-up": start.rows,
     }
 
 
@@ -55,7 +56,9 @@ def main(
     ],
     part: Annotated[
         list[str] | None,
-        typer.Option(help="of floors, diffusers, by-hand, torch-fidelity, clean-fid, inception, settings; all"),
+        typer.Option(
+            help="of floors, diffusers, by-hand, torch-fidelity, clean-fid, inception, settings, start-up; all"
+        ),
     ] = None,
     budget: Annotated[
         float, typer.Option(help="seconds for which both sides of a comparison are timed in turn")
@@ -86,6 +89,7 @@ def page(about: dict[str, Any], rows: list[Row]) -> str:
         "sampling": "From noise to 8-bit images, to as many bare forward passes on batches of the same size.",
         "features": "All that FID needs of images in memory, to the bare forward pass of the extractor.",
         "side by side": "To how others do the same on the same network.",
+        "start-up": "Commands as processes of their own, to the time that they may take.",
         "settings": "What the settings of `compute.Compute` cost or gain; below one is a gain.",
     }
     lines = ["# What things cost", "", "Ratios of neighbours in time, the median over the rounds and their range.", ""]

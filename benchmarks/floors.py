@@ -87,9 +87,15 @@ def first_portion(made: Student, device: torch.device) -> Portion:
     return Portion(seen=0, size=training.batch, generator=drawn, progress=0.0)
 
 
+def fastest(device: torch.device) -> list[str]:
+    """A GPU is to run compiled networks."""
+    return ["compute.Compute.compile = True"] if device.type == "cuda" else []
+
+
 def step(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
     """A step of the trainer to its network calls."""
-    made = student(leaf, data, device)
+    plain = not getattr(built(leaf, "distil").method, "shardable", True)  # nor can compilers see forward mode
+    made = student(leaf, data, device, *([] if plain else fastest(device)))
     following = made.objective.self_teaching
     self_teacher = following.start(made.model) if following else None
     portion = first_portion(made, device)
@@ -187,11 +193,11 @@ def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row
     leaves_of = Path("gin/experiments") / first
     card = data[first].card
     shape = (card.channels, card.height, card.width)
-    teacher, boot = built(leaves_of / "teacher.gin", "sample"), built(leaves_of / "boot.gin", "sample")
+    teacher, boot = (built(leaves_of / f"{name}.gin", "sample", *fastest(device)) for name in ("teacher", "boot"))
     for steps in (4, 10):
         along = Along(solver=Ddim(), steps=steps)
         yield sampling(teacher, along, f"{first}/teacher", shape, device, budget)
     yield sampling(boot, flat(boot.samplers)[0], f"{first}/boot", shape, device, budget)
-    larger = built(LARGER / "boot.gin", "sample", "sample.Sample.batch = 50")
+    larger = built(LARGER / "boot.gin", "sample", "sample.Sample.batch = 50", *fastest(device))
     yield sampling(larger, flat(larger.samplers)[0], f"{LARGER.name}/boot", (1, 32, 32), device, budget, n=100)
     yield features(first, data[first], budget)

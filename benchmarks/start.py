@@ -1,0 +1,47 @@
+"""How long the commands take that a user waits for, each as a process of its own, to the seconds that it may take."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from benchmarks.timing import Row, compared
+
+SECONDS = 5.0
+"""For each command."""
+COMMANDS: list[tuple[str, list[str], dict[str, str], float]] = [
+    ("boot-exp --help", ["--help"], {}, 0.3),
+    (
+        "completion of boot-exp",
+        [],
+        {"_BOOT_EXP_COMPLETE": "complete_bash", "COMP_WORDS": "boot-exp ", "COMP_CWORD": "1"},
+        0.3,
+    ),
+    ("boot-exp resolve", ["resolve"], {}, 3.0),
+    ("boot-exp lint", ["lint"], {}, 3.0),
+]
+"""Name, arguments, environment, and seconds."""
+
+
+def rows() -> Iterator[Row]:
+    """A row a command; resolve and lint take all of params.yaml and all leaves."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("gin", "params.yaml"):
+            (Path(place) / name).symlink_to(Path(name).resolve())
+        for name, arguments, environment, most in COMMANDS:
+
+            def taken(arguments: list[str] = arguments, environment: dict[str, str] = environment) -> float:
+                started = time.perf_counter()
+                command = [str(Path(sys.executable).with_name("boot-exp")), *arguments]
+                subprocess.run(command, cwd=place, env=os.environ | environment, check=True, capture_output=True)
+                return time.perf_counter() - started
+
+            yield compared(
+                "start-up", name, taken, partial(float, most), budget=SECONDS, limit=1.0, what=f"at most {most:g} s"
+            )
