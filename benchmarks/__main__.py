@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -34,7 +35,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def parts(suites: list[str], device: torch.device, budget: float, count: int) -> dict[str, Callable[[], Iterable[Row]]]:
-    """What can be timed, by name; what stands on one suite, on the first or last that has it."""
+    """What can be timed, by name; of several suites, the first has classes and the last has none."""
     first, last = (Path("gin/experiments") / suite for suite in (suites[0], suites[-1]))
     scored = cache(lambda: rivals.Scored.of(count))
     return {
@@ -75,7 +76,8 @@ def main(
     all_of_them = parts(suite, device, budget, scored or (10_000 if device.type == "cuda" else 32))
     if unknown := set(part or ()) - set(all_of_them):
         raise typer.BadParameter(f"a part must be one of {', '.join(all_of_them)}, got {', '.join(sorted(unknown))}")
-    rows = [row for each in part or all_of_them for row in all_of_them[each]()]
+    with tempfile.TemporaryDirectory(prefix="boot-exp-benchmark-") as tempfile.tempdir:
+        rows = [row for each in part or all_of_them for row in all_of_them[each]()]
     about = {**machine(device), "seconds a comparison": budget, "minutes": round((time.monotonic() - started) / 60, 1)}
     write_json(out / f"{name}.json", {"machine": about, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]})
     write_texts(out, {f"{name}.md": page(about, rows)})

@@ -87,15 +87,20 @@ def first_portion(made: Student, device: torch.device) -> Portion:
     return Portion(seen=0, size=training.batch, generator=drawn, progress=0.0)
 
 
-def fastest(device: torch.device) -> list[str]:
-    """A GPU is to run compiled networks."""
+def compiling(device: torch.device) -> list[str]:
+    """The binding with which a GPU runs compiled networks; forgets those of what was timed before.
+
+    torch compiles a network's code for eight sizes or modes, counted over all networks of a class, then no more.
+    """
+    torch.compiler.reset()
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     return ["compute.Compute.compile = True"] if device.type == "cuda" else []
 
 
 def step(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
     """A step of the trainer to its network calls."""
-    plain = not getattr(built(leaf, "distil").method, "shardable", True)  # nor can compilers see forward mode
-    made = student(leaf, data, device, *([] if plain else fastest(device)))
+    by_forward_mode = not getattr(built(leaf, "distil").method, "shardable", True)  # which no compiler takes
+    made = student(leaf, data, device, *([] if by_forward_mode else compiling(device)))
     following = made.objective.self_teaching
     self_teacher = following.start(made.model) if following else None
     portion = first_portion(made, device)
@@ -193,11 +198,11 @@ def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row
     leaves_of = Path("gin/experiments") / first
     card = data[first].card
     shape = (card.channels, card.height, card.width)
-    teacher, boot = (built(leaves_of / f"{name}.gin", "sample", *fastest(device)) for name in ("teacher", "boot"))
     for steps in (4, 10):
-        along = Along(solver=Ddim(), steps=steps)
-        yield sampling(teacher, along, f"{first}/teacher", shape, device, budget)
+        teacher = built(leaves_of / "teacher.gin", "sample", *compiling(device))
+        yield sampling(teacher, Along(solver=Ddim(), steps=steps), f"{first}/teacher", shape, device, budget)
+    boot = built(leaves_of / "boot.gin", "sample", *compiling(device))
     yield sampling(boot, flat(boot.samplers)[0], f"{first}/boot", shape, device, budget)
-    larger = built(LARGER / "boot.gin", "sample", "sample.Sample.batch = 50", *fastest(device))
+    larger = built(LARGER / "boot.gin", "sample", "sample.Sample.batch = 50", *compiling(device))
     yield sampling(larger, flat(larger.samplers)[0], f"{LARGER.name}/boot", (1, 32, 32), device, budget, n=100)
     yield features(first, data[first], budget)

@@ -41,8 +41,8 @@ from evals.reference import reference, see
 
 N = 1000
 """Samples."""
-WARMED = 1000
-"""Images beside which what is loaded at first does not count."""
+MANY = 1000
+"""Images beside whose scores, on a CPU, what is loaded at first does not count."""
 
 
 class Borrowed(ModelMixin, ConfigMixin):
@@ -233,22 +233,28 @@ class Scored:
             weights=self.for_fidelity, sha256=sha256_of(self.for_fidelity), device=str(device)
         )
 
+    def warm(self, device: torch.device) -> bool:
+        """Whether to score once before the time is taken: what is loaded at first would count."""
+        return device.type == "cuda" or len(self.pixels) < MANY
+
     def ours(self, extractor: Extractor) -> None:
         """Our score, from the files to the number."""
         made = reference(self.place / "b", extractor, out=self.place / "reference.npz", split="b")
         fid(self.place / "a", made, extractor)
 
-    def beside(self, library: str, extractor: Extractor, theirs: Callable[[], object], device: torch.device) -> Row:
-        """Both scores, once; with few images once more before, since what is loaded at first counts there."""
+    def beside(
+        self, library: str, ours: Callable[[], object], theirs: Callable[[], object], device: torch.device
+    ) -> Row:
+        """Both scores, once."""
         count = len(self.pixels)
         return compared(
             "side by side",
             f"FID, to {library}",
-            lambda: quietly(lambda: self.ours(extractor), device),
+            lambda: quietly(ours, device),
             lambda: quietly(theirs, device),
             limit=1.0,
             what=f"two folders of {count // 2} PNGs at 64x64, random weights; theirs as their READMEs say",
-            warm=count < WARMED,
+            warm=self.warm(device),
         )
 
 
@@ -267,7 +273,8 @@ def fidelity_scores(scored: Scored, device: torch.device) -> Row:
             cache=False,
         )
 
-    return scored.beside("torch-fidelity", scored.inception(device), theirs, device)
+    # Theirs reads its weights anew at each call.
+    return scored.beside("torch-fidelity", lambda: scored.ours(scored.inception(device)), theirs, device)
 
 
 def clean_scores(scored: Scored, device: torch.device) -> Row:
@@ -278,7 +285,7 @@ def clean_scores(scored: Scored, device: torch.device) -> Row:
     def theirs() -> None:
         clean_fid.compute_fid(*scored.folders, custom_feat_extractor=network, device=device, verbose=False)
 
-    return scored.beside("clean-fid", own, theirs, device)
+    return scored.beside("clean-fid", lambda: scored.ours(own), theirs, device)
 
 
 def inception_floor(scored: Scored, device: torch.device) -> Row:
@@ -298,5 +305,5 @@ def inception_floor(scored: Scored, device: torch.device) -> Row:
         lambda: seconds(bare, device),
         limit=1.15,
         what=f"{len(pixels)} images in memory, in batches of 64",
-        warm=len(pixels) < WARMED,
+        warm=scored.warm(device),
     )

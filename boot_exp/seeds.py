@@ -1,4 +1,4 @@
-"""Draws that depend on a seed and on what is drawn, never on batch size, order, process count or device."""
+"""Draws that depend on a seed and on what is drawn, never on batch size, order or process count."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch import Tensor
 # What a stream is for: a student must not be trained on the very noise that it is judged by.
 TRAINING, SAMPLES, PAIRS, LABELS = 0, 1, 2, 3
 
+NOISE = "splitmix64, box-muller"
+"""What `sample_noise` is: kept beside what was made of it where it is to be drawn again."""
+
 
 def generator(seed: int, *path: int, device: str | torch.device = "cpu") -> torch.Generator:
     """A generator for one purpose, e.g. (seed, TRAINING, images seen): different paths, independent streams."""
@@ -19,7 +22,7 @@ def generator(seed: int, *path: int, device: str | torch.device = "cpu") -> torc
 
 def numbered(indices: range, device: str | torch.device = "cpu") -> Tensor:
     """The numbers of samples on a device: [len(indices)] int64."""
-    return torch.arange(indices.start, indices.stop, device=device)
+    return torch.arange(indices.start, indices.stop, indices.step, device=device)
 
 
 def sample_noise(
@@ -33,10 +36,10 @@ def sample_noise(
     size = math.prod(shape)
     pairs = (size + 1) // 2
     words = _words(_key(seed, purpose, draw), indices[:, None] * pairs + torch.arange(pairs, device=indices.device))
-    # In float64, so that a device's own logarithm and cosine make no difference once it is rounded.
+    # In float64, so that a device's own logarithm and cosine hardly ever make a difference once it is rounded.
     radius = _shifted(words, 32).double().add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
     angle = (words & 0xFFFFFFFF).double().mul_(math.tau / 2**32)
-    eps = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
+    eps = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], dim=1)
     return eps[:, :size].float().view(len(indices), *shape)
 
 

@@ -214,6 +214,7 @@ def _open_files(path: Path) -> ImageSet:
     names = image_names(path)
     if not names:
         raise DataFault(f"{path} must hold images ({' '.join(sorted(EXTENSIONS))}), got none; check the path")
+    Image.init()  # else two threads may both look for a decoder, and the second be told that there is none
     first, image = next(iterate(path))
 
     def batch(files: list[tuple[str, Callable[[], bytes]]]) -> Images:

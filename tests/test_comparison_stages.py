@@ -38,6 +38,7 @@ from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.loop import Portion
 from boot_exp.training.work import Work
 from evals.errors import ConfigurationFault, DataFault
+from evals.files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 PARAMS = runs.read_params(ROOT / "params.yaml")
@@ -315,6 +316,18 @@ def test_damaged_pairs_are_refused(house: House, harm: str) -> None:
         Pairs.load(folder)
     with pytest.raises(DataFault, match="must be made first, got no such folder; run the pairs stage"):
         Pairs.load(folder / "nothing")
+
+
+@pytest.mark.parametrize("noise", [None, "mt19937"])
+def test_pairs_of_noise_that_is_drawn_no_more_are_refused(house: House, noise: str | None) -> None:
+    """Their files are sound, but training would pair them with other noise."""
+    folder = Path("pairs/older")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree("pairs/suite", folder)
+    made = {**read_json(folder / "card.json"), "noise": noise}
+    write_json(folder / "card.json", made)
+    with pytest.raises(DataFault, match=r"must be splitmix64.*, got (another|mt19937) in .*; make the pairs again"):
+        Pairs.load(folder)
 
 
 # The students.

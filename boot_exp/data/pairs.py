@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boot_exp.data.images import draw, still_there
+from boot_exp.seeds import NOISE
 from evals.errors import DataFault
 from evals.files import first_line, read_json, sha256_of
 
@@ -26,10 +27,15 @@ class Pairs:
 
     @classmethod
     def load(cls, folder: Path) -> Pairs:
-        """Opens what the pairs stage wrote, after its files were checked. DataFault: missing, damaged or changed."""
+        """Opens what the pairs stage wrote, once its files are checked. DataFault: missing, damaged, of other noise."""
         if not folder.is_dir():
             raise DataFault(f"the pairs {folder} must be made first, got no such folder; run the pairs stage")
         card = read_json(folder / CARD)
+        if (noise := card.get("noise")) != NOISE:
+            raise DataFault(
+                f"pairs are of noise that is drawn anew, which must be {NOISE}, got {noise or 'another'} in "
+                f"{folder / CARD}; make the pairs again"
+            )
         shards = []
         for name, expected in card["sha256"].items():
             path = folder / name

@@ -21,7 +21,7 @@ from boot_exp.data.pairs import CARD
 from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler, noise_of
-from boot_exp.seeds import PAIRS
+from boot_exp.seeds import NOISE, PAIRS
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import Stopped, stop_requests
@@ -95,6 +95,7 @@ class Pairs:
             "shape": list(shape),
             "classes": card.get("classes"),
             "seed": self.seed,
+            "noise": NOISE,
             "shard": self.shard,
             "sampler": repr(self.sampler),
             "w": self.sampler.w,

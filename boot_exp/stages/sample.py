@@ -167,10 +167,10 @@ class Sample:
         shape, classes, where = tuple(card["shape"]), card.get("classes"), processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
+            started = time.perf_counter()
             noise = noise_of(self.seed, indices, shape, where)
             eps = noise(0)
             label = None if classes is None else on(where, self.labels(self.seed, indices, classes))
-            started = time.perf_counter()
             with torch.inference_mode(), self.compute.autocast(where):
                 pixels = to_pixels(sampler(model, eps, Condition(label=label), noise).float())
             return pixels, time.perf_counter() - started

@@ -98,6 +98,19 @@ def test_the_zip_is_the_same_bytes_each_time_and_uncompressed(tmp_path: Path) ->
         assert {info.date_time[0] for info in archive.infolist()} == {1980}
 
 
+def test_many_images_are_kept_in_their_order_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    """More than one thread encodes or decodes at once."""
+    images = np.arange(200 * 6, dtype=np.uint8).reshape(200, 2, 3, 1)
+    write_zip(tmp_path / "a.zip", images)
+    assert [name for name, _ in iterate(tmp_path / "a.zip")] == [f"{i:06}.png" for i in range(200)]
+    for size in (7, 64):
+        np.testing.assert_array_equal(np.concatenate(list(open_images(tmp_path / "a.zip").batches(size))), images)
+    bad = [image if i != 140 else image.astype(np.float32) for i, image in enumerate(images)]
+    with pytest.raises(DataFault, match=r"got float32 \[2, 3, 1\] \(image 140\); convert them first"):
+        write_zip(tmp_path / "b.zip", bad)  # type: ignore[arg-type]
+    assert not (tmp_path / "b.zip").exists()
+
+
 def test_iterate_gives_names_in_order_and_lets_sizes_differ(tmp_path: Path) -> None:
     folder = as_folder(tmp_path / "x", pictures(3))
     Image.new("L", (9, 8)).save(folder / "a.png")

@@ -11,6 +11,17 @@ from boot_exp.conditions import NOTHING
 from boot_exp.methods import Batch, Method
 
 
+def test_calls_of_a_compiled_network_are_recorded_and_run_again() -> None:
+    model = made_runs.network(1)
+    model.net.compile(backend="eager")
+    x, t = torch.randn(3, 1, 4, 4), torch.full((3,), 0.5)
+    torch.compiler.reset()
+    model(x, t)
+    calls = recorded({"student": model}, lambda: model(x, t))
+    assert [call.images for call in calls] == [3]
+    calls[0]()
+
+
 @pytest.mark.parametrize("method", made_runs.METHODS, ids=made_runs.names())
 def test_the_recorded_calls_are_the_declared_ones_and_run_bare(method: Method) -> None:
     models = {"student": made_runs.network(1), "teacher": made_runs.network(2).requires_grad_(False)}

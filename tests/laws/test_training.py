@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Container, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest  # type: ignore[import-untyped]
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from boot_exp.averages import Ema, Tensors
 from boot_exp.methods import Term
 from boot_exp.processes import Processes
-from boot_exp.seeds import PAIRS, _words, generator, sample_noise
+from boot_exp.seeds import PAIRS, SAMPLES, _words, generator, numbered, sample_noise
 from boot_exp.stopping import Stopped
 from boot_exp.training.checkpoints import load_weights, read_card, read_tensors, write_folder
 from boot_exp.training.journal import Journal, TimeParts
@@ -30,7 +32,7 @@ from evals.errors import NumericalFault, StateFault
 def test_sample_noise_is_the_same_in_every_batch() -> None:
     whole = sample_noise(7, torch.arange(10), (3, 5, 5))
     assert torch.equal(whole[3:6], sample_noise(7, torch.tensor([3, 4, 5]), (3, 5, 5)))
-    assert torch.equal(whole.flip(0), sample_noise(7, torch.arange(9, -1, -1), (3, 5, 5)))
+    assert torch.equal(whole.flip(0), sample_noise(7, numbered(range(9, -1, -1)), (3, 5, 5)))
     assert not torch.equal(whole, sample_noise(8, torch.arange(10), (3, 5, 5)))
     assert whole.flatten(1).unique(dim=0).shape[0] == 10
 
@@ -40,16 +42,30 @@ def test_words_are_those_that_splitmix64_is_known_by() -> None:
     known = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
     assert [word % 2**64 for word in _words(1234567, torch.arange(5)).tolist()] == known
 
-    def word(state: int) -> int:
-        z = state
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-        return z ^ z >> 31
-
     counters = [0, 1, 63, 2**31, 2**32, 2**40 + 3]
     for key in (0, 1, 2**63 - 1, 2**63, 2**64 - 1):
         words = _words(key, torch.tensor(counters)).tolist()
-        assert [w % 2**64 for w in words] == [word((key + (k + 1) * 0x9E3779B97F4A7C15) % 2**64) for k in counters]
+        assert [w % 2**64 for w in words] == [word(key, k) for k in counters]
+
+
+def word(key: int, k: int) -> int:
+    """The k-th word of SplitMix64."""
+    z = (key + (k + 1) * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31
+
+
+def test_sample_noise_is_what_box_and_muller_make_of_the_words() -> None:
+    """Of each word two numbers: all cosines of a sample, then its sines, of which an odd size leaves the last."""
+    key = int(np.random.SeedSequence(3, spawn_key=(SAMPLES, 2)).generate_state(1, np.uint64)[0])
+    for i in (0, 7):
+        words = [divmod(word(key, 14 * i + k), 2**32) for k in range(14)]
+        radii = [math.sqrt(-2 * math.log((high + 0.5) / 2**32)) for high, _ in words]
+        angles = [low / 2**32 * math.tau for _, low in words]
+        normal = [r * f(a) for f in (math.cos, math.sin) for r, a in zip(radii, angles, strict=True)]
+        drawn = sample_noise(3, torch.tensor([i]), (3, 3, 3), draw=2)
+        assert torch.allclose(drawn.flatten(), torch.tensor(normal[:27]), rtol=1e-6, atol=1e-7)
 
 
 def test_each_draw_and_purpose_of_a_sample_has_noise_of_its_own() -> None:
