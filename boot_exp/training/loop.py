@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
@@ -13,16 +12,16 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from boot_exp.averages import Average, Tensors
+from boot_exp.averages import Average
 from boot_exp.components import Count, Natural, Positive, component
 from boot_exp.methods import Term
-from boot_exp.processes import Processes, fill, whole
+from boot_exp.processes import Processes, whole
 from boot_exp.seeds import TRAINING, generator
 from boot_exp.stopping import Stopped, stop_requests
-from boot_exp.training.checkpoints import load_optimizer, optimizer_tensors
 from boot_exp.training.journal import Journal, Meter, TimeParts
 from boot_exp.training.rates import Rate
-from boot_exp.training.watch import Finite, memory_peak, out_of_memory, watchdog
+from boot_exp.training.state import State
+from boot_exp.training.watch import memory_peak, out_of_memory, watchdog
 from boot_exp.training.work import Work
 from evals.errors import ConfigurationFault, Fault, NumericalFault
 
@@ -138,147 +137,125 @@ def fit(
     """
     training.check_shared(processes)
     device = processes.device
-    average = training.ema.start(model)
-    following = objective.self_teaching
-    self_teacher = following.start(model) if following else None
-    models = {"model": model, "average": average, **({"self_teacher": self_teacher} if self_teacher else {})}
-    for part in models.values():
-        processes.spread(part)
-    optimizer = training.optimizer(model.parameters())
-    tensors_of = {name: Tensors.of(part) for name, part in models.items()}
-    weights = tensors_of["model"].parameters
-    finite = Finite(optimizer, wait=device.type == "cpu" or processes.sharded)
-    seen, seconds, evaluations = 0, 0.0, 0
-    figures: dict[str, float] = {}
-    with processes.main_first():
-        found = work.latest()
-    if found:
-        card, tensors = found
-        seen, seconds, evaluations, figures = (card[key] for key in ("images", "seconds", "evaluations", "figures"))
-        finite.total += card["skipped"]
-        for name, part in models.items():
-            fill(part, tensors[name])
-        load_optimizer(optimizer, tensors["optimizer"])
-    started = time.monotonic() - seconds
-
-    def save() -> None:
-        state = {name: whole(part.state_dict()) for name, part in models.items()}
-        state["optimizer"] = whole(optimizer_tensors(optimizer))
-        if not all(bool(torch.isfinite(value).all()) for value in state["model"].values()):
-            raise NumericalFault(
-                f"{title}: weights must be finite to be saved, got others after {seen} images; lower the learning rate"
-            )
-        if processes.main:
-            costs = {"seconds": time.monotonic() - started, "evaluations": evaluations, "skipped": int(finite.total)}
-            work.save(seen, state, {**costs, "figures": figures})
-
-    def gradients(batch: int, progress: float) -> tuple[dict[str, Tensor], list[dict[str, Term]], int]:
-        """Leaves the gradients of a batch in the model; its terms' means, the terms themselves, what they cost."""
-        optimizer.zero_grad(set_to_none=True)
-        parts, kept, calls = training.parts(batch, processes), [], 0
-        means: dict[str, Tensor] = {}
-        for number, (first, size) in enumerate(parts, start=1):
-            portion = Portion(
-                seen=seen + first,
-                size=size or min(batch, training.microbatch or batch),
-                generator=generator(training.seed, TRAINING, seen + first, device=device),
-                progress=progress,
-            )
-            processes.reduce_after(model, number == len(parts))
-            with autocast():
-                terms = objective.loss(model, portion, self_teacher=self_teacher)
-            # Gradients of sharded weights meet as a mean over the processes, all others as a sum.
-            share = size / batch * (processes.count if processes.sharded else 1)
-            total = torch.stack([term.value.mean() for term in terms.values()]).sum()
-            (total if share == 1 else total * share).backward()
-            for name, term in terms.items():
-                mean = term.value.detach().mean() * (size / batch)
-                means[name] = means[name] + mean if name in means else mean
-            kept += [terms] if size else []
-            calls += objective.evaluations(size) if size else 0
-        shared = [] if processes.sharded else [one.grad for one in weights if one.grad is not None]
-        processes.sum([*shared, *means.values()])
-        return means, kept, calls
-
-    def not_finite(before: int, means: Mapping[str, Tensor], norm: Tensor) -> None:
-        terms = {name: float(value) for name, value in means.items()}
-        raise NumericalFault(
-            f"{title}: the loss must be finite, got {terms} (gradient norm {float(norm)}) in "
-            f"{training.not_finite} steps in a row, the last on the batch after {before} images, seed {training.seed};"
-            f" lower the learning rate, or look at that batch: the weights before it are in {work.folder}"
-        )
-
+    state = State(
+        model, ema=training.ema, following=objective.self_teaching, optimizer=training.optimizer, processes=processes
+    )
+    state.restore(work)
     with (
-        closing(Journal(logs, resumed_at=seen, config=config, quiet=not processes.main)) as journal,
-        Meter(title=title, total=training.images, done=seen, quiet=not processes.main) as meter,
+        closing(Journal(logs, resumed_at=state.seen, config=config, quiet=not processes.main)) as journal,
+        Meter(title=title, total=training.images, done=state.seen, quiet=not processes.main) as meter,
         stop_requests() as stops,
         watchdog(title, training.patience, work.folder) as alive,
         out_of_memory(title, training.microbatch or training.batch),
     ):
-        while seen < training.images:
-            before, batch = seen, min(training.batch, training.images - seen)
-            progress = seen / training.images
-            for group in optimizer.param_groups:
-                group["lr"] = training.rate(progress)
+        while state.seen < training.images:
+            before, batch = state.seen, min(training.batch, training.images - state.seen)
+            rate = training.rate(before / training.images)
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
             try:
-                means, kept, calls = gradients(batch, progress)
+                means, kept, calls = gradients(training, objective, state, batch, autocast)
             except Fault:  # what the step reads is gone or damaged, and the weights are sound
                 if not processes.sharded:  # then no process has them whole, and the others are in their step
-                    save()
+                    state.save(work, title)
                 raise
-            norm = nn.utils.clip_grad_norm_(weights, training.clip)
+            norm = nn.utils.clip_grad_norm_(state.own.parameters, training.clip)
             norm = whole({"norm": norm})["norm"]
-            took = finite.step(torch.stack([norm, *means.values()]))
-            seen += batch
-            evaluations += calls
-            if took is not False:
-                own = tensors_of["model"]
-                training.ema.update(tensors_of["average"], own, images=seen, batch=batch, taken=took)
-                if following:
-                    following.update(tensors_of["self_teacher"], own, images=seen, batch=batch, taken=took)
-            last = seen == training.images
-            logging = last or every(training.log_every, before, seen)
-            if finite.in_a_row(logging) >= training.not_finite:
-                save()
-                not_finite(before, means, norm)
+            state.step(torch.stack([norm, *means.values()]), batch, calls)
+            last = state.seen == training.images
+            logging = last or every(training.log_every, before, state.seen)
+            if state.finite.in_a_row(logging) >= training.not_finite:
+                state.save(work, title)
+                raise not_finite(title, training, before, means, norm, work.folder)
             if logging:
                 told = {name: float(value) for name, value in means.items()}
                 if all(map(math.isfinite, told.values())):
-                    figures = told
+                    state.figures = told
                 parts = TimeParts.of(kept, list(means), device)
                 processes.sum([parts.sums, parts.counts])
                 if processes.main:
-                    journal.scalars({f"loss/{name}": value for name, value in told.items()}, seen)
-                    journal.scalars({f"loss_by_t/{name}": value for name, value in parts.means().items()}, seen)
-                    state = {
+                    journal.scalars({f"loss/{name}": value for name, value in told.items()}, state.seen)
+                    journal.scalars({f"loss_by_t/{name}": value for name, value in parts.means().items()}, state.seen)
+                    others = {
                         "gradient_norm": float(norm),
-                        "learning_rate": training.rate(progress),
-                        "images_per_second": seen / max(time.monotonic() - started, 1e-9),
-                        "skipped_steps": float(finite.total),
+                        "learning_rate": rate,
+                        "images_per_second": state.seen / max(state.seconds, 1e-9),
+                        "skipped_steps": float(state.finite.total),
                         "memory_peak": float(memory_peak(device)),
                     }
-                    journal.scalars(state, seen)
-                    meter.update(seen, told)
-            if (last or every(training.preview_every, before, seen)) and (processes.main or processes.sharded):
+                    journal.scalars(others, state.seen)
+                    meter.update(state.seen, told)
+            if (last or every(training.preview_every, before, state.seen)) and (processes.main or processes.sharded):
                 with torch.no_grad(), autocast():
-                    samples = preview(average)
+                    samples = preview(state.average)
                 if processes.main:
-                    journal.grid("samples", samples, seen)
+                    journal.grid("samples", samples, state.seen)
             stop = processes.any(bool(stops))
-            if stop or last or every(training.save_every, before, seen):
-                save()
+            if stop or last or every(training.save_every, before, state.seen):
+                state.save(work, title)
                 if stop:
-                    raise Stopped(f"{title} stopped after {seen} images on request; start it again to go on from there")
+                    raise Stopped(
+                        f"{title} stopped after {state.seen} images on request; start it again to go on from there"
+                    )
             alive()
-        seconds = time.monotonic() - started
-        results = {"hparam/seconds": seconds, **{f"hparam/{name}": value for name, value in figures.items()}}
+        seconds = state.seconds
+        results = {"hparam/seconds": seconds, **{f"hparam/{name}": value for name, value in state.figures.items()}}
         if processes.main:
             journal.hparams(settings, results)
     return Trained(
-        average=average,
-        images=seen,
+        average=state.average,
+        images=state.seen,
         seconds=seconds,
-        evaluations=evaluations,
-        skipped=int(finite.total),
+        evaluations=state.evaluations,
+        skipped=int(state.finite.total),
         memory=memory_peak(device),
+    )
+
+
+def gradients(
+    training: Training,
+    objective: Objective,
+    state: State,
+    batch: int,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> tuple[dict[str, Tensor], list[dict[str, Term]], int]:
+    """Leaves the gradients of the next batch in the model; its terms' means, the terms themselves, what they cost."""
+    state.optimizer.zero_grad(set_to_none=True)
+    processes = state.processes
+    parts, kept, calls = training.parts(batch, processes), [], 0
+    means: dict[str, Tensor] = {}
+    for number, (first, size) in enumerate(parts, start=1):
+        portion = Portion(
+            seen=state.seen + first,
+            size=size or min(batch, training.microbatch or batch),
+            generator=generator(training.seed, TRAINING, state.seen + first, device=processes.device),
+            progress=state.seen / training.images,
+        )
+        processes.reduce_after(state.model, number == len(parts))
+        with autocast():
+            terms = objective.loss(state.model, portion, self_teacher=state.self_teacher)
+        # Gradients of sharded weights meet as a mean over the processes, all others as a sum.
+        share = size / batch * (processes.count if processes.sharded else 1)
+        total = torch.stack([term.value.mean() for term in terms.values()]).sum()
+        (total if share == 1 else total * share).backward()
+        for name, term in terms.items():
+            mean = term.value.detach().mean() * (size / batch)
+            means[name] = means[name] + mean if name in means else mean
+        kept += [terms] if size else []
+        calls += objective.evaluations(size) if size else 0
+    weights = state.own.parameters
+    shared = [] if processes.sharded else [one.grad for one in weights if one.grad is not None]
+    processes.sum([*shared, *means.values()])
+    return means, kept, calls
+
+
+def not_finite(
+    title: str, training: Training, before: int, means: Mapping[str, Tensor], norm: Tensor, folder: Path
+) -> NumericalFault:
+    """What is said of too many steps in a row that were not finite, with what is needed to make the last one again."""
+    terms = {name: float(value) for name, value in means.items()}
+    return NumericalFault(
+        f"{title}: the loss must be finite, got {terms} (gradient norm {float(norm)}) in "
+        f"{training.not_finite} steps in a row, the last on the batch after {before} images, seed {training.seed};"
+        f" lower the learning rate, or look at that batch: the weights before it are in {folder}"
     )

@@ -1,0 +1,91 @@
+"""What a training has come to, and what a checkpoint keeps of it: models, optimizer, and how far they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from boot_exp.averages import Average, Tensors
+from boot_exp.processes import Processes, fill, whole
+from boot_exp.training.checkpoints import load_optimizer, optimizer_tensors
+from boot_exp.training.watch import Finite
+from boot_exp.training.work import Work
+from evals.errors import NumericalFault
+
+
+class State:
+    """A model, its average and its self-teacher, spread over the processes where weights are; they start from it.
+
+    ema: how the average follows, following: how the self-teacher does, None without one. seen: images; evaluations:
+    network calls, in images; figures: the means of the loss's terms when they were last told.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        ema: Average,
+        following: Average | None,
+        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        processes: Processes,
+    ) -> None:
+        self.processes = processes
+        self.model, self.average = model, ema.start(model)
+        self.self_teacher = following.start(model) if following else None
+        self.models = {"model": model, "average": self.average}
+        followers = {"average": ema}
+        if following and self.self_teacher:
+            self.models["self_teacher"], followers["self_teacher"] = self.self_teacher, following
+        for part in self.models.values():
+            processes.spread(part)
+        self.optimizer = optimizer(model.parameters())
+        self.own = Tensors.of(model)
+        self.followers = [(average, Tensors.of(self.models[name])) for name, average in followers.items()]
+        self.finite = Finite(self.optimizer, wait=processes.device.type == "cpu" or processes.sharded)
+        self.seen, self.evaluations = 0, 0
+        self.figures: dict[str, float] = {}
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the training has run, without what lay between a stop and the start after it."""
+        return time.monotonic() - self.started
+
+    def restore(self, work: Work) -> None:
+        """Goes back to the newest sound checkpoint, where there is one. StateFault: all of them are damaged."""
+        with self.processes.main_first():
+            found = work.latest()
+        if found is None:
+            return
+        card, tensors = found
+        self.seen, self.evaluations, self.figures = (card[key] for key in ("images", "evaluations", "figures"))
+        self.finite.total += card["skipped"]
+        for name, part in self.models.items():
+            fill(part, tensors[name])
+        load_optimizer(self.optimizer, tensors["optimizer"])
+        self.started = time.monotonic() - card["seconds"]
+
+    def save(self, work: Work, title: str) -> None:
+        """Writes a checkpoint; every process must call it. NumericalFault: weights are not finite."""
+        tensors = {name: whole(part.state_dict()) for name, part in self.models.items()}
+        tensors["optimizer"] = whole(optimizer_tensors(self.optimizer))
+        if not all(bool(torch.isfinite(value).all()) for value in tensors["model"].values()):
+            raise NumericalFault(
+                f"{title}: weights must be finite to be saved, got others after {self.seen} images; lower the "
+                "learning rate"
+            )
+        if self.processes.main:
+            costs = {"seconds": self.seconds, "evaluations": self.evaluations, "skipped": int(self.finite.total)}
+            work.save(self.seen, tensors, {**costs, "figures": self.figures})
+
+    def step(self, values: Tensor, batch: int, evaluations: int) -> None:
+        """A step of the optimizer and of the averages on `batch` images, if all values are finite."""
+        taken = self.finite.step(values)
+        self.seen += batch
+        self.evaluations += evaluations
+        if taken is not False:
+            for average, tensors in self.followers:
+                average.update(tensors, self.own, images=self.seen, batch=batch, taken=taken)
