@@ -34,7 +34,7 @@ from boot_exp.processes import Processes
 from boot_exp.samplers import Along
 from boot_exp.solvers import Ddim
 from evals.evaluate import fid
-from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception
+from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception, at_once
 from evals.files import sha256_of
 from evals.images import images_of
 from evals.reference import reference, see
@@ -295,7 +295,7 @@ def inception_floor(scored: Scored, device: torch.device) -> Row:
 
     @torch.inference_mode()
     def bare() -> None:
-        for batch in x.split(64):
+        for batch in x.split(at_once(str(device))):
             extractor._network(batch.to(device))
 
     return compared(
@@ -304,6 +304,6 @@ def inception_floor(scored: Scored, device: torch.device) -> Row:
         lambda: seconds(lambda: see(images_of(pixels, "memory"), extractor), device),
         lambda: seconds(bare, device),
         limit=1.15,
-        what=f"{len(pixels)} images in memory, in batches of 64",
+        what=f"{len(pixels)} images in memory, in batches of {at_once(str(device))}",
         warm=scored.warm(device),
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from evals.errors import ConfigurationFault, StateFault
 from evals.files import first_line
 from evals.images import Images
+from evals.threads import ahead
 from evals.weights import CLEAN_FID, TORCH_FIDELITY
 
 # torch and the two libraries are imported inside the constructors, once the weights are known to be there:
@@ -79,7 +80,8 @@ class TorchFidelityInception:
 
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(rgb(images).transpose(0, 3, 1, 2)))
-            features, logits = self._network(x.to(self._device))
+            parts = [self._network(part.to(self._device)) for part in x.split(at_once(self._device))]
+            features, logits = (torch.cat(of_each) for of_each in zip(*parts, strict=True))
             probabilities = logits.softmax(dim=1)
         return Observation(features=features.cpu().numpy(), probabilities=probabilities.cpu().numpy())
 
@@ -116,10 +118,22 @@ class CleanFidInception:
         import torch
 
         with torch.inference_mode():
-            resized = np.stack([self._resize(image) for image in rgb(images)])
-            x = torch.from_numpy(np.ascontiguousarray(resized.transpose(0, 3, 1, 2)))
-            features = self._network(x.to(self._device))
+            size = at_once(self._device)
+            parts = [self._features(images[low : low + size]) for low in range(0, len(images), size)]
+            features = torch.cat(parts)
         return Observation(features=features.cpu().numpy())
+
+    def _features(self, images: Images) -> Any:
+        import torch
+
+        resized = np.stack(list(ahead(self._resize, rgb(images))))
+        x = torch.from_numpy(np.ascontiguousarray(resized.transpose(0, 3, 1, 2)))
+        return self._network(x.to(self._device))
+
+
+def at_once(device: str) -> int:
+    """How many images Inception is given at once. On a CPU the layers of more are too large to keep their memory."""
+    return 8 if device.startswith("cpu") else 64
 
 
 def _on(device: str, network: Any) -> Any:

@@ -18,7 +18,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 from torch_fidelity.utils import create_feature_extractor
 
 from evals.errors import ConfigurationFault, MissingResource, StateFault
-from evals.extractors import CleanFidInception, TorchFidelityInception
+from evals.extractors import CleanFidInception, TorchFidelityInception, at_once
 from evals.images import Images
 from evals.weights import CLEAN_FID, TORCH_FIDELITY, Published
 
@@ -29,8 +29,11 @@ def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+MORE = 2 * at_once("cpu") + 3  # than go through a network at once
+
+
 def pictures(channels: int) -> Images:
-    return np.random.default_rng(0).integers(0, 256, (2, 20, 30, channels), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (MORE, 20, 30, channels), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +82,8 @@ def test_torch_fidelity_sees_the_same(inception: Path) -> None:
         images = pictures(channels)
         seen = ours(images)
         features, logits = theirs(torch.from_numpy(np.repeat(images, 3 // channels, axis=3)).permute(0, 3, 1, 2))
-        assert seen.features.shape == (2, ours.dimensions) and seen.features.std() > 0.01
-        np.testing.assert_allclose(seen.features, features.numpy(), rtol=1e-5)
+        assert seen.features.shape == (MORE, ours.dimensions) and seen.features.std() > 0.01
+        np.testing.assert_allclose(seen.features, features.numpy(), rtol=1e-4, atol=1e-5)
         assert seen.probabilities is not None
         np.testing.assert_allclose(seen.probabilities, logits.softmax(dim=1).numpy(), rtol=1e-5)
 
@@ -89,7 +92,7 @@ def test_torch_fidelity_sees_the_same(inception: Path) -> None:
 def test_clean_fid_sees_the_same(scripted: Path, channels: int, tmp_path: Path) -> None:
     images = pictures(channels)
     for index, image in enumerate(images):
-        Image.fromarray(image.squeeze(2) if channels == 1 else image).save(tmp_path / f"{index}.png")
+        Image.fromarray(image.squeeze(2) if channels == 1 else image).save(tmp_path / f"{index:02}.png")
     renamed = tmp_path / "any-name.pt"
     renamed.write_bytes(scripted.read_bytes())
     ours = CleanFidInception(weights=renamed, sha256=hash_of(scripted))
@@ -98,7 +101,7 @@ def test_clean_fid_sees_the_same(scripted: Path, channels: int, tmp_path: Path) 
         str(tmp_path), theirs, num_workers=0, device=torch.device("cpu"), mode="clean", verbose=False
     )
     seen = ours(images)
-    assert seen.features.shape == (2, ours.dimensions) and seen.probabilities is None
+    assert seen.features.shape == (MORE, ours.dimensions) and seen.probabilities is None
     np.testing.assert_allclose(seen.features, expected, rtol=1e-5, atol=1e-6)
 
 
