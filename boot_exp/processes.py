@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+from evals.threads import chunks
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -59,8 +60,7 @@ class Processes:
             for job in jobs:
                 yield job, work(job)
             return
-        waiting = iter(jobs)
-        while chunk := list(islice(waiting, self.count)):
+        for chunk in chunks(jobs, self.count):
             made: list[Any] = [None] * self.count
             mine = work(chunk[self.index]) if self.index < len(chunk) else None
             dist.all_gather_object(made, mine, group=self.talk)

@@ -1,28 +1,23 @@
-"""Images from folders, zips and arrays, one way of reading them all, and the zip that samples are kept in."""
+"""Images from folders, zips and arrays, one way of reading them all."""
 
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from evals.errors import DataFault
-from evals.files import first_line, replacing
-from evals.threads import ahead
+from evals.files import first_line
+from evals.threads import ahead, chunks
 
 Images = NDArray[np.uint8]
-V = TypeVar("V")
-
-AT_ONCE = 32
-"""Images that a thread encodes before it takes others."""
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 MODES = {"L": 1, "RGB": 3}
@@ -121,49 +116,6 @@ def encoded(path: Path | str) -> Iterator[tuple[str, Callable[[], bytes]]]:
             yield name, partial(archive.read, name)
 
 
-def write_zip(path: Path | str, images: Iterable[Images]) -> None:
-    """Writes uint8 images [H, W, C], or an array [N, H, W, C] of them, as PNGs 000000.png ... in an uncompressed zip.
-
-    The same images give the same bytes. Up to a million images; DataFault: not uint8, or not 1 or 3 channels.
-    """
-    with replacing(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for index, png in enumerate(chain.from_iterable(ahead(_pngs, _chunks(enumerate(images), AT_ONCE)))):
-            # ZipInfo alone dates a file 1980; writestr with a plain name would put the hour of the run in the bytes.
-            archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), png)
-
-
-def _pngs(images: list[tuple[int, Images]]) -> list[bytes]:
-    """Images as PNGs; each with its number, for the message."""
-    pngs = []
-    for index, image in images:
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
-            raise DataFault(
-                "images must be uint8 [H, W, C] with 1 or 3 channels, "
-                f"got {image.dtype} {list(image.shape)} (image {index}); convert them first"
-            )
-        buffer = io.BytesIO()
-        Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, format="PNG")
-        pngs.append(buffer.getvalue())
-    return pngs
-
-
-def _chunks(values: Iterable[V], size: int) -> Iterator[list[V]]:
-    """Values, `size` at a time."""
-    several = iter(values)
-    while chunk := list(islice(several, size)):
-        yield chunk
-
-
-def join_zips(path: Path | str, parts: Iterable[Path]) -> None:
-    """Writes the images of several zips of `write_zip`, one after another, as one: its bytes for all of them."""
-    with replacing(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        index = 0
-        for part in parts:
-            for _, read in encoded(part):
-                archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), read())
-                index += 1
-
-
 def image_names(path: Path) -> list[str]:
     """The names of the images in a folder (recursive, relative) or zip, sorted. DataFault: `path` is neither."""
     if path.is_dir():
@@ -225,7 +177,7 @@ def _open_files(path: Path) -> ImageSet:
         return np.stack(images)
 
     def batches(size: int) -> Iterator[Images]:
-        return ahead(batch, _chunks(encoded(path), size))
+        return ahead(batch, chunks(encoded(path), size))
 
     return ImageSet(path=path, n=len(names), size=_size(image), channels=image.shape[2], batches=batches)
 

@@ -4,7 +4,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from evals.images import Fingerprint, Images, ImageSet, open_images
 from evals.manifold import radii
 from evals.pairs import pairwise_distance
 from evals.statistics import Features, Moments
+from evals.threads import chunks
 
 BATCH = 64
 MOST_KEPT = 2**27
@@ -111,8 +112,7 @@ def see(
 
 def _several(seen: Iterator[tuple[Images, Observation]], count: int = 16) -> Iterator[tuple[Images, Observation]]:
     """The same, drawn `count` at a time: an extractor and statistics in turn put each other out of the caches."""
-    while chunk := list(islice(seen, count)):
-        yield from chunk
+    return chain.from_iterable(chunks(seen, count))
 
 
 def _cut(done: int, count: int, block: int | None) -> Iterator[tuple[int, int]]:

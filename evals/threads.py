@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from itertools import islice
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -13,6 +14,13 @@ from threadpoolctl import ThreadpoolController
 J = TypeVar("J")
 R = TypeVar("R")
 THREADS = min(8, os.cpu_count() or 1)
+
+
+def chunks(values: Iterable[J], size: int) -> Iterator[list[J]]:
+    """Values in their order, `size` at a time, the last ones fewer."""
+    several = iter(values)
+    while chunk := list(islice(several, size)):
+        yield chunk
 
 
 def ahead(work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:

@@ -32,7 +32,7 @@ from boot_exp.training.journal import Meter
 from boot_exp.training.work import Shard, alone, in_shards
 from evals.errors import ConfigurationFault, NumericalFault
 from evals.files import read_json, replacing_folder, write_json
-from evals.images import join_zips, write_zip
+from evals.zips import join_zips, write_zip
 
 
 def to_pixels(samples: Tensor) -> NDArray[np.uint8]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from evals.comparison import compared, comparison, read_runs
-from evals.images import Images, write_zip
+from evals.images import Images
 from evals.lineage import Family, read_family
+from evals.zips import write_zip
 
 SEEDS = (0, 1, 2)
 PAIRS = {"n": 50000, "evaluations": 1600000, "seconds": 700.0, "bytes": 51200000, "sha256_of_pairs": "9a" * 32}

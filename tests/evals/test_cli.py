@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from evals.__main__ import _Progress, main
-from evals.images import Images, write_zip
+from evals.images import Images
+from evals.zips import write_zip
 
 Digits = tuple[Images, np.ndarray]
 

@@ -10,10 +10,11 @@ from scipy.spatial.distance import pdist
 from evals.errors import DataFault, StateFault
 from evals.evaluate import Record, evaluate, evaluate_folder, fid
 from evals.extractors import Observation
-from evals.images import Images, open_images, write_zip
+from evals.images import Images, open_images
 from evals.indomain import InDomain
 from evals.kid import KernelDistance
 from evals.reference import Reference, is_statistics, load_reference, reference, see
+from evals.zips import write_zip
 
 
 class Pixels:

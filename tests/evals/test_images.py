@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from evals.errors import DataFault
-from evals.images import Fingerprint, Images, iterate, open_images, write_zip
+from evals.images import Fingerprint, Images, iterate, open_images
+from evals.zips import write_zip
 
 
 def pictures(n: int = 5, channels: int = 3, size: tuple[int, int] = (6, 4)) -> Images:
