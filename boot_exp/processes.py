@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn import functional as F
 
 from evals.threads import chunks
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -75,6 +80,11 @@ class Processes:
         for tensor, total in zip(tensors, torch._utils._unflatten_dense_tensors(flat, tensors), strict=True):
             tensor.copy_(total)
 
+    def clip(self, parameters: Sequence[Tensor], most: float) -> Tensor:
+        """Scales gradients down to a norm of `most`, in place; the norm that they had, over all processes."""
+        norm = nn.utils.clip_grad_norm_(parameters, most)
+        return cast("DTensor", norm).full_tensor() if self.sharded else norm
+
     def spread(self, model: nn.Module) -> None:
         """Where weights are sharded: gives each process its part of them, block by block (FSDP2), in place."""
         if not self.sharded:
@@ -120,8 +130,24 @@ def leave() -> None:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors with those that are sharded put together; every process must ask."""
-    return {name: value.full_tensor() if hasattr(value, "full_tensor") else value for name, value in tensors.items()}
+    """Tensors with those that are sharded put together, on the CPU; every process must ask.
+
+    All shards go in one message: as many as there are tensors would take most of the time of a checkpoint.
+    """
+    sharded = {name: cast("DTensor", value) for name, value in tensors.items() if hasattr(value, "full_tensor")}
+    result = dict(tensors)
+    for kind in {value.dtype: None for value in sharded.values()}:
+        named = {name: value for name, value in sharded.items() if value.dtype == kind}
+        group = next(iter(named.values())).device_mesh.get_group()
+        # Each process has as many rows of a tensor but for the last ones, which may have fewer or none.
+        sizes = [-(-len(value) // group.size()) * math.prod(value.shape[1:]) for value in named.values()]
+        mine = [value.to_local().flatten() for value in named.values()]
+        flat = torch.cat([F.pad(part, (0, size - len(part))) for part, size in zip(mine, sizes, strict=True)])
+        every = flat.new_empty(group.size(), len(flat))
+        dist.all_gather(list(every), flat, group=group)
+        for (name, value), parts in zip(named.items(), every.split(sizes, dim=1), strict=True):
+            result[name] = parts.flatten()[: value.numel()].view(value.shape).cpu()
+    return result
 
 
 def like(value: Tensor, model: Tensor) -> Tensor:
@@ -129,7 +155,9 @@ def like(value: Tensor, model: Tensor) -> Tensor:
     if hasattr(model, "device_mesh"):
         from torch.distributed.tensor import distribute_tensor
 
-        return distribute_tensor(value.to(model.device), model.device_mesh, model.placements)  # type: ignore[attr-defined]
+        # Every process has it whole: each takes its part, and nothing is sent.
+        model = cast("DTensor", model)
+        return distribute_tensor(value.to(model.device), model.device_mesh, model.placements, src_data_rank=None)
     # In the parameter's own memory order, which a file does not keep: fused optimizers walk both as one.
     return torch.empty_like(model, dtype=value.dtype, requires_grad=False).copy_(value)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from boot_exp.averages import Average
 from boot_exp.components import Count, Natural, Positive, component
 from boot_exp.methods import Term
-from boot_exp.processes import Processes, whole
+from boot_exp.processes import Processes
 from boot_exp.seeds import TRAINING, generator
 from boot_exp.stopping import Stopped, stop_requests
 from boot_exp.training.journal import Journal, Meter, TimeParts
@@ -159,8 +159,7 @@ def fit(
                 if not processes.sharded:  # then no process has them whole, and the others are in their step
                     state.save(work, title)
                 raise
-            norm = nn.utils.clip_grad_norm_(state.own.parameters, training.clip)
-            norm = whole({"norm": norm})["norm"]
+            norm = processes.clip(state.own.parameters, training.clip)
             state.step(torch.stack([norm, *means.values()]), batch, calls)
             last = state.seen == training.images
             logging = last or every(training.log_every, before, state.seen)

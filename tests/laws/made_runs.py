@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import multiprocessing
@@ -18,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 import boot_exp.methods
 from boot_exp.averages import Ema
@@ -27,7 +30,7 @@ from boot_exp.methods import Method, Start
 from boot_exp.nets.embeddings import Sinusoidal
 from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromV
-from boot_exp.processes import Processes, join, leave
+from boot_exp.processes import Processes, join, leave, like, whole
 from boot_exp.schedules import Clamped, Cosine
 from boot_exp.stages.distil import Distilling
 from boot_exp.training.journal import Journal
@@ -200,6 +203,15 @@ class Blow:
     number: int | None
 
 
+def launched(index: int, count: int, port: int, sharded: bool) -> Processes:
+    """The processes of a run, at one of them, as a launcher starts it."""
+    told = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_FSDP": str(sharded).lower()}
+    os.environ.update({key: str(value) for key, value in {**told, **address}.items()})
+    faulthandler.enable()  # a crash of a library says where
+    return join(torch.device("cpu"))
+
+
 def shared(
     index: int, count: int, port: int, sharded: bool, folder: Path, only: list[int], blow: Blow | None, changes: Any
 ) -> None:
@@ -209,10 +221,7 @@ def shared(
             damaged_at(blow.call)
         else:
             kill_at(nn.utils, "clip_grad_norm_", blow.call, blow.number)
-    launched = {"RANK": index, "LOCAL_RANK": index, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_FSDP": str(sharded).lower()}
-    os.environ.update({key: str(value) for key, value in {**launched, **address}.items()})
-    processes = join(torch.device("cpu"))
+    processes = launched(index, count, port, sharded)
     try:
         for number in only:
             train(number, folder / str(number), processes, **changes)
@@ -220,6 +229,25 @@ def shared(
         sys.exit(fault.exit_code)
     finally:
         leave()
+
+
+def gathered(index: int, count: int, port: int) -> None:
+    """What `like` shares out, `whole` puts together again: rows that do not divide, too few for all, of two types."""
+    launched(index, count, port, True)
+    mesh = init_device_mesh("cpu", (count,))
+    shapes = [(1,), (2,), (5, 3), (2 * count, 4), (7, 2, 3, 3)]
+    drawn = torch.Generator().manual_seed(0)
+    told = {
+        f"{kind} {shape}": torch.randn(shape, generator=drawn).to(kind)
+        for shape in shapes
+        for kind in (torch.float32, torch.bfloat16)
+    }
+    spread = {name: like(value, distribute_tensor(value.clone(), mesh, [Shard(0)])) for name, value in told.items()}
+    found = whole({**spread, "step": torch.tensor(3.0)})
+    leave()
+    assert list(found) == [*told, "step"]
+    assert sum(value.to_local().numel() for value in spread.values()) < sum(map(torch.numel, told.values()))
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in told.items())
 
 
 def spawn() -> Any:
@@ -236,14 +264,16 @@ def together(
     count: int, sharded: bool, folder: Path, only: list[int], blow: Blow | None = None, **changes: Any
 ) -> list[int | None]:
     """Trains by some of the methods in several processes; their exit codes."""
+    return run(count, shared, sharded, folder, only, blow, changes)
+
+
+def run(count: int, target: Callable[..., None], *arguments: Any) -> list[int | None]:
+    """Calls target(index, count, port, ...) in several processes; their exit codes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = spawn()
-    processes = [
-        context.Process(target=shared, args=(index, count, port, sharded, folder, only, blow, changes))
-        for index in range(count)
-    ]
+    processes = [context.Process(target=target, args=(index, count, port, *arguments)) for index in range(count)]
     for process in processes:
         process.start()
     until = time.monotonic() + 90

@@ -62,6 +62,11 @@ def test_a_run_goes_on_with_another_number_of_processes(
         close(made_runs.figures(tmp_path / str(number)), alone[number])
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_what_is_spread_over_processes_comes_together_again(count: int) -> None:
+    assert made_runs.run(count, made_runs.gathered) == [0] * count
+
+
 @pytest.mark.parametrize(("batch", "count"), [(8, 1), (8, 2), (7, 2), (1, 4), (5, 3)])
 def test_processes_share_a_batch_without_rest(batch: int, count: int) -> None:
     """Every image is in one portion of one process, and all have equally many portions."""
