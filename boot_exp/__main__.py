@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -230,6 +231,7 @@ def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -
 
 def main() -> None:
     """Runs a verb; a fault says what is wrong on standard error and has its own exit code."""
+    faulthandler.enable()  # a crash of a library says where
     try:
         with stoppable():
             app(standalone_mode=True)

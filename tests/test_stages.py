@@ -197,7 +197,11 @@ def test_distillation_is_data_free(house: Path, data_there: bool) -> None:
     assert "the distil stage imported boot_exp.data" in guarded.stderr
 
 
-def test_an_interrupted_stage_says_75_and_goes_on(house: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGTERM, 75, "start it again to go on from there"), (signal.SIGSEGV, -signal.SIGSEGV, "in fit")],
+)
+def test_an_interrupted_stage_says_so_and_goes_on(house: Path, number: int, code: int, words: str) -> None:
     trained_teacher(house)
     tiny = options([line.replace("512", "2048") for line in TINY])
     arguments = ["distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *tiny]
@@ -206,8 +210,10 @@ def test_an_interrupted_stage_says_75_and_goes_on(house: Path) -> None:
     while not list(Path(".work").glob("*/images-*")):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGTERM)
-    assert process.wait(60) == 75, process.stderr.read() if process.stderr else ""
+    os.kill(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == code, said
+    assert words in said
     assert not Path("models/digits/boot").exists()
     assert verb(*arguments).exit_code == 0
     cut = Path("models/digits/boot/weights.safetensors").read_bytes()
