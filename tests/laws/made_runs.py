@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
+from torch.distributed.tensor.debug import CommDebugMode
 
 import boot_exp.methods
 from boot_exp.averages import Ema
@@ -243,8 +244,10 @@ def gathered(index: int, count: int, port: int) -> None:
         for kind in (torch.float32, torch.bfloat16)
     }
     spread = {name: like(value, distribute_tensor(value.clone(), mesh, [Shard(0)])) for name, value in told.items()}
-    found = whole({**spread, "step": torch.tensor(3.0)})
+    with CommDebugMode() as messages:
+        found = whole({**spread, "step": torch.tensor(3.0)})
     leave()
+    assert messages.get_total_counts() == 2  # one a type, not one a tensor
     assert list(found) == [*told, "step"]
     assert sum(value.to_local().numel() for value in spread.values()) < sum(map(torch.numel, told.values()))
     assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in told.items())
