@@ -40,7 +40,7 @@ def test_sample_noise_is_the_same_in_every_batch() -> None:
 def test_words_are_those_that_splitmix64_is_known_by() -> None:
     """From the state 1234567, as others publish them; from any other, as written down with whole numbers."""
     known = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
-    assert [word % 2**64 for word in _words(1234567, torch.arange(5)).tolist()] == known
+    assert [w % 2**64 for w in _words(1234567, torch.arange(5)).tolist()] == known
 
     counters = [0, 1, 63, 2**31, 2**32, 2**40 + 3]
     for key in (0, 1, 2**63 - 1, 2**63, 2**64 - 1):
