@@ -2,11 +2,30 @@
 
 from typing import ClassVar
 
+LONGEST = 1_000
+"""Characters of a line of a message: what is longer is cut in the middle, so that the thing and the cure stay."""
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters and bytes that are not UTF-8 are escaped, long lines are cut."""
+    escaped = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "\n".join(_cut(line) for line in escaped.split("\n"))
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LONGEST:
+        return line
+    head, tail = line[: LONGEST * 6 // 10], line[-LONGEST * 3 // 10 :]
+    return f"{head} ... ({len(line) - len(head) - len(tail):,} characters left out) ... {tail}"
+
 
 class Fault(Exception):
-    """A fault that the user can mend: one line that says the thing, the rule, the value and the cure."""
+    """A fault that the user can fix: one line that says the thing, the rule, the value and the cure."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class ConfigurationFault(Fault):

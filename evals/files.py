@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evals.errors import ConfigurationFault, DataFault, OutputFault
+from evals.errors import ConfigurationFault, DataFault, Fault, OutputFault
+
+BUGS = (AssertionError, NameError, ImportError)
+"""What no file can cause: `reading` lets them through."""
 
 
 @contextmanager
@@ -80,6 +83,21 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputFault(
             f"the output {path} must be writable, got {error.strerror or error}; make room, or choose another place"
         ) from error
+
+
+@contextmanager
+def reading(what: Path | str, must: str, cure: str, fault: type[Fault] = DataFault) -> Iterator[None]:
+    """Turns whatever a foreign or damaged file makes the block raise into one fault that names the file.
+
+    must: the rule, as in "must be a whole .npy"; cure: what the user can do. Foreign decoders raise dozens of unrelated
+    exceptions, so all are taken except faults, which say more, and the mistakes that no file can cause (BUGS).
+    """
+    try:
+        yield
+    except (Fault, *BUGS):
+        raise
+    except Exception as error:
+        raise fault(f"{what} {must}, got {type(error).__name__} ({first_line(error)}); {cure}") from error
 
 
 def sha256_of(path: Path) -> str:
