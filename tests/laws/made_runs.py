@@ -35,7 +35,7 @@ from boot_exp.processes import Processes, join, leave, like, whole
 from boot_exp.schedules import Clamped, Cosine
 from boot_exp.stages.distil import Distilling
 from boot_exp.training.journal import Journal
-from boot_exp.training.loop import Training, fit
+from boot_exp.training.loop import Objective, Training, fit
 from boot_exp.training.rates import ConstantRate
 from boot_exp.training.work import Work
 from evals.errors import DataFault, Fault
@@ -96,12 +96,24 @@ def network(seed: int) -> Networked:
     with torch.no_grad():
         for parameter in net.parameters():  # some start at zero, which would hide what reaches them
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=drawn))
-    return Networked(net=net, prediction=FromV(), schedule=Clamped(schedule=Cosine(), lam_min=-4.0, lam_max=4.0))
+    made = Networked(net=net, prediction=FromV(), schedule=Clamped(schedule=Cosine(), lam_min=-4.0, lam_max=4.0))
+    return made.to(torch.get_default_dtype())  # buffers too
 
 
 def train(number: int, folder: Path, processes: Processes = ALONE, **changes: Any) -> None:
     """Trains by one of METHODS, from where it stands in the folder; every step is logged, and most are kept."""
     method = METHODS[number]
+    fitted(distilling(method), type(method).__name__, folder, processes, **changes)
+
+
+def distilling(method: Method) -> Distilling:
+    """A method's objective, with a teacher of its own."""
+    teacher = network(1).eval().requires_grad_(False)
+    return Distilling(method=method, teacher=teacher, source=Made(method.starts_from), guidance=None)
+
+
+def fitted(objective: Objective, title: str, folder: Path, processes: Processes = ALONE, **changes: Any) -> None:
+    """Trains the tiny network on an objective, from where it stands in the folder."""
     settings: dict[str, Any] = {
         "images": BATCH * STEPS,
         "batch": BATCH,
@@ -113,14 +125,12 @@ def train(number: int, folder: Path, processes: Processes = ALONE, **changes: An
         "preview_every": 10**6,
         "keep": 2,
     }
-    teacher = network(1).eval().requires_grad_(False)
-    objective = Distilling(method=method, teacher=teacher, source=Made(method.starts_from), guidance=None)
     training = Training(**{**settings, **changes})
     fit(
         training,
         network(2),
         objective,
-        title=type(method).__name__,
+        title=title,
         work=Work(folder=folder / "work", keep=training.keep),
         logs=folder / "logs",
         config="",
