@@ -10,7 +10,7 @@ from typing import TypeVar
 from boot_exp.config import source
 from boot_exp.config.source import Definition
 
-Block = TypeVar("Block", ast.ClassDef, ast.FunctionDef)
+Named = TypeVar("Block", ast.ClassDef, ast.FunctionDef)
 
 
 @cache
@@ -83,7 +83,7 @@ class _Bare(ast.NodeTransformer):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:
         return ast.Pass()
 
-    def without_docstring(self, node: Block) -> Block:
+    def without_docstring(self, node: Named) -> Named:
         if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         self.generic_visit(node)

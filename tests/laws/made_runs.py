@@ -28,14 +28,15 @@ from boot_exp.averages import Ema
 from boot_exp.data.images import draw
 from boot_exp.denoisers import Networked
 from boot_exp.methods import Method, Start
+from boot_exp.methods.distilling import Distilling
 from boot_exp.nets.embeddings import Sinusoidal
 from boot_exp.nets.unet import UNet
+from boot_exp.objectives import Objective
 from boot_exp.predictions import FromV
 from boot_exp.processes import Processes, join, leave, like, whole
 from boot_exp.schedules import Clamped, Cosine
-from boot_exp.stages.distil import Distilling
 from boot_exp.training.journal import Journal
-from boot_exp.training.loop import Objective, Training, fit
+from boot_exp.training.loop import Training, fit
 from boot_exp.training.rates import ConstantRate
 from boot_exp.training.work import Work
 from evals.errors import DataFault, Fault

@@ -19,9 +19,9 @@ from made_runs import BATCH, Made, distilling, figures, fitted
 
 import boot_exp.methods
 from boot_exp.methods import Start
-from boot_exp.stages.teacher import Denoising
+from boot_exp.methods.denoising import Denoising
+from boot_exp.objectives import Objective
 from boot_exp.times import UniformTimes
-from boot_exp.training.loop import Objective
 from boot_exp.weights import SnrPlusOne
 
 HERE = Path(__file__).parent.parent / "golden"
@@ -55,9 +55,10 @@ def methods() -> list[str]:
     """The files of boot_exp/methods in which a method stands."""
     found = []
     for module in pkgutil.iter_modules(boot_exp.methods.__path__):
-        items = vars(importlib.import_module(f"boot_exp.methods.{module.name}")).values()
-        if any(isinstance(item, type) and {"loss", "starts_from"} <= vars(item).keys() for item in items):
-            found.append(module.name)
+        full = f"{boot_exp.methods.__name__}.{module.name}"
+        for item in vars(importlib.import_module(full)).values():
+            if getattr(item, "__module__", "") == full and {"loss", "starts_from"} <= vars(item).keys():
+                found.append(module.name)
     return found
 
 
