@@ -8,7 +8,7 @@ IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare bench test check tensorboard format
+.PHONY: help repro study compare bench test check golden tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: .venv/ready  ## lint, types, floors and fast laws, in a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not slow' tests/laws tests/test_floors.py
+
+golden: .venv/ready  ## write the golden traces of tests/golden anew, where a loss was changed on purpose
+	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py
 
 format: .venv/ready  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .

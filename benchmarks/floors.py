@@ -20,16 +20,17 @@ from benchmarks.students import Student, built, images, leaves, student
 from benchmarks.timing import Row, compared, finish, seconds
 from boot_exp.averages import Average
 from boot_exp.data.images import Images
-from boot_exp.methods import Term
+from boot_exp.objectives import Objective, Portion
 from boot_exp.processes import Processes
 from boot_exp.samplers import Along, Sampler, flat
 from boot_exp.seeds import TRAINING, generator
 from boot_exp.solvers import Ddim
-from boot_exp.training.loop import Objective, Portion, fit
+from boot_exp.terms import Term
+from boot_exp.training.loop import fit
 from boot_exp.training.work import Work
 from evals.images import images_of
 from evals.indomain import InDomain, to_input, train_extractor
-from evals.reference import see
+from evals.see import see
 
 STEPS = 22
 """Of each chunk, one more than is timed; a step that is logged is among them."""

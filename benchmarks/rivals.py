@@ -37,7 +37,8 @@ from evals.evaluate import fid
 from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception, at_once
 from evals.files import sha256_of
 from evals.images import images_of
-from evals.reference import reference, see
+from evals.reference import reference
+from evals.see import see
 
 N = 1000
 """Samples."""

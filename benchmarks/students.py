@@ -20,7 +20,7 @@ from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs
 from boot_exp.denoisers import guided
 from boot_exp.methods import Start
-from boot_exp.stages.distil import Distilling, FromImages, FromNoise, FromPairs, Source
+from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
 from boot_exp.stages.place import Place
 
 

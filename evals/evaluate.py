@@ -16,7 +16,8 @@ from evals.kid import STANDARD, KernelDistance
 from evals.manifold import NEIGHBOURS, precision_recall, radii
 from evals.pairs import pairwise_distance
 from evals.protocols import Protocol
-from evals.reference import Reference, Seen, Share, one_by_one, see
+from evals.reference import Reference
+from evals.see import Seen, Share, one_by_one, see
 
 EVALUATOR = "boot_exp evals 1"
 """Raised whenever a change could move a number."""

@@ -28,14 +28,14 @@ from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs
 from boot_exp.denoisers import Networked, guided
 from boot_exp.methods import Start
+from boot_exp.methods.distilling import Distilling, FromPairs
 from boot_exp.nets.unet import UNet
+from boot_exp.objectives import Portion
 from boot_exp.seeds import PAIRS, sample_noise
 from boot_exp.stages import pairs as pairs_stage
-from boot_exp.stages.distil import Distilling, FromPairs
 from boot_exp.stages.trained import PREVIEWS
 from boot_exp.stopping import Stopped
 from boot_exp.training.checkpoints import load_weights
-from boot_exp.training.loop import Portion
 from boot_exp.training.work import Work
 from evals.errors import ConfigurationFault, DataFault
 from evals.files import read_json, write_json

@@ -19,6 +19,7 @@ import gin
 from boot_exp.config import code, runs, runtime, signatures, source
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen, differences
+from boot_exp.config.source import Definition
 from evals.errors import ConfigurationFault
 
 ROOT = Path(__file__).parent.parent
@@ -387,6 +388,28 @@ def test_every_function_that_a_stage_uses_is_in_its_hash() -> None:
         reached |= new
         waiting += new
     assert {"boot_exp.data.prepare.prepare", "boot_exp.data.checks.checked"} <= set(map(str, reached)), reached
+
+
+def test_moving_a_components_file_leaves_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does moving what it uses. Other code, of it or of what it uses, is another hash."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def hashed(package: str, rate: str = "2 * x", used: str = "x + 1") -> str:
+        (tmp_path / package / "room").mkdir(parents=True)
+        (tmp_path / package / "__init__.py").touch()
+        (tmp_path / package / "room/used.py").write_text(f"def more(x: float) -> float:\n    return {used}\n")
+        (tmp_path / package / "rate.py").write_text(
+            f"class Rate:\n    def __call__(self, x: float) -> float:\n        from {package}.room.used import more\n\n"
+            f"        return more({rate})\n"
+        )
+        found = source.lookup(f"{package}.rate", "Rate")
+        assert found is not None
+        assert Definition(f"{package}.room.used", "more") in code.uses(found)
+        return code.sha256(found)
+
+    here = hashed("here")
+    assert here == hashed("there")
+    assert len({here, hashed("other", rate="3 * x"), hashed("another", used="x + 2")}) == 3
 
 
 def test_a_file_frozen_from_other_code_is_refused(house: Path) -> None:

@@ -9,9 +9,20 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    ["levels", "stopping", "components", "seeds", "compute", "conditions", "processes"],
-    ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual"],
-    ["denoisers"],
+    ["levels", "stopping", "components", "seeds", "compute", "conditions", "processes", "terms"],
+    [
+        "schedules",
+        "predictions",
+        "times",
+        "distances",
+        "weights",
+        "nets",
+        "data",
+        "averages",
+        "objectives",
+        "perceptual",
+    ],
+    ["denoisers", "objectives"],
     ["solvers", "student", "teachers"],
     ["samplers", "methods"],
     ["training"],

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import hashlib
 from functools import cache
+from typing import TypeVar
 
 from boot_exp.config import source
 from boot_exp.config.source import Definition
+
+Named = TypeVar("Block", ast.ClassDef, ast.FunctionDef)
 
 
 @cache
@@ -47,20 +50,41 @@ def _dotted(node: ast.AST) -> str:
 
 @cache
 def sha256(definition: Definition) -> str:
-    """Hash of a definition and of all that it uses, however far, without comments and docstrings."""
+    """Hash of a definition and of all that it uses, however far, without comments and docstrings.
+
+    Nothing in it says in which module a definition stands, so that moving a file makes no result stale.
+    """
     reached, waiting = {definition}, [definition]
     while waiting:
         new = uses(waiting.pop()) - reached
         reached |= new
         waiting += new
-    text = "\n".join(f"{item}\n{_code(item)}" for item in sorted(reached, key=str))
+    text = "\n".join(sorted(f"{item.name}\n{_code(item)}" for item in reached))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache
 def _code(definition: Definition) -> str:
-    tree = ast.parse(ast.unparse(definition.node))
-    for part in ast.walk(tree):
-        if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part, clean=False) is not None:
-            part.body = part.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return ast.unparse(_Bare().visit(ast.parse(ast.unparse(definition.node))))
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes out docstrings, and imports, which say where a name stands."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        return self.without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        return self.without_docstring(node)
+
+    def visit_Import(self, node: ast.Import) -> ast.Pass:
+        return ast.Pass()
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:
+        return ast.Pass()
+
+    def without_docstring(self, node: Named) -> Named:
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        self.generic_visit(node)
+        return node

@@ -12,6 +12,7 @@ from torch import Tensor
 from boot_exp.averages import Average
 from boot_exp.conditions import NOTHING, Condition
 from boot_exp.denoisers import Denoiser
+from boot_exp.terms import Term
 
 
 class Start(Enum):
@@ -40,14 +41,6 @@ class Batch:
         """x0 of a method that starts from images or pairs; the stage gives it one."""
         assert self.x0 is not None, "only a method that says so starts from images or pairs"
         return self.x0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Term:
-    """One part of a loss: value [B], unreduced, and the time t [B] at which each entry was taken."""
-
-    value: Tensor
-    t: Tensor
 
 
 class Method(Protocol):

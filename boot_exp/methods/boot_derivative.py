@@ -11,8 +11,9 @@ from boot_exp.components import NonNegative, PositiveShare, component
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import diffuse, over
-from boot_exp.methods import Batch, Start, Term, edge_of
+from boot_exp.methods import Batch, Start, edge_of
 from boot_exp.student import SignalStudent
+from boot_exp.terms import Term
 from boot_exp.times import Times, UniformTimes
 
 

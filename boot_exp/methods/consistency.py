@@ -14,9 +14,10 @@ from boot_exp.compute import on
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import diffuse
-from boot_exp.methods import Batch, Start, Term
+from boot_exp.methods import Batch, Start
 from boot_exp.methods.neighbours import Neighbour
 from boot_exp.methods.step_weights import StepWeight, Unweighted
+from boot_exp.terms import Term
 from boot_exp.times import Discretisation, Grid, KarrasGrid, drawn_steps
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from boot_exp.components import component
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
-from boot_exp.methods import Batch, Start, Term
+from boot_exp.methods import Batch, Start
+from boot_exp.terms import Term
 
 
 @component

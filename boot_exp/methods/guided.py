@@ -13,7 +13,8 @@ from boot_exp.conditions import Condition
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import diffuse
-from boot_exp.methods import Batch, Start, Term
+from boot_exp.methods import Batch, Start
+from boot_exp.terms import Term
 from boot_exp.times import Times, UniformTimes
 from boot_exp.weights import TruncatedSnr, Weight
 

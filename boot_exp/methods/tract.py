@@ -16,8 +16,9 @@ from boot_exp.conditions import Condition
 from boot_exp.denoisers import Denoiser
 from boot_exp.distances import Distance, SquaredError
 from boot_exp.levels import carry, diffuse, implied_signal
-from boot_exp.methods import Batch, Start, Term
+from boot_exp.methods import Batch, Start
 from boot_exp.solvers import Ddim, Solver
+from boot_exp.terms import Term
 from boot_exp.times import Grid, UniformGrid, drawn_steps
 from boot_exp.weights import TruncatedSnr, Weight
 

@@ -3,109 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from boot_exp.averages import Average
 from boot_exp.components import component
-from boot_exp.compute import Compute, on
+from boot_exp.compute import Compute
 from boot_exp.conditions import Condition, Guidance, classes_in_turn
-from boot_exp.denoisers import Guided, Networked, guided
-from boot_exp.methods import Batch, Method, Start, Term
+from boot_exp.denoisers import Networked, guided
+from boot_exp.methods import Method, Start
+from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
 from boot_exp.processes import join
 from boot_exp.samplers import Sampler
-from boot_exp.seeds import PAIRS, generator, sample_noise
+from boot_exp.seeds import generator
 from boot_exp.stages.place import Place
 from boot_exp.stages.trained import PREVIEWS, check_unconditional, train_and_write
 from boot_exp.training.checkpoints import load_weights
-from boot_exp.training.loop import Portion, Training
+from boot_exp.training.loop import Training
 from evals.errors import ConfigurationFault, DataFault
-
-if TYPE_CHECKING:
-    from boot_exp.data.images import Images
-    from boot_exp.data.pairs import Pairs
-
-
-class Source(Protocol):
-    """What comes after `seen` images: eps [B, C, H, W], x0 [B, C, H, W] or None, label [B] or None."""
-
-    def __call__(
-        self, seen: int, batch: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class FromNoise:
-    """Noise for images of a shape (C, H, W), and labels where there are classes, both drawn."""
-
-    shape: tuple[int, ...]
-    classes: int | None
-
-    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, None, Tensor | None]:
-        eps = torch.randn((batch, *self.shape), generator=generator, device=generator.device)
-        if self.classes is None:
-            return eps, None, None
-        return eps, None, torch.randint(self.classes, (batch,), generator=generator, device=generator.device)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FromImages:
-    """Images in the order of a seed, with their labels where the teacher has classes; the noise is drawn."""
-
-    images: Images
-    seed: int
-    classes: int | None
-
-    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        x0, label = self.images.batch(self.images.draw(images_seen=seen, batch=batch, seed=self.seed))
-        where = generator.device
-        eps = torch.randn(x0.shape, generator=generator, device=where)
-        return eps, on(where, x0), None if self.classes is None or label is None else on(where, label)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FromPairs:
-    """Noise and what the teacher made of it, in the order of a seed."""
-
-    pairs: Pairs
-    seed: int
-
-    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        card, where = self.pairs.card, generator.device
-        drawn = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
-        indices, x0 = on(where, torch.from_numpy(drawn)), on(where, torch.from_numpy(self.pairs.x0(drawn)))
-        eps = sample_noise(card["seed"], indices, tuple(card["shape"]), purpose=PAIRS)
-        return eps, x0, None if card["classes"] is None else indices % card["classes"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Distilling:
-    """A method's loss of a student against its teacher, on what the method starts from."""
-
-    method: Method
-    teacher: Networked | Guided
-    source: Source
-    guidance: Guidance | None
-
-    @property
-    def self_teaching(self) -> Average | None:
-        """The method's."""
-        return self.method.self_teaching
-
-    def evaluations(self, batch: int) -> int:
-        return self.method.evaluations(batch, self.teacher.evaluations)
-
-    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
-        generator = portion.generator
-        eps, x0, label = self.source(portion.seen, portion.size, generator)
-        w = None if self.guidance is None else self.guidance(generator, portion.size)
-        condition = Condition(label=label, w=w)
-        drawn = Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=portion.progress)
-        return self.method.loss(student=model, teacher=self.teacher, self_teacher=self_teacher, batch=drawn)
 
 
 @component

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import nn
 
 from boot_exp.components import Share, component
-from boot_exp.compute import Compute, on
-from boot_exp.conditions import NOTHING, Condition, classes_in_turn
+from boot_exp.compute import Compute
+from boot_exp.conditions import classes_in_turn
 from boot_exp.data import Card, Images
 from boot_exp.denoisers import Networked
-from boot_exp.distances import SquaredError
-from boot_exp.levels import diffuse
-from boot_exp.methods import Term
+from boot_exp.methods.denoising import Denoising
 from boot_exp.processes import join
 from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, provenance
@@ -25,47 +22,10 @@ from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
 from boot_exp.times import Times, UniformTimes
 from boot_exp.training.checkpoints import write_folder
-from boot_exp.training.loop import Portion, Training
+from boot_exp.training.loop import Training
 from boot_exp.weights import SnrPlusOne, Weight
 from evals.errors import ConfigurationFault
 from evals.weights import located
-
-
-@dataclass(frozen=True, kw_only=True)
-class Denoising:
-    """E[w_t || f(x_t, t, c) - x0 ||^2] over images, noise and times (arXiv 2006.11239; w_t as in arXiv 2202.00512).
-
-    label_dropout: share of the labels c that are taken away, so that the model learns to do without as well (arXiv
-    2207.12598).
-    """
-
-    images: Images
-    seed: int
-    weight: Weight
-    times: Times
-    label_dropout: float
-
-    self_teaching: ClassVar[None] = None
-
-    def evaluations(self, batch: int) -> int:
-        return batch
-
-    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
-        assert isinstance(model, Networked)
-        generator, batch = portion.generator, portion.size
-        drawn, labels = self.images.batch(self.images.draw(images_seen=portion.seen, batch=batch, seed=self.seed))
-        x0 = on(generator.device, drawn)
-        t = self.times(generator, batch, model.schedule.t_min, model.schedule.t_max, portion.progress)
-        eps = torch.randn(x0.shape, generator=generator, device=generator.device)
-        level = model.schedule(t)
-        condition = NOTHING
-        if model.classes is not None and labels is not None:
-            label = on(generator.device, labels)
-            dropped = torch.rand(batch, generator=generator, device=generator.device) < self.label_dropout
-            condition = Condition(label=torch.where(dropped, model.classes, label))
-        error = SquaredError()(model(diffuse(level, x0, eps), t, condition), x0)
-        value = self.weight(level).to(error.dtype) * error
-        return {"denoising": Term(value=value, t=t)}
 
 
 @component

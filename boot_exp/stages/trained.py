@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from boot_exp.compute import Compute
 from boot_exp.conditions import Condition
+from boot_exp.objectives import Objective
 from boot_exp.processes import Processes, whole
 from boot_exp.samplers import Sampler, noise_of
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stopping import stop_requests
 from boot_exp.training.checkpoints import write_folder
-from boot_exp.training.loop import Objective, Training, fit
+from boot_exp.training.loop import Training, fit
 from boot_exp.training.work import Work, alone
 from evals.errors import ConfigurationFault
 

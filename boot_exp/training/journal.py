@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from boot_exp.methods import Term
+from boot_exp.terms import Term
 from evals.files import writing
 
 SECONDS_BETWEEN_LINES = 10.0

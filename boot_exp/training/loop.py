@@ -7,46 +7,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boot_exp.averages import Average
 from boot_exp.components import Count, Natural, Positive, component
-from boot_exp.methods import Term
+from boot_exp.objectives import Objective, Portion
 from boot_exp.processes import Processes
 from boot_exp.seeds import TRAINING, generator
 from boot_exp.stopping import Stopped, stop_requests
+from boot_exp.terms import Term
 from boot_exp.training.journal import Journal, Meter, TimeParts
 from boot_exp.training.rates import Rate
 from boot_exp.training.state import State
 from boot_exp.training.watch import memory_peak, out_of_memory, watchdog
 from boot_exp.training.work import Work
 from evals.errors import ConfigurationFault, Fault, NumericalFault
-
-
-@dataclass(frozen=True, kw_only=True)
-class Portion:
-    """What goes through the network at once: `size` images after `seen`, their draws, the share of training done."""
-
-    seen: int
-    size: int
-    generator: torch.Generator
-    progress: float
-
-
-class Objective(Protocol):
-    """What is minimised: named terms, each [B], for a portion of a batch; a function of its arguments alone."""
-
-    @property
-    def self_teaching(self) -> Average | None:
-        """How the self-teacher follows the model; None: there is none."""
-
-    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]: ...
-
-    def evaluations(self, batch: int) -> int:
-        """Network calls of a portion, counted in images; a backward pass is not one."""
 
 
 @component

@@ -13,7 +13,8 @@ from evals.extractors import Observation
 from evals.images import Images, open_images
 from evals.indomain import InDomain
 from evals.kid import KernelDistance
-from evals.reference import Reference, is_statistics, load_reference, reference, see
+from evals.reference import Reference, is_statistics, load_reference, reference
+from evals.see import see
 from evals.zips import write_zip
 
 

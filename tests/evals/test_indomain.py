@@ -18,8 +18,9 @@ from evals.images import Images, open_images
 from evals.indomain import Classifier, InDomain, train
 from evals.kid import KernelDistance
 from evals.manifold import precision_recall, radii
-from evals.reference import Reference, see
+from evals.reference import Reference
 from evals.registration import clean_fid_model, register, unresized
+from evals.see import see
 from evals.statistics import Moments
 
 Digits = tuple[Images, np.ndarray]

@@ -28,12 +28,13 @@ from boot_exp.averages import Ema
 from boot_exp.data.images import draw
 from boot_exp.denoisers import Networked
 from boot_exp.methods import Method, Start
+from boot_exp.methods.distilling import Distilling
 from boot_exp.nets.embeddings import Sinusoidal
 from boot_exp.nets.unet import UNet
+from boot_exp.objectives import Objective
 from boot_exp.predictions import FromV
 from boot_exp.processes import Processes, join, leave, like, whole
 from boot_exp.schedules import Clamped, Cosine
-from boot_exp.stages.distil import Distilling
 from boot_exp.training.journal import Journal
 from boot_exp.training.loop import Training, fit
 from boot_exp.training.rates import ConstantRate
@@ -96,12 +97,24 @@ def network(seed: int) -> Networked:
     with torch.no_grad():
         for parameter in net.parameters():  # some start at zero, which would hide what reaches them
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=drawn))
-    return Networked(net=net, prediction=FromV(), schedule=Clamped(schedule=Cosine(), lam_min=-4.0, lam_max=4.0))
+    made = Networked(net=net, prediction=FromV(), schedule=Clamped(schedule=Cosine(), lam_min=-4.0, lam_max=4.0))
+    return made.to(torch.get_default_dtype())  # buffers too
 
 
 def train(number: int, folder: Path, processes: Processes = ALONE, **changes: Any) -> None:
     """Trains by one of METHODS, from where it stands in the folder; every step is logged, and most are kept."""
     method = METHODS[number]
+    fitted(distilling(method), type(method).__name__, folder, processes, **changes)
+
+
+def distilling(method: Method) -> Distilling:
+    """A method's objective, with a teacher of its own."""
+    teacher = network(1).eval().requires_grad_(False)
+    return Distilling(method=method, teacher=teacher, source=Made(method.starts_from), guidance=None)
+
+
+def fitted(objective: Objective, title: str, folder: Path, processes: Processes = ALONE, **changes: Any) -> None:
+    """Trains the tiny network on an objective, from where it stands in the folder."""
     settings: dict[str, Any] = {
         "images": BATCH * STEPS,
         "batch": BATCH,
@@ -113,14 +126,12 @@ def train(number: int, folder: Path, processes: Processes = ALONE, **changes: An
         "preview_every": 10**6,
         "keep": 2,
     }
-    teacher = network(1).eval().requires_grad_(False)
-    objective = Distilling(method=method, teacher=teacher, source=Made(method.starts_from), guidance=None)
     training = Training(**{**settings, **changes})
     fit(
         training,
         network(2),
         objective,
-        title=type(method).__name__,
+        title=title,
         work=Work(folder=folder / "work", keep=training.keep),
         logs=folder / "logs",
         config="",

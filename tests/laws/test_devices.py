@@ -33,13 +33,13 @@ from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs
 from boot_exp.denoisers import Networked
 from boot_exp.methods import Batch, Method
+from boot_exp.methods.denoising import Denoising
+from boot_exp.methods.distilling import FromImages, FromNoise, FromPairs, Source
+from boot_exp.objectives import Portion
 from boot_exp.samplers import Along, EdmSampler, OneJump, Renoised, Sampler, noise_of
 from boot_exp.schedules import Clamped, Schedule, SquaredCosineTable
 from boot_exp.solvers import Ddim, Dpmpp2M, Heun, SignalRatio
-from boot_exp.stages.distil import FromImages, FromNoise, FromPairs, Source
-from boot_exp.stages.teacher import Denoising
 from boot_exp.times import KarrasGrid, UniformTimes
-from boot_exp.training.loop import Portion
 from boot_exp.training.watch import Finite
 from boot_exp.weights import TruncatedSnr
 

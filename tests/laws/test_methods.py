@@ -30,7 +30,7 @@ def methods() -> Iterator[tuple[str, type]]:
     for module in pkgutil.iter_modules(boot_exp.methods.__path__):
         full = f"{boot_exp.methods.__name__}.{module.name}"
         for item in vars(importlib.import_module(full)).values():
-            if isinstance(item, type) and item.__module__ == full and "loss" in vars(item):
+            if isinstance(item, type) and item.__module__ == full and {"loss", "starts_from"} <= vars(item).keys():
                 yield module.name, item
 
 

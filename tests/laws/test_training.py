@@ -16,13 +16,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from boot_exp.averages import Ema, Tensors
-from boot_exp.methods import Term
+from boot_exp.objectives import Portion
 from boot_exp.processes import Processes
 from boot_exp.seeds import PAIRS, SAMPLES, _words, generator, numbered, sample_noise
 from boot_exp.stopping import Stopped
+from boot_exp.terms import Term
 from boot_exp.training.checkpoints import load_weights, read_card, read_tensors, write_folder
 from boot_exp.training.journal import Journal, TimeParts
-from boot_exp.training.loop import Portion, Trained, Training, every, fit
+from boot_exp.training.loop import Trained, Training, every, fit
 from boot_exp.training.rates import ConstantRate, CosineRate
 from boot_exp.training.watch import Finite
 from boot_exp.training.work import Work

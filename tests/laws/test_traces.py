@@ -1,0 +1,98 @@
+"""Golden traces: the losses of every method and of the teacher, step by step, as they were when they were written.
+
+A change that should not change a loss leaves them alone. `make golden` writes them anew; look at what changed in git.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import made_runs
+import pytest
+import torch
+from made_runs import BATCH, Made, distilling, figures, fitted
+
+import boot_exp.methods
+from boot_exp.methods import Start
+from boot_exp.methods.denoising import Denoising
+from boot_exp.objectives import Objective
+from boot_exp.times import UniformTimes
+from boot_exp.weights import SnrPlusOne
+
+HERE = Path(__file__).parent.parent / "golden"
+WRITE = "make golden"
+STEPS = 20
+
+
+@pytest.fixture(autouse=True)
+def in_double() -> Iterator[None]:
+    """Networks and noise are float64, so that a trace does not depend on the order of a sum."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class Labelled:
+    """The images of made_runs as a data set, without labels."""
+
+    def __init__(self) -> None:
+        self.own = Made(Start.IMAGES)
+
+    def draw(self, *, images_seen: int, batch: int, seed: int) -> Any:
+        return made_runs.draw(n=made_runs.N, images_seen=images_seen, batch=batch, seed=seed)
+
+    def batch(self, indices: Any) -> tuple[torch.Tensor, None]:
+        assert self.own.images is not None
+        return self.own.images[torch.from_numpy(indices)], None
+
+
+def methods() -> list[str]:
+    """The files of boot_exp/methods in which a method stands."""
+    found = []
+    for module in pkgutil.iter_modules(boot_exp.methods.__path__):
+        full = f"{boot_exp.methods.__name__}.{module.name}"
+        for item in vars(importlib.import_module(full)).values():
+            if getattr(item, "__module__", "") == full and {"loss", "starts_from"} <= vars(item).keys():
+                found.append(module.name)
+    return found
+
+
+def objectives(name: str) -> list[Objective]:
+    """The examples of a method's test file, each against the tiny teacher; or the teacher's own loss."""
+    if name == "teacher":
+        images: Any = Labelled()
+        return [Denoising(images=images, seed=0, weight=SnrPlusOne(), times=UniformTimes(), label_dropout=0.0)]
+    return [distilling(method) for method in importlib.import_module(f"test_{name}").EXAMPLES]
+
+
+def traced(name: str, folder: Path) -> list[str]:
+    """One line a step: the example, the step, and each term's mean."""
+    lines = []
+    for number, objective in enumerate(objectives(name)):
+        fitted(objective, name, folder / str(number), images=BATCH * STEPS, keep=STEPS)
+        for step, terms in enumerate(figures(folder / str(number))):
+            lines.append(" ".join([str(number), str(step), *(f"{term} {value!r}" for term, value in terms.items())]))
+    return lines
+
+
+@pytest.mark.parametrize("name", ["teacher", *methods()])
+def test_the_losses_are_those_of_the_golden_trace(name: str, tmp_path: Path) -> None:
+    file, found = HERE / f"{name}.txt", traced(name, tmp_path)
+    if os.environ.get("GOLDEN") == "write":
+        file.write_text("\n".join([*found, ""]))
+    assert file.exists(), f"{name} must have a golden trace, got none; write it with `{WRITE}`"
+    expected = file.read_text().splitlines()
+    assert len(found) == len(expected) == STEPS * len(objectives(name))
+    for now, golden in zip(found, expected, strict=True):
+        for left, right in zip(now.split(" "), golden.split(" "), strict=True):
+            close = left == right or float(left) == pytest.approx(float(right), rel=1e-9, abs=0)
+            assert close, f"{name}: `{now}`, where the golden trace has `{golden}`; if that is meant, `{WRITE}`"
+
+
+def test_every_golden_trace_is_of_a_method() -> None:
+    assert {file.stem for file in HERE.glob("*.txt")} == {"teacher", *methods()}
