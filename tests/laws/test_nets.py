@@ -191,7 +191,7 @@ def test_a_student_from_scratch_of_one_that_takes_w_has_layers_for_it() -> None:
 @pytest.mark.parametrize("kind", [SignalStudent, DenoisingStudent, ConsistencyStudent])
 def test_only_a_network_that_can_take_w_is_asked_to(kind: Callable[..., nn.Module]) -> None:
     teacher = Networked(net=nn.Identity(), prediction=FromV(), schedule=SCHEDULE)
-    with pytest.raises(ValueError, match=r"takes w must have a network with places for AdaIN, got Identity; bind"):
+    with pytest.raises(ValueError, match=r"takes w needs a network with places for AdaIN layers, got Identity; bind"):
         kind(teacher, takes_w=True)
 
 
