@@ -71,7 +71,7 @@ def test_no_label_is_the_label_of_none() -> None:
 
 
 def test_a_label_is_refused_where_there_are_no_classes() -> None:
-    with pytest.raises(ValueError, match=r"UNet.classes must be bound for a network that is given labels, got None"):
+    with pytest.raises(ValueError, match=r"UNet.classes must be bound for a network that receives labels, got None"):
         unet()(X, T, torch.zeros(5, dtype=torch.int64))
 
 
@@ -196,7 +196,7 @@ def test_only_a_network_that_can_take_w_is_asked_to(kind: Callable[..., nn.Modul
 
 
 def test_an_attention_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"UNet.attention says yes or no for each of UNet.multipliers, got 1 for 2"):
+    with pytest.raises(ValueError, match=r"attention must have one entry for each of UNet.multipliers, got 1 for 2"):
         unet(attention=(True,))
 
 
