@@ -10,7 +10,7 @@ from typing import TypeVar
 from boot_exp.config import source
 from boot_exp.config.source import Definition
 
-Named = TypeVar("Block", ast.ClassDef, ast.FunctionDef)
+Named = TypeVar("Named", ast.ClassDef, ast.FunctionDef)
 
 
 @cache
