@@ -35,7 +35,7 @@ class Meter:
     def __init__(self, *, title: str, total: int = 0, done: int = 0, quiet: bool = False, unit: str = "images") -> None:
         self.title, self.total, self.first, self.quiet, self.unit = title, total, done, quiet, unit
         self.done = done
-        self.started = self.said = time.monotonic()
+        self.started = self.reported = time.monotonic()
         self.bar: Progress | None = None
         if sys.stderr.isatty() and not quiet:
             self.bar = Progress(
@@ -73,8 +73,8 @@ class Meter:
         text = "  ".join(f"{name} {value:.4g}" for name, value in (figures or {}).items())
         if self.bar:
             self.bar.update(self.task, completed=done, total=self.total, rate=f"{rate:,.0f}", figures=text)
-        elif not self.quiet and (now - self.said >= SECONDS_BETWEEN_LINES or done == self.total):
-            self.said = now
+        elif not self.quiet and (now - self.reported >= SECONDS_BETWEEN_LINES or done == self.total):
+            self.reported = now
             left = clock((self.total - done) / max(rate, 1e-9))
             print(
                 f"{self.title}: {done:,}/{self.total:,} {self.unit}  {rate:,.0f} {self.unit}/s  {left} left  {text}",

@@ -165,7 +165,7 @@ def fit(
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             try:
-                means, kept, calls = gradients(training, objective, state, batch, autocast)
+                means, portions, calls = gradients(training, objective, state, batch, autocast)
             except Fault:  # a file that the step reads is gone or damaged; the weights themselves are sound
                 # Sharded weights cannot be saved here: the other processes are in their step and send no shards.
                 if not processes.sharded:
@@ -182,19 +182,19 @@ def fit(
                 losses = {name: float(value) for name, value in means.items()}
                 if all(map(math.isfinite, losses.values())):
                     state.figures = losses
-                parts = TimeParts.of(kept, list(means), device)
+                parts = TimeParts.of(portions, list(means), device)
                 processes.sum([parts.sums, parts.counts])
                 if processes.main:
                     journal.scalars({f"loss/{name}": value for name, value in losses.items()}, state.seen)
                     journal.scalars({f"loss_by_t/{name}": value for name, value in parts.means().items()}, state.seen)
-                    others = {
+                    measures = {
                         "gradient_norm": float(norm),
                         "learning_rate": rate,
                         "images_per_second": state.seen / max(state.seconds, 1e-9),
                         "skipped_steps": float(state.finite.total),
                         "memory_peak": float(memory_peak(device)),
                     }
-                    journal.scalars(others, state.seen)
+                    journal.scalars(measures, state.seen)
                     meter.update(state.seen, losses)
             if (last or every(training.preview_every, before, state.seen)) and (processes.main or processes.sharded):
                 with torch.no_grad(), autocast():
@@ -236,7 +236,7 @@ def gradients(
     """
     state.optimizer.zero_grad(set_to_none=True)
     processes = state.processes
-    parts, kept, calls = training.parts(batch, processes), [], 0
+    parts, portions, calls = training.parts(batch, processes), [], 0
     means: dict[str, Tensor] = {}
     for number, (first, size) in enumerate(parts, start=1):
         portion = Portion(
@@ -255,12 +255,12 @@ def gradients(
         for name, term in terms.items():
             mean = term.value.detach().mean() * (size / batch)
             means[name] = means[name] + mean if name in means else mean
-        kept += [terms] if size else []
+        portions += [terms] if size else []
         calls += objective.evaluations(size) if size else 0
     weights = state.own.parameters
     shared = [] if processes.sharded else [one.grad for one in weights if one.grad is not None]
     processes.sum([*shared, *means.values()])
-    return means, kept, calls
+    return means, portions, calls
 
 
 def not_finite(

@@ -58,10 +58,10 @@ class State:
     def restore(self, work: Work) -> None:
         """Restores the newest sound checkpoint, if there is any. StateFault: all checkpoints are damaged."""
         with self.processes.main_first():
-            found = work.latest()
-        if found is None:
+            newest = work.latest()
+        if newest is None:
             return
-        card, tensors = found
+        card, tensors = newest
         self.seen, self.evaluations, self.figures = (card[key] for key in ("images", "evaluations", "figures"))
         self.finite.total += card["skipped"]
         for name, part in self.models.items():

@@ -81,8 +81,8 @@ class Work:
         Damaged checkpoints are renamed, with a note on stderr. StateFault: all are damaged; a silent restart would hide
         it.
         """
-        found = self.checkpoints()
-        for path in reversed(found):
+        checkpoints = self.checkpoints()
+        for path in reversed(checkpoints):
             try:
                 card = read_card(path)
                 names = [name.removesuffix(".safetensors") for name in card["sha256"]]
@@ -92,7 +92,7 @@ class Work:
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
                 print(f"set aside as {aside}: {fault}", file=sys.stderr)
-        if found or list(self.folder.glob("damaged-*")):
+        if checkpoints or list(self.folder.glob("damaged-*")):
             raise StateFault(
                 f"every checkpoint in {self.folder} is damaged; delete the folder to start this stage over"
             )
