@@ -54,8 +54,8 @@ class Average(ABC):
             torch._foreach_add_(averages, change)
         else:
             torch._foreach_lerp_(averages, weights, share)
-        for kept, new in zip(average.buffers, model.buffers, strict=True):
-            kept.copy_(new)
+        for averaged, current in zip(average.buffers, model.buffers, strict=True):
+            averaged.copy_(current)
 
 
 @component

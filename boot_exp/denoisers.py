@@ -31,8 +31,8 @@ def read(
     """Calls the network once and converts its output to x0, [B, C, H, W].
 
     t: [B], the time that the network receives; level: the noise level of t. x: [B, C, H, W], the network's input;
-    at: the noise level of x, whose coefficients convert the output. A denoiser has at = level; a signal student,
-    which reads pure noise at every t, has not.
+    at: the level whose coefficients scale x and convert the output. A denoiser passes the same level twice. A signal
+    student, whose input is pure noise at every t, passes the level of its `Reading` as `at`.
     """
     time = prediction.told(t, level).to(x.dtype)
     output = net(prediction.given(x, at), time, condition.label, condition.w)

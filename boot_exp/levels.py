@@ -43,7 +43,7 @@ def over(value: Tensor, x: Tensor) -> Tensor:
 
 
 def transition(level_t: Level, level_s: Level) -> tuple[Tensor, Tensor]:
-    """Returns alpha_{t|s} and sigma_{t|s}, [B] each, of x_t = alpha_{t|s} x_s + sigma_{t|s} noise given x_s, s < t."""
+    """Returns alpha_{t|s} and sigma_{t|s}, [B] each: given x_s, s < t, x_t is alpha_{t|s} x_s + sigma_{t|s} noise."""
     alpha = level_t.alpha / level_s.alpha
     sigma = level_t.sigma * (-torch.expm1(2 * (level_s.lam - level_t.lam))).sqrt()
     return alpha, sigma

@@ -113,8 +113,8 @@ class ConsistencyStudent(DenoisingStudent):
     """A consistency function: x_t: [B, C, H, W], t: [B], condition -> x / alpha at t_min, the end of the trajectory.
 
     f = c_skip(t) x_t / alpha + c_out(t) F, which is x_t / alpha at t_min whatever the network (arXiv 2303.01469,
-    appendix C). F is the network's output in the preconditioning of arXiv 2206.00364 with the same sigma_data; at
-    sigma_data 1 it is -v.
+    appendix C). F is that of the preconditioning of arXiv 2206.00364 with the same sigma_data, solved from the denoiser
+    that the network is; at sigma_data 1 it is -v.
     """
 
     def __init__(
