@@ -1,4 +1,4 @@
-"""Averages of weights over training: of what is evaluated, and of a student that teaches itself."""
+"""Averages of a model's weights over training: the model that is evaluated, and the self-teacher of some methods."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ from boot_exp.components import OpenShare, Positive, component
 
 @dataclass(frozen=True, kw_only=True)
 class Tensors:
-    """The parameters and buffers of a model, gathered once: to walk its modules takes longer than to average them."""
+    """The parameters and buffers of a model, listed once, because finding them takes longer than averaging them."""
 
     parameters: list[Tensor]
     buffers: list[Tensor]
 
     @staticmethod
     def of(model: nn.Module) -> Tensors:
-        """Those of a model, in its order."""
+        """Lists a model's parameters and buffers in the model's order."""
         return Tensors(parameters=list(model.parameters()), buffers=list(model.buffers()))
 
 
 class Average(ABC):
-    """How an average of weights follows a model: the share of it that is kept at each update."""
+    """The rule by which an average of weights follows a model."""
 
     @abstractmethod
     def decay(self, images: int, batch: int) -> float:
-        """Share of the average that is kept at a step on `batch` images, after `images` have been seen."""
+        """Returns the share of the average that is kept at a step on `batch` images, after `images` were seen."""
 
     @staticmethod
     def start(model: nn.Module) -> nn.Module:
-        """A copy of the model to average into; it takes no gradient."""
+        """Copies the model as the initial average, whose parameters need no gradient."""
         return copy.deepcopy(model).requires_grad_(False)
 
     @torch.no_grad()
     def update(self, average: Tensors, model: Tensors, *, images: int, batch: int, taken: Tensor | bool = True) -> None:
-        """Moves the average towards the model, in place; taken: 0 or 1 on the device, if that is known there alone."""
+        """Moves the average towards the model, in place.
+
+        taken: whether the optimizer's step was applied; a tensor of 0 or 1 on the device if only the GPU knows. The
+        caller does not call this for a step that it knows was skipped.
+        """
         share = 1 - self.decay(images, batch)
         averages, weights = average.parameters, model.parameters
         if isinstance(taken, Tensor):
@@ -50,15 +54,15 @@ class Average(ABC):
             torch._foreach_add_(averages, change)
         else:
             torch._foreach_lerp_(averages, weights, share)
-        for kept, new in zip(average.buffers, model.buffers, strict=True):
-            kept.copy_(new)
+        for averaged, current in zip(average.buffers, model.buffers, strict=True):
+            averaged.copy_(current)
 
 
 @component
 class Ema(Average):
-    """Half-life in images, ramped up so that it is never longer than `ramp` of the images seen.
+    """An exponential average whose half-life is in images, and at most `ramp` times the images seen so far.
 
-    Karras et al. 2022 (arXiv 2206.00364) count the half-life in images and ramp it this way.
+    Karras et al. 2022 (arXiv 2206.00364) count the half-life in images and ramp it up in this way.
     """
 
     half_life: Annotated[float, Gt(0), "a number of images"]
@@ -71,7 +75,10 @@ class Ema(Average):
 
 @component
 class Momentum(Average):
-    """The same share at every update; 0 is the model itself (the target network of arXiv 2303.01469)."""
+    """An average that keeps the same share at every update; with share 0 it is the model itself.
+
+    It is the target network of arXiv 2303.01469.
+    """
 
     share: Annotated[float, Interval(ge=0, lt=1)]
 
@@ -81,9 +88,9 @@ class Momentum(Average):
 
 @component
 class BiasCorrected(Average):
-    """Momentum that starts from nothing, divided by the weight gathered so far (TRACT, arXiv 2303.04248).
+    """A momentum average that starts from zero, divided by the total weight so far (TRACT, arXiv 2303.04248).
 
-    After k updates that is a mean of k models with weights momentum ** age: the first weights do not linger.
+    After k updates it is the mean of k models with weights momentum ** age, so the initial weights have no part in it.
     """
 
     momentum: OpenShare

@@ -1,4 +1,7 @@
-"""A component is what a configuration binds: its ranges are said once, in its annotations, and hold when it is made."""
+"""Components: the classes that a configuration binds, whose annotations state the valid range of each field.
+
+The range is written once, and is checked when an object is made.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +28,12 @@ KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def component(cls: type[T]) -> type[T]:
-    """A frozen keyword-only dataclass; making one that an annotation forbids is a ValueError of one line.
+    """Makes a class a frozen keyword-only dataclass that checks its fields against their annotations.
 
     A range is written `delta: Annotated[float, Interval(gt=0, lt=1), "a step in t"]`, with Interval, Gt, Ge, Lt or Le;
-    the words stand in the message and may be left out. Numbers, strings and truth values are checked to be such, alone,
-    beside None or in a Sequence; other objects are not. The class's own __post_init__ runs after that.
+    the string appears in the message and may be left out. Types are checked of numbers, strings and booleans, alone,
+    with None or in a Sequence; other types are not checked. The class's own __post_init__ runs afterwards. A bad value
+    raises ValueError with a message of one line.
     """
     own = getattr(cls, "__post_init__", None)
 
@@ -46,7 +50,7 @@ def component(cls: type[T]) -> type[T]:
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
-    # When the first object is made, not at import: by then every name in an annotation is there.
+    # Called when the first object is made, not at import, because only then does every name in an annotation exist.
     hints = get_type_hints(kind, include_extras=True)
     return {item.name: hints[item.name] for item in fields(kind) if item.init}
 
@@ -85,7 +89,7 @@ def _bounds(metadata: Sequence[Any]) -> Iterator[Gt | Ge | Lt | Le]:
 
 
 def _within(bound: Gt | Ge | Lt | Le, value: Any) -> bool:
-    # Said so that NaN, of which every comparison is false, lies in no range.
+    # Each case is a comparison that must hold, so that NaN, for which all comparisons are false, is in no range.
     match bound:
         case Gt(gt=end):
             return bool(value > end)
@@ -98,13 +102,13 @@ def _within(bound: Gt | Ge | Lt | Le, value: Any) -> bool:
 
 
 def broken_rule(metadata: Sequence[object], value: Any) -> str:
-    """The range that an Annotated's metadata sets and a number lies out of, in words; empty where it lies within."""
+    """Describes the range in an Annotated's metadata if the value is outside of it; returns "" if it is inside."""
     bounds = list(_bounds(metadata))
     return "" if all(_within(bound, value) for bound in bounds) else rule(bounds)
 
 
 def rule(bounds: Sequence[Gt | Ge | Lt | Le]) -> str:
-    """Bounds in words: "lie in (0, 1]", or "be > 0" where there is one end."""
+    """Describes bounds in words: "lie in (0, 1]", or "be > 0" for a single bound."""
     low = high = below = above = ""
     for bound in bounds:
         match bound:

@@ -1,4 +1,4 @@
-"""How networks are run: the device, and what makes them faster without another configuration of the experiment."""
+"""How networks run: on which device, and with which settings that make them faster and leave the experiment alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def on(where: torch.device, values: Tensor) -> Tensor:
-    """Values, of any shape, on a device. A GPU takes them from pinned memory, so that nothing waits for the copy."""
+    """Moves values of any shape to a device; a copy to a GPU uses pinned memory, so that nothing waits for it."""
     if where.type != "cuda" or values.device.type != "cpu":
         return values.to(where)
     return values.contiguous().pin_memory().to(where, non_blocking=True)
@@ -23,12 +23,13 @@ def on(where: torch.device, values: Tensor) -> Tensor:
 
 @component
 class Compute:
-    """device: "auto" is a GPU where there is one. What each of the others gains, `make bench` measures.
+    """The device and the speed settings; `make bench` measures what each of them gains.
 
-    channels_last: convolutions in the order of memory that CPUs and GPUs are faster in. bfloat16: networks run under
-    autocast, weights and losses stay float32. tf32: matrix products of float32 on tensor cores, with ten bits of
-    mantissa; the CPU has none. compile: networks are compiled (torch.compile), which takes a minute at the first step;
-    not for methods that differentiate in t by forward mode.
+    device: "auto" is a GPU where there is one, otherwise the CPU. channels_last: lays images out in memory in the order
+    in which CPUs and GPUs convolve faster. bfloat16: runs networks under autocast, while weights and losses stay
+    float32. tf32: lets a GPU multiply float32 matrices on tensor cores, with ten bits of mantissa. compile: compiles
+    networks with torch.compile, which takes a minute at the first step; methods that differentiate in t by forward mode
+    cannot use it.
     """
 
     reduced: ClassVar[dict[str, object]] = {"device": "cpu", "compile": False}  # for a dry run
@@ -40,7 +41,7 @@ class Compute:
     compile: bool = False
 
     def find(self) -> torch.device:
-        """The device. ConfigurationFault: there is no such one here."""
+        """Returns the device and applies tf32. ConfigurationFault: this machine has no such device."""
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.tf32
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,27 +54,28 @@ class Compute:
             ) from None
 
     def put(self, model: M, where: torch.device) -> M:
-        """The model on a device, as it is to be run there."""
+        """Moves the model to a device, in place, in the memory order and with the compilation that are configured."""
         order = torch.channels_last if self.channels_last else torch.contiguous_format
-        put: M = model.to(device=where, memory_format=order)  # type: ignore[call-overload]
+        moved: M = model.to(device=where, memory_format=order)  # type: ignore[call-overload]
         if self.compile:
-            for part in put.children():
+            for part in moved.children():
                 part.compile()
-        return put
+        return moved
 
     def frozen(self, model: M, where: torch.device) -> M:
-        """The model on a device, as it is to be run there within `autocast` and never trained; changed in place.
+        """Moves a model that is never trained to a device, in place, to be run there within `autocast`.
 
-        Under bfloat16 its convolutions and linear layers are stored in it: autocast keeps its own copies of weights
-        where they learn alone, and would round others anew at every call. In our networks the bits are the same.
+        With bfloat16 its convolutions and linear layers are stored in bfloat16, because autocast caches its rounded
+        copies only of weights that learn, and would round all others at every call. Results are bit-identical in our
+        networks.
         """
         frozen = self.put(model, where).eval().requires_grad_(False)
         if self.bfloat16:
             for layer in frozen.modules():
-                if type(layer) in (nn.Conv2d, nn.Linear):  # what is derived from them may use its weights otherwise
+                if type(layer) in (nn.Conv2d, nn.Linear):  # a subclass may use its weights in another way
                     layer.to(torch.bfloat16)
         return frozen
 
     def autocast(self, where: torch.device) -> AbstractContextManager[object]:
-        """The precision in which networks run within the block."""
+        """Returns a context in which networks run in the configured precision."""
         return torch.autocast(where.type, dtype=torch.bfloat16, enabled=self.bfloat16)

@@ -1,4 +1,4 @@
-"""What a model is conditioned on, sample by sample, and how training draws the guidance weight."""
+"""The condition of each sample (label and guidance weight), and how labels and weights are drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boot_exp.seeds import drawn_labels, numbered
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """label: [B] int64, where the number of classes means "no label"; w: [B], the guidance weight. None: not given."""
+    """label: [B] int64, in which the number of classes means "no label", or None; w: [B], guidance weight, or None."""
 
     label: Tensor | None = None
     w: Tensor | None = None
@@ -26,7 +26,7 @@ class Condition:
         )
 
     def and_then(self, other: Condition) -> Condition:
-        """The conditions of a batch with another one behind it; both must give the same."""
+        """Concatenates two batches of conditions; both must have labels or neither, and likewise w."""
         assert (self.label is None, self.w is None) == (other.label is None, other.w is None)
         return Condition(
             label=None if self.label is None or other.label is None else torch.cat([self.label, other.label]),
@@ -38,21 +38,21 @@ NOTHING = Condition()
 
 
 def classes_in_turn(indices: range, classes: int | None, where: torch.device | str = "cpu") -> Condition:
-    """Label i mod classes for sample i: every class equally often, the same whatever the batch size."""
+    """Gives sample i the label i mod classes, whatever the batch size; `NOTHING` if classes is None."""
     if classes is None:
         return NOTHING
     return Condition(label=on(torch.device(where), LabelsInTurn()(0, indices, classes)))
 
 
 class Labels(Protocol):
-    """Which class each sample of a seed is asked for: [len(indices)] int64, whatever the batch size."""
+    """Chooses the class of each sample of a seed, independently of the batch size: [len(indices)] int64."""
 
     def __call__(self, seed: int, indices: range, classes: int) -> Tensor: ...
 
 
 @component
 class LabelsInTurn:
-    """Class i mod classes for sample i: every class equally often."""
+    """Class i mod classes for sample i, so that every class occurs equally often."""
 
     def __call__(self, seed: int, indices: range, classes: int) -> Tensor:
         return numbered(indices) % classes
@@ -60,7 +60,7 @@ class LabelsInTurn:
 
 @component
 class DrawnLabels:
-    """A class drawn for each sample, as the samples are that papers score (NVlabs/edm, generate.py)."""
+    """A random class for each sample, as papers draw the samples that they score (NVlabs/edm, generate.py)."""
 
     def __call__(self, seed: int, indices: range, classes: int) -> Tensor:
         return drawn_labels(seed, numbered(indices), classes)
@@ -71,14 +71,14 @@ class Guidance(Protocol):
 
     @property
     def fixed(self) -> float | None:
-        """The one w that is ever drawn, or None where it varies."""
+        """The single w that is always drawn, or None if w varies."""
 
     def __call__(self, generator: torch.Generator, count: int) -> Tensor: ...
 
 
 @component
 class FixedGuidance:
-    """One w for all: a student of it need not know w."""
+    """The same w for all samples, so that a student need not receive w."""
 
     w: NonNegative
 

@@ -1,4 +1,4 @@
-"""A denoiser: (x_t, t, condition) -> x0, with the schedule it was trained on; and one that is guided."""
+"""Denoisers, (x_t, t, condition) -> x0 with the schedule they were trained on, and classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from boot_exp.schedules import Schedule
 
 
 class Denoiser(Protocol):
-    """x_t: [B, C, H, W], t: [B], what it is conditioned on -> E[x0 | x_t]: [B, C, H, W]."""
+    """Predicts E[x0 | x_t], [B, C, H, W], from x_t: [B, C, H, W], t: [B] and a condition."""
 
     @property
     def schedule(self) -> Schedule:
-        """The noise schedule in which t is meant."""
+        """The noise schedule that t refers to."""
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor: ...
 
@@ -28,18 +28,23 @@ class Denoiser(Protocol):
 def read(
     net: nn.Module, prediction: Prediction, x: Tensor, at: Level, t: Tensor, level: Level, condition: Condition
 ) -> Tensor:
-    """The x0 of a network that is told the time t, of level `level`, and whose input x stands at the level `at`."""
-    told = prediction.told(t, level).to(x.dtype)
-    output = net(prediction.given(x, at), told, condition.label, condition.w)
+    """Calls the network once and converts its output to x0, [B, C, H, W].
+
+    t: [B], the time that the network receives; level: the noise level of t. x: [B, C, H, W], the network's input;
+    at: the level whose coefficients scale x and convert the output. A denoiser passes the same level twice. A signal
+    student, whose input is pure noise at every t, passes the level of its `Reading` as `at`.
+    """
+    time = prediction.told(t, level).to(x.dtype)
+    output = net(prediction.given(x, at), time, condition.label, condition.w)
     return prediction(output, x, at)
 
 
 class Networked(nn.Module):
-    """The denoiser of a network, whatever it predicts.
+    """Makes a denoiser of a network, whatever the network predicts.
 
-    net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]; prediction says what it is given
-    of x_t and t, and what comes of it. classes: how many labels the network knows, or None for an unconditional one.
-    shape: of an image, (C, H, W); None: as the data are.
+    net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]. prediction: computes the network's
+    inputs from x_t and t, and x0 from its output. classes: the number of labels, or None for an unconditional network.
+    shape: the shape (C, H, W) of an image; None: that of the data.
     """
 
     evaluations: ClassVar[int] = 1
@@ -70,10 +75,11 @@ class Networked(nn.Module):
 
 
 class Guided:
-    """f(0) + w (f(c) - f(0)) with the w of the condition: 1 is the conditional model, 0 the unconditional.
+    """Guides a denoiser: f(0) + w (f(c) - f(0)), where w = 1 is the conditional model and w = 0 the unconditional one.
 
-    Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, whose w is ours minus 1), in one call of the network
-    on both halves.
+    This is classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, whose w is ours minus 1). w and the label c
+    come with the condition. The network computes f(0) and f(c) in one call on a batch of twice the size. ValueError:
+    the denoiser has no classes, or the condition has no labels or no w.
     """
 
     evaluations: ClassVar[int] = 2
@@ -83,14 +89,14 @@ class Guided:
 
     @property
     def schedule(self) -> Schedule:
-        """The schedule of the denoiser that is guided."""
+        """The schedule of the guided denoiser."""
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
         label, w, classes = condition.label, condition.w, self.denoiser.classes
         if label is None or w is None or classes is None:
             raise ValueError(
-                "guidance must have a teacher with classes, labels and w, got "
+                "guidance needs a teacher with classes, labels and w, got "
                 f"classes={classes}, {'no ' if label is None else ''}labels, {'no ' if w is None else ''}w; bind "
                 "Networked.classes and train the teacher with labels"
             )
@@ -101,5 +107,5 @@ class Guided:
 
 
 def guided(denoiser: Networked) -> Networked | Guided:
-    """What answers for a w: a denoiser that takes w itself, or one that is asked twice."""
+    """Returns a denoiser that follows w: the given one if its network takes w, otherwise a `Guided` one around it."""
     return denoiser if denoiser.takes_w else Guided(denoiser)

@@ -1,4 +1,4 @@
-"""How far two batches are apart: [B, ...] x [B, ...] -> [B]. Those that look at images stand in perceptual.py."""
+"""Distances between two batches, [B, ...] x [B, ...] -> [B]; perceptual.py has those that use a network."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from boot_exp.components import Positive, component
 
 
 class Distance(Protocol):
-    """a, b: [B, ...] -> [B], zero where they are equal."""
+    """Computes the distance of each sample of a from the same sample of b: [B, ...], [B, ...] -> [B]; 0 if equal."""
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor: ...
 
 
 @component
 class SquaredError:
-    """Mean squared difference over all that is not the batch."""
+    """The mean squared difference over all dimensions except the batch."""
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).square().flatten(1).mean(1)
@@ -26,10 +26,10 @@ class SquaredError:
 
 @component
 class PseudoHuber:
-    """sqrt(||a - b||^2 + c^2) - c, near ||a - b|| far above c and ||a - b||^2 / (2 c) far below.
+    """sqrt(||a - b||^2 + c^2) - c (Song & Dhariwal 2023, arXiv 2310.14189, section 3.3).
 
-    The norm is that of the whole sample: a sum over all that is not the batch, no mean. c has the norm's units; None
-    is 0.00054 sqrt(d), d the number of values in a sample. Song & Dhariwal 2023, arXiv 2310.14189, section 3.3.
+    It is close to ||a - b|| far above c, and to ||a - b||^2 / (2 c) far below. The norm sums over all dimensions except
+    the batch; it is not a mean. c has the units of the norm; None means 0.00054 sqrt(d) with d values in a sample.
     """
 
     c: Positive | None = None
@@ -38,5 +38,5 @@ class PseudoHuber:
         difference = (a - b).flatten(1)
         c = 0.00054 * math.sqrt(difference.shape[1]) if self.c is None else self.c
         square = difference.square().sum(1)
-        # The same number as the root minus c, without the digits that this subtraction loses where a is near b.
+        # Equal to the root minus c; written as a quotient, because the subtraction loses digits where a is close to b.
         return square / ((square + c**2).sqrt() + c)

@@ -14,7 +14,11 @@ from boot_exp.terms import Term
 
 @dataclass(frozen=True, kw_only=True)
 class Portion:
-    """What goes through the network at once: `size` images after `seen`, their draws, the share of training done."""
+    """The part of a batch that goes through the network at once.
+
+    seen: images of the training before this portion. size: images in it. generator: for its draws. progress: in [0, 1],
+    the share of training that is done.
+    """
 
     seen: int
     size: int
@@ -23,7 +27,7 @@ class Portion:
 
 
 class Objective(Protocol):
-    """What is minimised: named terms, each [B], for a portion of a batch; a function of its arguments alone."""
+    """Computes the loss that a training minimises; it depends on nothing except its arguments."""
 
     @property
     def self_teaching(self) -> Average | None:
@@ -32,4 +36,4 @@ class Objective(Protocol):
     def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]: ...
 
     def evaluations(self, batch: int) -> int:
-        """Network calls of a portion, counted in images; a backward pass is not one."""
+        """Counts the network calls of a portion, one per image and forward pass; backward passes are free."""

@@ -1,4 +1,4 @@
-"""From noise to images; a sampler declares its network calls an image (NFE)."""
+"""Samplers turn noise into images; each declares its number of model calls per image (NFE)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from boot_exp.solvers import Heun, Integrator, NoiseRatio
 from boot_exp.times import Grid, KarrasGrid, UniformGrid
 
 Fresh = Callable[[int], Tensor]
-"""k = 1, 2, ... -> the k-th more noise of each sample of a batch, [B, C, H, W]."""
+"""Draws further noise for a batch while it is sampled: k = 1, 2, ... -> the k-th draw, [B, C, H, W]."""
 
 
 def noise_of(
     seed: int, indices: range, shape: tuple[int, ...], where: torch.device, *, purpose: int = SAMPLES
 ) -> Fresh:
-    """The noise of samples `indices` of a seed, on a device: 0 is what they start from, k > 0 is the k-th more."""
+    """Returns a function that draws noise for samples `indices` on a device: k = 0 is the initial noise, k > 0 more."""
 
     def drawn(k: int) -> Tensor:
         return sample_noise(seed, numbered(indices, where), shape, draw=k, purpose=purpose)
@@ -37,24 +37,26 @@ def noise_of(
 
 
 def no_more_noise(k: int) -> Tensor:
-    """What a sampler that draws no noise of its own may be given."""
-    raise ValueError(f"a sampler that adds noise must be given where it comes from, got nothing for draw {k}")
+    """Stands in for `Fresh` where the sampler is not expected to draw noise. Always raises ValueError."""
+    raise ValueError(
+        f"a sampler that adds noise needs a source of noise, got none for draw {k}; pass noise_of(...) as fresh"
+    )
 
 
 class Sampler(Protocol):
-    """model, eps: [B, C, H, W], what the model is conditioned on -> images in [-1, 1]: [B, C, H, W]."""
+    """Turns noise eps: [B, C, H, W] into images in [-1, 1]: [B, C, H, W], with a model and a condition."""
 
     @property
     def name(self) -> str:
-        """Short name, unique among the samplers of a stage: it names the file of samples."""
+        """Short name, unique among the samplers of a stage; the file of samples carries it."""
 
     @property
     def nfe(self) -> int:
-        """Calls of the model an image."""
+        """Calls of the model per image."""
 
     @property
     def w(self) -> float | None:
-        """The guidance weight that it samples with, None without guidance."""
+        """The guidance weight of the samples; None without guidance."""
 
     def __call__(
         self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
@@ -63,9 +65,10 @@ class Sampler(Protocol):
 
 @component
 class OneJump:
-    """A signal student's y at t, which is t_min where it is None: one network call (arXiv 2306.05544).
+    """Samples a signal student in one network call: its y at t (arXiv 2306.05544).
 
-    At another t between t_min and t_max it shows how much the signal still changes along the trajectory.
+    t: None means t_min, where y is the image. Samples at another t in [t_min, t_max] show how much the signal still
+    changes along the trajectory.
     """
 
     t: Share | None = None
@@ -86,7 +89,7 @@ class OneJump:
 
 @component
 class Along:
-    """A denoiser's trajectory along a grid of `steps` steps with a solver; starts from x = eps at t_max."""
+    """Solves a denoiser's trajectory in `steps` steps of a solver along a grid, from x = eps at t_max."""
 
     solver: Integrator
     steps: Count
@@ -108,10 +111,11 @@ class Along:
 
 @component
 class EdmSampler:
-    """EDM's own: Heun's steps over sigma / alpha, and a last one to sigma = 0 (arXiv 2206.00364, algorithm 2).
+    """EDM's sampler: Heun's steps in sigma / alpha, and a last step to sigma = 0 (arXiv 2206.00364, algorithm 2).
 
-    steps: with the last. s_churn, s_min, s_max, s_noise: how much noise is added before a step, from which sigma to
-    which, and by how much more than that; without churn the sampler is deterministic. No noise is added above t_max.
+    steps: the number of steps, including the last. s_churn: the amount of noise that is added before steps, 0 for a
+    deterministic sampler; s_min, s_max: the range of sigma in which it is added; s_noise: the factor on that noise.
+    No noise is added above t_max.
     """
 
     steps: Annotated[int, Ge(2), "a number of steps, of which the last goes to sigma = 0,"]
@@ -147,7 +151,10 @@ class EdmSampler:
 
 @cache
 def churned(sampler: EdmSampler, schedule: Schedule) -> tuple[tuple[float, float], ...]:
-    """Each time of the sampler's grid, and the time to which churn takes it up; numbers, which no GPU is asked for."""
+    """Computes each time of the sampler's grid and the time to which churn raises it, as numbers.
+
+    They are cached and computed on the CPU, so that a GPU never has to wait for them.
+    """
     times = sampler.grid(schedule, sampler.steps - 1)
     gamma = min(sampler.s_churn / sampler.steps, math.sqrt(2) - 1)
     low, high = sampler.s_min, sampler.s_max or math.inf
@@ -159,9 +166,10 @@ def churned(sampler: EdmSampler, schedule: Schedule) -> tuple[tuple[float, float
 
 @component
 class Renoised:
-    """x0 from pure noise, then from x0 with fresh noise at each lower time of a grid (arXiv 2303.01469, algorithm 1).
+    """Multi-step consistency sampling (arXiv 2303.01469, algorithm 1).
 
-    With one step it is the x0 of pure noise, whatever the denoiser.
+    It predicts x0 from pure noise; then, at each lower time of the grid, it adds noise to x0 and predicts x0 again.
+    With one step it returns the model's x0 of pure noise, for any denoiser.
     """
 
     steps: Count
@@ -178,14 +186,14 @@ class Renoised:
         return f"renoised-{self.steps}"
 
     def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
-        # No call at the grid's end: nothing would be left to remove there.
+        # The model is not called at the end of the grid: no noise would be left for it to remove.
         first, *lower, last = on(eps.device, self.grid(model.schedule, self.steps))
         end = model.schedule(last.expand(len(eps)))
         x0: Tensor = model(eps, first.expand(len(eps)), condition)
         for k, time in enumerate(lower, start=1):
             t = time.expand(len(eps))
             level = model.schedule(t)
-            # x0 stands at the grid's end and still holds the noise of it: only the rest is added.
+            # x0 is at the end of the grid and still holds the noise of that level, so only the difference is added.
             x_t = over(level.alpha, x0) * x0 + over(transition(level, end)[1], x0) * fresh(k)
             x0 = model(x_t, t, condition)
         return x0
@@ -193,7 +201,7 @@ class Renoised:
 
 @component
 class Sweep:
-    """One solver and grid at several numbers of steps: the teacher's rows of a leaderboard."""
+    """`Along` with one solver and grid at several numbers of steps: the teacher's rows of a leaderboard."""
 
     solver: Integrator
     steps: Sequence[Count]
@@ -205,7 +213,7 @@ class Sweep:
 
 @component
 class RenoisedSweep:
-    """Re-noising at several numbers of steps: a consistency model's rows."""
+    """`Renoised` at several numbers of steps: a consistency model's rows of a leaderboard."""
 
     steps: Sequence[Count]
     grid: Grid = field(default_factory=KarrasGrid)
@@ -216,7 +224,7 @@ class RenoisedSweep:
 
 @component
 class AtGuidance:
-    """A sampler of a model that is told w: a guided teacher, or a student that takes it."""
+    """Runs a sampler at the guidance weight w, of a guided teacher or of a student that takes w."""
 
     sampler: Sampler
     w: NonNegative
@@ -236,7 +244,7 @@ class AtGuidance:
 
 @component
 class GuidanceSweep:
-    """Samplers, or sweeps of them, each at several guidance weights."""
+    """Each of several samplers, or sweeps of samplers, at each of several guidance weights."""
 
     samplers: Sequence[Sampler | Iterable[Sampler]]
     w: Sequence[NonNegative]
@@ -246,5 +254,5 @@ class GuidanceSweep:
 
 
 def flat(samplers: Sequence[Sampler | Iterable[Sampler]]) -> list[Sampler]:
-    """Samplers one by one, those of sweeps too."""
+    """Lists all samplers one by one, including those within sweeps."""
     return [one for group in samplers for one in (group if isinstance(group, Iterable) else [group])]

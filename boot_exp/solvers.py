@@ -1,4 +1,4 @@
-"""One step of an ODE from t to s. Solvers step noisy samples x; signal steps step the signal y of a trajectory."""
+"""Steps of the probability-flow ODE from t to s: solvers step noisy samples x, signal steps the signal y in them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from boot_exp.levels import Level, carry, diffuse, noise, over, signal
 
 
 class Solver(Protocol):
-    """x_t: [B, ...], t, s: [B] -> x_s: [B, ...]. The error of a whole solve is O(step ** order)."""
+    """Steps x_t: [B, ...] from the times t: [B] to the times s: [B], and returns x_s: [B, ...]."""
 
     @property
     def order(self) -> int:
-        """The power of the step with which the error of a whole solve falls."""
+        """The order p: the error of a whole solve is O(step ** p)."""
 
     @property
     def evaluations(self) -> int:
-        """Network calls a step."""
+        """Network calls per step."""
 
     def __call__(
         self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING
@@ -33,28 +33,28 @@ class Solver(Protocol):
 
 
 class Integrator(Protocol):
-    """From the first of `times` [steps + 1] to the last: x [B, ...] -> x. What a sampler needs of a solver."""
+    """Takes x: [B, ...] from the first of `times`, [steps + 1], to the last; a sampler needs only this of a solver."""
 
     @property
     def order(self) -> int:
-        """The power of the step with which the error of a whole solve falls."""
+        """The order p: the error of a whole solve is O(step ** p)."""
 
     @property
     def evaluations(self) -> int:
-        """Network calls a step."""
+        """Network calls per step."""
 
     def solve(self, denoise: Denoiser, x: Tensor, times: Tensor, condition: Condition = NOTHING) -> Tensor: ...
 
 
 class OneStep(ABC):
-    """A solver that looks at nothing but where it stands."""
+    """A solver whose step depends on the current point only, not on earlier steps."""
 
     @abstractmethod
     def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """x_t: [B, ...], t, s: [B] -> x_s: [B, ...]."""
+        """Steps x_t: [B, ...] from t: [B] to s: [B], and returns x_s: [B, ...]."""
 
     def solve(self, denoise: Denoiser, x: Tensor, times: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """One step after another along `times`, [steps + 1], whose first is x's."""
+        """Steps x: [B, ...] along `times`, [steps + 1], from the first time to the last."""
         for t, s in pairwise(times):
             x = self(denoise, x, t.expand(len(x)), s.expand(len(x)), condition)
         return x
@@ -72,17 +72,17 @@ class Ddim(OneStep):
 
 
 class Coordinate(Protocol):
-    """The variable over which Heun's trapezoid is drawn."""
+    """The variable in which Heun's method applies its trapezoidal rule."""
 
     def correction(self, x0_t: Tensor, x0_s: Tensor, x_t: Tensor, x_s: Tensor, t: Level, s: Level) -> Tensor:
-        """What is added to the DDIM step x_s, given the denoiser's x0 at both ends: [B, ...]."""
+        """Computes what Heun adds to the DDIM step x_s, [B, ...], from the denoiser's x0 at both ends of the step."""
 
 
 @component
 class NoiseRatio:
-    """x / alpha over sigma / alpha, whose slope is eps: Karras et al. 2022 (arXiv 2206.00364, algorithm 1).
+    """x / alpha as a function of sigma / alpha, whose slope is eps (Karras et al. 2022, arXiv 2206.00364, algorithm 1).
 
-    Wants a grid that is fine where sigma / alpha is large, like `KarrasGrid`.
+    It needs a grid that is fine where sigma / alpha is large, such as `KarrasGrid`.
     """
 
     def correction(self, x0_t: Tensor, x0_s: Tensor, x_t: Tensor, x_s: Tensor, t: Level, s: Level) -> Tensor:
@@ -92,9 +92,9 @@ class NoiseRatio:
 
 @component
 class SignalRatio:
-    """x / sigma over alpha / sigma, whose slope is x0: the data prediction of DPM-Solver++ (arXiv 2211.01095).
+    """x / sigma as a function of alpha / sigma, whose slope is x0: DPM-Solver++'s data prediction (arXiv 2211.01095).
 
-    Bounded where the signal is weak, so that even one long step from pure noise is a sound one.
+    The slope stays bounded where the signal is weak, so even one long step from pure noise is sound.
     """
 
     def correction(self, x0_t: Tensor, x0_s: Tensor, x_t: Tensor, x_s: Tensor, t: Level, s: Level) -> Tensor:
@@ -104,7 +104,7 @@ class SignalRatio:
 
 @component
 class Heun(OneStep):
-    """Heun's method: a DDIM step, then the trapezoid of the slopes at its two ends."""
+    """Heun's method: a DDIM step, corrected by the trapezoidal rule with the slopes at both ends of the step."""
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
@@ -120,36 +120,36 @@ class Heun(OneStep):
 
 @component
 class Dpmpp2M:
-    """DPM-Solver++ 2M: a DDIM step with an x0 drawn on from the last two (Lu et al. 2022, arXiv 2211.01095, alg. 2)."""
+    """DPM-Solver++ 2M: DDIM steps with an x0 extrapolated from the last two (Lu et al., arXiv 2211.01095, alg. 2)."""
 
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 1
 
     def solve(self, denoise: Denoiser, x: Tensor, times: Tensor, condition: Condition = NOTHING) -> Tensor:
-        """Along `times`, [steps + 1]; the first step, which has no step before it, is DDIM's."""
+        """Steps x: [B, ...] along `times`, [steps + 1]; the first step is DDIM's, because no step precedes it."""
         before: tuple[Tensor, Tensor] | None = None
         for t, s in pairwise(times):
             now, then = (denoise.schedule(time.expand(len(x))) for time in (t, s))
             x0 = denoise(x, t.expand(len(x)), condition)
-            drawn_on = x0
+            extrapolated = x0
             if before is not None:
                 x0_before, lam_before = before
                 share = (then.lam - now.lam) / (now.lam - lam_before) / 2
-                drawn_on = x0 + over(share, x) * (x0 - x0_before)
-            x, before = carry(drawn_on, x, now, then), (x0, now.lam)
+                extrapolated = x0 + over(share, x) * (x0 - x0_before)
+            x, before = carry(extrapolated, x, now, then), (x0, now.lam)
         return x
 
 
 class SignalStep(Protocol):
-    """y: [B, ...] at t, on the trajectory that starts at eps: [B, ...] -> y at s. t, s: [B]."""
+    """Steps y: [B, ...] from t: [B] to s: [B] along the trajectory that starts at eps: [B, ...]."""
 
     @property
     def order(self) -> int:
-        """The power of the step with which the error of a whole solve falls."""
+        """The order p: the error of a whole solve is O(step ** p)."""
 
     @property
     def evaluations(self) -> int:
-        """Network calls a step."""
+        """Network calls per step."""
 
     def __call__(
         self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING
@@ -158,7 +158,7 @@ class SignalStep(Protocol):
 
 @component
 class OnSignal:
-    """A solver of x as a step of y = (x - sigma eps) / alpha: with DDIM, the signal-ODE's exact coefficient."""
+    """Applies a solver of x to y = (x - sigma eps) / alpha; with DDIM this has the signal-ODE's exact coefficient."""
 
     solver: Solver
 
@@ -179,9 +179,9 @@ class OnSignal:
 
 @component
 class SignalEuler:
-    """The literal Euler step of the signal-ODE dy/dt = -lam' (f(x_t, t) - y) (BOOT, arXiv 2306.05544).
+    """The literal Euler step of the signal-ODE dy/dt = -lam' (f(x_t, t) - y) (BOOT, arXiv 2306.05544), an ablation.
 
-    An ablation: it overshoots where (t - s) dlam/dt is not small, as near t_max.
+    It overshoots where (t - s) dlam/dt is not small, for example near t_max.
     """
 
     order: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Students: of the signal of the teacher's trajectory (BOOT), of a denoiser, of a consistency function."""
+"""Students, which learn the signal of the teacher's trajectory (BOOT), a denoiser, or a consistency function."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from boot_exp.schedules import Schedule
 
 
 class Reading(Protocol):
-    """schedule, t: [B] -> the level [B] at which a student's output at t is read."""
+    """Chooses the level, [B], whose coefficients convert a student's output at t: [B] to its signal y."""
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Level: ...
 
 
 @component
 class AtEnd:
-    """As at t_max whatever t is: there the student IS its teacher, and no small sigma divides anything at small t."""
+    """The level of t_max at every t: the student equals its teacher there, and nothing is divided by a small sigma."""
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Level:
         return schedule(torch.full_like(t, schedule.t_max))
@@ -32,22 +32,23 @@ class AtEnd:
 
 @component
 class AtTime:
-    """At t, as a denoiser's output is: the usual preconditioning, an ablation."""
+    """The level of t itself, as for a denoiser: the usual preconditioning, an ablation."""
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Level:
         return schedule(t)
 
 
 def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.Module:
-    """The network that a student starts from: `net`, or a copy of the teacher's; with AdaIN layers if it takes w.
+    """Returns the network that a student starts from: `net`, or a copy of the teacher's if that is None.
 
-    Layers that a copy has already stay as the teacher left them.
+    A student that takes w gets AdaIN layers, unless its copy of the teacher's network has them already. ValueError: the
+    network has no place for them.
     """
     own: nn.Module = (copy.deepcopy(teacher.net) if net is None else net).requires_grad_(True)
     if takes_w:
         if not isinstance(own, Guidable):
             raise ValueError(
-                f"a student that takes w must have a network with places for AdaIN, got {type(own).__name__}; bind "
+                f"a student that takes w needs a network with places for AdaIN layers, got {type(own).__name__}; bind "
                 "takes_w = False"
             )
         if own.guidance is None:
@@ -56,10 +57,10 @@ def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.
 
 
 class SignalStudent(nn.Module):
-    """eps: [B, C, H, W], t: [B], condition -> y: [B, C, H, W], the student of BOOT (arXiv 2306.05544).
+    """The student of BOOT: eps: [B, C, H, W], t: [B], condition -> the signal y: [B, C, H, W] (arXiv 2306.05544).
 
-    net: the network to start from; None: a copy of the teacher's. reading: the level at which its output is read.
-    takes_w: whether it is told the guidance weight, through AdaIN layers that it then has.
+    net: the network to start from; None: a copy of the teacher's. reading: the level whose coefficients convert the
+    network's output to y. takes_w: whether the network receives the guidance weight, through AdaIN layers.
     """
 
     evaluations: ClassVar[int] = 1
@@ -90,10 +91,9 @@ class SignalStudent(nn.Module):
 
 
 class DenoisingStudent(Networked):
-    """x_t: [B, C, H, W], t: [B], condition -> x0: a student that is read as its teacher is, and can teach in its turn.
+    """A student that is a denoiser, x_t: [B, C, H, W], t: [B], condition -> x0, and can itself become a teacher.
 
-    net: the network to start from; None: a copy of the teacher's. takes_w: as of SignalStudent; a student of one that
-    takes w takes it too.
+    net, takes_w: as in SignalStudent; if the teacher takes w, so does the student.
     """
 
     def __init__(self, teacher: Networked, *, net: nn.Module | None = None, takes_w: bool = False) -> None:
@@ -110,10 +110,11 @@ class DenoisingStudent(Networked):
 
 
 class ConsistencyStudent(DenoisingStudent):
-    """x_t: [B, C, H, W], t: [B], condition -> the end of its trajectory, x / alpha at t_min (arXiv 2303.01469).
+    """A consistency function: x_t: [B, C, H, W], t: [B], condition -> x / alpha at t_min, the end of the trajectory.
 
-    f = c_skip(t) x_t / alpha + c_out(t) F, and x_t / alpha itself at t_min, whatever the network (appendix C; the
-    network's F is that of arXiv 2206.00364 with the same sigma_data, which 1.0 makes minus v).
+    f = c_skip(t) x_t / alpha + c_out(t) F, which is x_t / alpha at t_min whatever the network (arXiv 2303.01469,
+    appendix C). F is that of the preconditioning of arXiv 2206.00364 with the same sigma_data, solved from the denoiser
+    that the network is; at sigma_data 1 it is -v.
     """
 
     def __init__(
@@ -132,11 +133,11 @@ class ConsistencyStudent(DenoisingStudent):
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
         level, variance = self.schedule(t), self.sigma_data**2
-        # lam is the log of their sigma, the noise in units of x / alpha.
+        # The paper's sigma is the noise level of x / alpha, which is exp(lam) here.
         sigma = level.lam.exp()
         rest = sigma - self.schedule(torch.full_like(t, self.schedule.t_min)).lam.exp()
         c_skip, c_skip_denoiser = (variance / (distance.square() + variance) for distance in (rest, sigma))
         scaled = x_t / over(level.alpha, x_t)
-        # c_out F with F from D = c_skip x + c_out F, the denoiser that the network was trained to be.
+        # This is c_out F. F is solved from D = c_skip x + c_out F, where D is the network's denoiser.
         moved = over(rest / sigma, x_t) * (super().forward(x_t, t, condition) - over(c_skip_denoiser, x_t) * scaled)
         return over(c_skip, x_t) * scaled + moved

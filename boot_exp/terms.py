@@ -1,4 +1,4 @@
-"""The parts of a loss, one value a sample."""
+"""The terms of a loss, one value for each sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """One part of a loss: value [B], unreduced, and the time t [B] at which each entry was taken."""
+    """One term of a loss: its value for each sample, [B], not yet averaged, and the time t, [B], of each value."""
 
     value: Tensor
     t: Tensor

@@ -1,4 +1,4 @@
-"""Where in time: grids for sampling, draws for training."""
+"""Points in time: the grids that sampling walks along, and the times that training draws."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from boot_exp.schedules import Schedule
 
 
 class Grid(Protocol):
-    """The times at which a solver stands: steps + 1 of them, from t_max down to t_min."""
+    """Chooses the times that a solver visits, from t_max down to t_min: [steps + 1] float64."""
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor: ...
 
 
 @component
 class UniformGrid:
-    """Evenly spaced in t (arXiv 2010.02502, appendix D.2, "linear")."""
+    """Times that are evenly spaced in t (arXiv 2010.02502, appendix D.2, "linear")."""
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
         return torch.linspace(schedule.t_max, schedule.t_min, steps + 1, dtype=torch.float64)
@@ -29,7 +29,7 @@ class UniformGrid:
 
 @component
 class KarrasGrid:
-    """Evenly spaced in (sigma / alpha) ** (1 / rho) (Karras et al. 2022, arXiv 2206.00364, eq. 5)."""
+    """Times that are evenly spaced in (sigma / alpha) ** (1 / rho) (Karras et al. 2022, arXiv 2206.00364, eq. 5)."""
 
     rho: Positive = 7.0
 
@@ -39,7 +39,7 @@ class KarrasGrid:
 
 @cache
 def karras_times(schedule: Schedule, steps: int, rho: float) -> tuple[float, ...]:
-    """The times of `KarrasGrid`; kept, since they take long and a consistency model asks at every step."""
+    """Computes the times of `KarrasGrid`; cached, because this is slow and a consistency model needs them each step."""
     ends = torch.tensor([schedule.t_max, schedule.t_min], dtype=torch.float64)
     high, low = torch.exp(schedule(ends).lam / rho)
     ratios = torch.linspace(float(high), float(low), steps + 1, dtype=torch.float64) ** rho
@@ -48,15 +48,15 @@ def karras_times(schedule: Schedule, steps: int, rho: float) -> tuple[float, ...
 
 
 class Times(Protocol):
-    """Draws training times from [low, high]: [count] float64; progress in [0, 1] is how far training has come."""
+    """Draws training times from [low, high]: [count] float64; progress in [0, 1] is the share of training done."""
 
     def __call__(self, generator: torch.Generator, count: int, low: float, high: float, progress: float) -> Tensor: ...
 
 
 def stratified(generator: torch.Generator, count: int) -> Tensor:
-    """One uniform draw from each of `count` equal parts of [0, 1), in random order: [count] float64.
+    """Draws one uniform number from each of `count` equal parts of [0, 1), in random order: [count] float64.
 
-    Each draw is uniform; together they vary less than independent ones (Kingma et al. 2021, arXiv
+    Each number alone is uniform on [0, 1); together they vary less than independent ones (Kingma et al. 2021, arXiv
     2107.00630, appendix I.1).
     """
     device = generator.device
@@ -65,13 +65,13 @@ def stratified(generator: torch.Generator, count: int) -> Tensor:
 
 
 def drawn_steps(generator: torch.Generator, count: int, steps: int) -> Tensor:
-    """Which of a grid's steps training looks at, 0 from t_max on: [count] int64, each equally often."""
+    """Draws the steps of a grid to train on, each equally often: [count] int64; step 0 begins at t_max."""
     return (stratified(generator, count) * steps).long().clamp(max=steps - 1)
 
 
 @component
 class UniformTimes:
-    """Uniform in [low, high] throughout training."""
+    """Times that are uniform in [low, high] throughout training."""
 
     def __call__(self, generator: torch.Generator, count: int, low: float, high: float, progress: float) -> Tensor:
         return low + (high - low) * stratified(generator, count)
@@ -79,7 +79,7 @@ class UniformTimes:
 
 @component
 class ProgressiveTimes:
-    """From high down to low as training goes on: an ablation of BOOT (arXiv 2306.05544).
+    """Times that move from high down to low as training goes on: an ablation of BOOT (arXiv 2306.05544).
 
     At progress p, t is uniform within `window` (a share of the whole range) around high - p (high - low).
     """
@@ -93,14 +93,14 @@ class ProgressiveTimes:
 
 
 class Discretisation(Protocol):
-    """How many steps the grid of a consistency model has; progress in [0, 1] is how far training has come."""
+    """Chooses how many steps a consistency model's grid has; progress in [0, 1] is the share of training done."""
 
     def __call__(self, progress: float) -> int: ...
 
 
 @component
 class FixedSteps:
-    """The same throughout: 17 of Karras' grid in arXiv 2303.01469, table 3, whose N = 18 counts the times."""
+    """The same number of steps throughout; N = 18 in table 3 of arXiv 2303.01469 counts the times, so steps is 17."""
 
     steps: Count
 
@@ -110,7 +110,7 @@ class FixedSteps:
 
 @component
 class DoublingSteps:
-    """From `first`, doubled at equal intervals of training, up to `last` (Song & Dhariwal 2023, arXiv 2310.14189)."""
+    """`first` steps, doubled at equal intervals of training up to `last` (Song & Dhariwal 2023, arXiv 2310.14189)."""
 
     first: Count = 10
     last: Count = 1280
@@ -120,6 +120,6 @@ class DoublingSteps:
             raise ValueError(f"DoublingSteps needs first <= last, got first={self.first}, last={self.last}")
 
     def __call__(self, progress: float) -> int:
-        # Rounded up, so that `last` has its interval too where it is no power of two times `first`.
+        # Rounded up, so that `last` gets an interval of its own even if it is not a power of two times `first`.
         stages = math.ceil(math.log2(self.last / self.first)) + 1
         return int(min(self.first * 2 ** math.floor(progress * stages), self.last))

@@ -1,4 +1,4 @@
-"""Weights of the denoising loss E[w_t || f(x_t, t) - x0 ||^2], as objects: Level -> [B]."""
+"""Weights w_t of the denoising loss E[w_t || f(x_t, t) - x0 ||^2], one class each: Level [B] -> [B]."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from boot_exp.levels import Level
 
 
 class Weight(Protocol):
-    """level: [B] -> weight of the squared error in x0: [B] float64, positive."""
+    """Computes the weight of the squared error in x0 at a level: [B] -> [B] float64, positive."""
 
     def __call__(self, level: Level) -> Tensor: ...
 
 
 @component
 class Uniform:
-    """1: every noise level counts alike in x0."""
+    """1: the error in x0 counts equally at every noise level."""
 
     def __call__(self, level: Level) -> Tensor:
         return torch.ones_like(level.lam)
@@ -27,7 +27,7 @@ class Uniform:
 
 @component
 class Snr:
-    """alpha^2 / sigma^2: uniform in eps (arXiv 2202.00512, section 4)."""
+    """alpha^2 / sigma^2, a uniform weight on the error in eps (arXiv 2202.00512, section 4)."""
 
     def __call__(self, level: Level) -> Tensor:
         return level.snr
@@ -35,7 +35,7 @@ class Snr:
 
 @component
 class SnrPlusOne:
-    """alpha^2 / sigma^2 + 1: uniform in v (arXiv 2202.00512, section 4)."""
+    """alpha^2 / sigma^2 + 1, a uniform weight on the error in v (arXiv 2202.00512, section 4)."""
 
     def __call__(self, level: Level) -> Tensor:
         return level.snr + 1

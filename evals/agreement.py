@@ -1,4 +1,4 @@
-"""Class agreement: how often a classifier sees in a sample the class that was asked for."""
+"""Class agreement: how often a classifier assigns a sample to the class that it was generated for."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from evals.errors import DataFault
 
 
 class ClassAgreement:
-    """The share of images whose most probable class is the class asked for, streamed: image i is of class i mod K."""
+    """The share of images whose most probable class is their intended one, i mod K for image i; computed in batches."""
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
@@ -17,17 +17,17 @@ class ClassAgreement:
         self._right = 0
 
     def add(self, probabilities: NDArray[np.floating[Any]]) -> None:
-        """Takes in the next [B, K]. DataFault: K is not the number of classes asked for."""
+        """Adds the class probabilities of the next batch, [B, K]. DataFault: the samples do not have K classes."""
         n, known = probabilities.shape
         if known != self._classes:
             raise DataFault(
-                f"samples must be asked for as many classes as the extractor has, got {self._classes} and {known}; "
+                f"samples must have as many classes as the extractor, got {self._classes} and {known}; "
                 "evaluate them with their own suite's extractor"
             )
-        asked = np.arange(self._seen, self._seen + n) % self._classes
-        self._right += int((probabilities.argmax(axis=1) == asked).sum())
+        intended = np.arange(self._seen, self._seen + n) % self._classes
+        self._right += int((probabilities.argmax(axis=1) == intended).sum())
         self._seen += n
 
     def value(self) -> float | None:
-        """The share of all that was added; None of nothing."""
+        """Returns the share over all batches; None if there was none."""
         return self._right / self._seen if self._seen else None

@@ -1,4 +1,4 @@
-"""The Frechet distance between two Gaussians, exact on rank-deficient covariances too."""
+"""The Frechet distance between two Gaussians, which is exact for rank-deficient covariances too."""
 
 from dataclasses import dataclass
 
@@ -19,16 +19,18 @@ class Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """|mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr sqrt(A B), the square of the distance: what FID reports.
+    """Computes |mean_a - mean_b|^2 + tr(A) + tr(B) - 2 tr sqrt(A B), the squared distance, which FID reports.
 
-    With A = F F^T and B = G G^T the last trace is the sum of the singular values of F^T G: no square root of a matrix
-    that is nearly singular and not symmetric. Source: FID, arXiv 1706.08500; Dowson and Landau 1982.
+    With A = F F^T and B = G G^T the last trace is the sum of the singular values of F^T G. This avoids the square root
+    of A B, which is neither symmetric nor far from singular. Source: FID, arXiv 1706.08500; Dowson and Landau 1982.
 
-    ConfigurationFault: different dimensions. NumericalFault: not finite, or a covariance with negative eigenvalues.
+    ConfigurationFault: different dimensions. NumericalFault: a value is not finite, or a covariance has a negative
+    eigenvalue.
     """
     if a.mean.shape != b.mean.shape:
         raise ConfigurationFault(
-            f"features must have one dimension, got {a.mean.size} and {b.mean.size}; use the reference's own extractor"
+            f"features of samples and reference must have the same dimension, got {a.mean.size} and {b.mean.size}; use "
+            "the reference's own extractor"
         )
     shift = a.mean - b.mean
     overlap = np.linalg.svd(_factor(a).T @ _factor(b), compute_uv=False).sum()
@@ -37,21 +39,22 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def _factor(gaussian: Gaussian) -> Array:
-    """F [D, rank] with F F^T = covariance."""
+    """Factors the covariance as F F^T, with F: [D, rank]."""
     if not (np.isfinite(gaussian.mean).all() and np.isfinite(gaussian.covariance).all()):
         raise NumericalFault(
             "feature statistics must be finite, got NaN or infinity; check the images and the extractor"
         )
     values, vectors = np.linalg.eigh((gaussian.covariance + gaussian.covariance.T) / 2)
     largest = np.abs(values).max()
-    # Float32 statistics, as some reference files hold, are negative by rounding up to 1e-6 or so of the largest.
+    # Some reference files hold float32 statistics. Rounding makes their smallest eigenvalues negative, by up to about
+    # 1e-6 of the largest.
     if values[0] < -1e-4 * largest:
         raise NumericalFault(
             f"a covariance must have no negative eigenvalue, got {values[0]:.3g} beside {largest:.3g}; "
             "the statistics are damaged, compute them again"
         )
-    # Eigenvalues below the rounding of eigh are zero with noise on it. Kept, each would add the ROOT of that noise,
-    # 1e-8 of the largest, to the distance: it is what costs the usual implementations their digits.
+    # Eigenvalues below the rounding error of eigh are zeros with noise. If they were kept, each would add the ROOT of
+    # that noise, 1e-8 of the largest, to the distance. This is how the usual implementations lose digits.
     real = values > len(values) * np.finfo(np.float64).eps * largest
     factor: Array = vectors[:, real] * np.sqrt(values[real])
     return factor

@@ -14,9 +14,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class KernelDistance:
-    """KID over random subsets; the defaults, and the way subsets are drawn, are torch-fidelity's.
+    """KID over random subsets, with the defaults of torch-fidelity and subsets drawn as it draws them.
 
-    `subset_size` is lowered to the smaller set where that has fewer images. Source: arXiv 1801.01401, equation 4.
+    subset_size: lowered to the size of the smaller set if that has fewer images. Source: arXiv 1801.01401, equation 4.
     """
 
     subsets: Annotated[int, Ge(1)] = 100
@@ -26,11 +26,14 @@ class KernelDistance:
     def __post_init__(self) -> None:
         if self.subsets < 1 or self.subset_size < 2 or self.seed < 0:
             raise ConfigurationFault(
-                f"KernelDistance needs at least 1 subset of 2 images and a seed from 0, got {self}; raise what is lower"
+                f"KernelDistance needs subsets >= 1, subset_size >= 2 and seed >= 0, got {self}; raise the lower value"
             )
 
     def __call__(self, samples: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, float]:
-        """Features [N, D] and [M, D] -> mean and standard deviation over the subsets. Slightly negative is no error."""
+        """Computes mean and standard deviation over subsets of features [N, D] and [M, D].
+
+        The mean can be slightly negative, because the estimate is unbiased.
+        """
         size = min(self.subset_size, len(samples), len(reference))
         draw = np.random.RandomState(self.seed)
         distances = []
@@ -45,7 +48,7 @@ STANDARD = KernelDistance()
 
 
 def squared_mmd(x: Array, y: Array) -> float:
-    """The unbiased estimate from x [N, D] and y [M, D], N and M >= 2, for k(a, b) = (a.b / D + 1)^3."""
+    """Estimates the squared distance without bias from x [N, D] and y [M, D], N, M >= 2; k(a, b) = (a.b / D + 1)^3."""
     n, m = len(x), len(y)
     x, y = _lift(x), _lift(y)
     within_x = (_kernel_sum(x, x) - _self_sum(x)) / (n * (n - 1))
@@ -54,12 +57,12 @@ def squared_mmd(x: Array, y: Array) -> float:
 
 
 def _lift(x: Array) -> Array:
-    """[N, D] -> [N, D + 1] such that the product of two rows is a.b / D + 1, the base of the kernel."""
+    """Maps [N, D] to [N, D + 1] such that the product of two rows is a.b / D + 1, whose cube is the kernel."""
     return np.concatenate([x / np.sqrt(x.shape[1]), np.ones((len(x), 1))], axis=1)
 
 
 def _kernel_sum(a: Array, b: Array) -> float:
-    """The sum of the kernel over all pairs, by blocks that stay in the cache: a third of the time of one matrix."""
+    """Sums the kernel over all pairs, in blocks that fit the cache; one large matrix would take three times as long."""
     total = 0.0
     for start in range(0, len(a), 128):
         base = a[start : start + 128] @ b.T
@@ -68,4 +71,5 @@ def _kernel_sum(a: Array, b: Array) -> float:
 
 
 def _self_sum(a: Array) -> float:
+    """Sums the kernel of each row with itself."""
     return float(((a * a).sum(axis=1) ** 3).sum())

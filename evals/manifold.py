@@ -1,4 +1,4 @@
-"""Improved precision and recall: how many samples look real, and how much of what is real is covered."""
+"""Improved precision and recall: the share of samples that look real, and the share of real images that are covered."""
 
 import numpy as np
 
@@ -11,21 +11,21 @@ NEIGHBOURS = 3
 
 
 def radii(features: Features) -> Array:
-    """[N]: the squared distance of each of the features [N, D] to its third nearest other. DataFault: N < 4."""
+    """Computes the squared distance of each feature to its third nearest other: [N, D] -> [N]. DataFault: N < 4."""
     if len(features) <= NEIGHBOURS:
         raise DataFault(f"precision and recall need at least {NEIGHBOURS + 1} images, got {len(features)}; add images")
-    # A feature is its own nearest, hence no + 1 in the index.
+    # The nearest feature is the feature itself, at index 0, so the third nearest other is at index NEIGHBOURS.
     return np.concatenate(
-        # A copy: a view would keep every block of distances alive, 29 GB of them for 60,000 images.
+        # Copied, because a view would keep every block of distances in memory, 29 GB for 60,000 images.
         [np.partition(b, NEIGHBOURS, axis=1)[:, NEIGHBOURS].copy() for _, b in squared_distances(features, features)]
     )
 
 
 def precision_recall(samples: Features, reference: Features, reference_radii: Array) -> tuple[float, float]:
-    """Precision, the share of samples within the radius of a reference image, and recall, the same the other way.
+    """Computes precision, the share of samples within the radius of a reference image, and recall, the reverse.
 
-    Samples [N, D], reference [M, D] with its `radii` [M]. Source: arXiv 1904.06991, equations 1 to 3, k = 3. Note that
-    torch-fidelity had the two swapped before 0.4.0.
+    samples: [N, D]; reference: [M, D]; reference_radii: [M], of `radii`. Source: arXiv 1904.06991, equations 1 to 3,
+    k = 3. Note that torch-fidelity had the two swapped before 0.4.0. DataFault: N < 4.
     """
     sample_radii = radii(samples)
     precise = 0

@@ -1,4 +1,4 @@
-"""Distances between all pairs of features, by blocks, and the mean of them: how unlike one another images are."""
+"""Distances between all pairs of features, in blocks, and their mean, which measures how diverse images are."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,11 @@ from evals.statistics import Features
 
 
 def pairwise_distance(features: Features) -> float:
-    """sum_{i != j} |f_i - f_j| / (N (N - 1)): the mean Euclidean distance between two of the features [N, D], N >= 2.
+    """Computes the mean distance between two features: sum_{i != j} |f_i - f_j| / (N (N - 1)), of features [N, D].
 
-    Over every pair, in float64. The mean SQUARED distance would be cheaper, 2 tr(covariance) without a single pair,
-    but it is in FID already and a few far images make it; the distance itself counts each pair in proportion.
+    It visits every pair, in float64. The mean SQUARED distance would be cheaper, 2 tr(covariance) without visiting any
+    pair. But FID already contains it, and a few distant images dominate it; the distance itself counts each pair in
+    proportion. DataFault: N < 2.
     """
     n = len(features)
     if n < 2:
@@ -23,9 +24,9 @@ def pairwise_distance(features: Features) -> float:
 
 
 def squared_distances(a: Features, b: Features) -> Iterator[tuple[int, Array]]:
-    """(start, squared distances [rows, M] of a[start : start + rows] to b), with rows such that a block has 64 MB."""
+    """Yields (start, squared distances [rows, M] of a[start : start + rows] to b) in blocks of at most about 64 MB."""
     rows = max(1, 2**23 // len(b))
-    # Distances do not change when both sets move together; near the origin the products below lose fewer digits.
+    # Shifting both sets alike changes no distance, and close to the origin the products below lose fewer digits.
     centre = b.mean(axis=0, dtype=np.float64)
     y = b - centre
     y_norms = (y * y).sum(axis=1)
@@ -33,6 +34,6 @@ def squared_distances(a: Features, b: Features) -> Iterator[tuple[int, Array]]:
         x = a[start : start + rows] - centre
         scale = (x * x).sum(axis=1)[:, None] + y_norms
         block = scale - 2 * (x @ y.T)
-        # What is below the rounding of the products is a distance of zero: duplicates must count as such.
+        # A value below the rounding error of the products is set to zero, so that duplicates have distance zero.
         block[block < 1e-13 * scale] = 0
         yield start, block

@@ -1,4 +1,4 @@
-"""Mean and covariance of features, streamed in float64."""
+"""Mean and covariance of features, accumulated in batches in float64."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,10 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """Sums that add: `Moments.of(a) + Moments.of(b)` are those of a and b together, in any order and cut anyhow.
+    """Mean and scatter of features, which can be added: `Moments.of(a) + Moments.of(b)` are the moments of a and b.
 
-    n: how many; mean: [D]; scatter: [D, D], the sum of (x - mean)(x - mean)^T (Chan et al. 1979 add them stably).
+    n: the number of features; mean: [D]; scatter: [D, D], the sum of (x - mean)(x - mean)^T. The order in which batches
+    are added does not matter. Source of the stable addition: Chan et al. 1979.
     """
 
     n: int
@@ -24,7 +25,7 @@ class Moments:
 
     @staticmethod
     def of(features: Features) -> "Moments":
-        """The moments of one batch [B, D], B >= 1."""
+        """Computes the moments of one batch: [B, D], B >= 1."""
         x = features.astype(np.float64)
         mean = x.mean(axis=0)
         away = x - mean
@@ -40,7 +41,7 @@ class Moments:
         )
 
     def gaussian(self) -> Gaussian:
-        """Mean and unbiased covariance (over n - 1, as in FID's own code). DataFault: n < 2."""
+        """Returns mean and unbiased covariance (divided by n - 1, as in FID's own code). DataFault: n < 2."""
         if self.n < 2:
             raise DataFault(f"a covariance needs at least 2 images, got {self.n}; add images")
         return Gaussian(mean=self.mean, covariance=self.scatter / (self.n - 1))

@@ -1,4 +1,4 @@
-"""Work that is too small to wake another thread for, and work that other threads do meanwhile."""
+"""Work that background threads do ahead of time, and work that is too small to wake a second thread for."""
 
 import os
 from collections import deque
@@ -17,16 +17,16 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 def chunks(values: Iterable[J], size: int) -> Iterator[list[J]]:
-    """Values in their order, `size` at a time, the last ones fewer."""
+    """Yields the values in order, in lists of `size`; the last may be shorter."""
     several = iter(values)
     while chunk := list(islice(several, size)):
         yield chunk
 
 
 def ahead(work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-    """work(job) of each job, in order; meanwhile threads are at work on those that follow, one each.
+    """Yields work(job) of each job, in order, while threads compute the results of the next jobs.
 
-    For what lets other threads run, as Pillow's encoders and decoders do.
+    This helps if the work lets other Python threads run, as Pillow's encoders and decoders do.
     """
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[R]] = deque()
@@ -40,10 +40,10 @@ def ahead(work: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch works on one thread within the block: waking another takes 50 microseconds, whatever there is to do.
+    """Makes torch work on one thread within the block, because waking another takes 50 microseconds.
 
-    OpenMP alone is told. torch.set_num_threads also starts a pool of threads anew, which then spin beside the next
-    network call, and bids MKL wake its threads for the sine of a hundred numbers from then on.
+    Only OpenMP is limited. torch.set_num_threads would also start a second pool of threads, which spin during the next
+    network call, and from then on would make MKL wake its threads for the sine of a hundred numbers.
     """
     with _openmp().limit(limits=1):
         yield
@@ -51,7 +51,7 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _openmp() -> ThreadpoolController:
-    """OpenMP as torch has loaded it."""
-    import torch  # noqa: F401 - loads the library that is looked for
+    """Returns a controller of the OpenMP library that torch has loaded."""
+    import torch  # noqa: F401 - loads that library
 
     return ThreadpoolController().select(user_api="openmp")

@@ -1,4 +1,4 @@
-"""One file a distillation method: where the student should land, and nothing else."""
+"""Distillation methods, one file each: a method computes the student's targets and its loss, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from boot_exp.terms import Term
 
 
 class Start(Enum):
-    """What a method starts from: noise alone, images of the data set, or pairs of noise and the teacher's solve."""
+    """What a method trains on: noise alone, images of the data set, or pairs of noise and the teacher's image of it."""
 
     NOISE = "noise"
     IMAGES = "images"
@@ -25,9 +25,11 @@ class Start(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """eps: [B, C, H, W] noise; x0: the images, or what the teacher made of eps, None where there is only noise.
+    """A batch to train on.
 
-    generator: of what else the method draws; progress: in [0, 1], the share of training that is done.
+    eps: [B, C, H, W], noise. x0: [B, C, H, W], images of the data set, or the teacher's solutions from eps; None for a
+    method that starts from noise. generator: for whatever else the method draws. progress: in [0, 1], the share of
+    training that is done.
     """
 
     eps: Tensor
@@ -38,32 +40,32 @@ class Batch:
 
     @property
     def images(self) -> Tensor:
-        """x0 of a method that starts from images or pairs; the stage gives it one."""
-        assert self.x0 is not None, "only a method that says so starts from images or pairs"
+        """x0, for a method that starts from images or pairs; the stage provides it."""
+        assert self.x0 is not None, "a batch has x0 only if the method's starts_from is IMAGES or PAIRS"
         return self.x0
 
 
 class Method(Protocol):
-    """Says where the student should land: no optimizer, EMA, device or logging."""
+    """Computes the targets and the loss of a student; it knows nothing of optimizer, EMA, device or logging."""
 
     @property
     def starts_from(self) -> Start:
-        """What its batches hold."""
+        """What its batches contain."""
 
     @property
     def self_teaching(self) -> Average | None:
-        """How the self-teacher follows the student: the target network of some methods; None: there is none."""
+        """How the self-teacher (the target network of some methods) follows the student; None: there is none."""
 
     def evaluations(self, batch: int, teacher: int = 1) -> int:
-        """Network calls of a step on a batch of that size, counted in images; a backward pass is not one.
+        """Counts the network calls of one step on a batch, one per image and forward pass; backward passes are free.
 
-        teacher: network calls of one call of the teacher, two where it is guided.
+        teacher: network calls of one call of the teacher; two if it is guided.
         """
 
     def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
-        """Named terms, a value for each sample of the batch or for some of them."""
+        """Computes the named terms of the loss, each with a value for all samples of the batch or for some of them."""
 
 
 def edge_of(batch: int, share: float, beta: float) -> int:
-    """How many of a batch a boundary loss of weight beta is taken on: one at least, none without weight."""
+    """Returns how many samples of a batch get the boundary loss: at least one, or none if its weight beta is 0."""
     return max(1, round(share * batch)) if beta else 0

@@ -25,8 +25,9 @@ from boot_exp.times import Times, UniformTimes
 class Boot:
     """w / delta^2 || y(eps, s) - sg[ step of the teacher from y(eps, t) ] ||^2 + beta || y(eps, T) - f(eps, T) ||^2.
 
-    delta: t - s, in units of t. beta: weight of the boundary loss, taken on the first `boundary_share` of a
-    batch; at 0 it is not taken. step: how the teacher carries a signal from t to s.
+    sg is the stop-gradient, f the teacher, T = t_max. step: the teacher's step of the signal from t to s. delta: t - s,
+    in units of t. beta: the weight of the second term, the boundary loss; at 0 it is not computed. boundary_share: the
+    share of a batch that gets the boundary loss, taken from its start.
     """
 
     step: SignalStep
@@ -49,7 +50,7 @@ class Boot:
         s: Tensor,
         condition: Condition,
     ) -> Tensor:
-        """Where the student should land at s: one step of the teacher from the student's own y at t."""
+        """Computes the student's target at s, [B, C, H, W]: one step of the teacher from the student's own y at t."""
         return self.step(teacher, student(eps, t, condition), eps, t, s, condition)
 
     def loss(self, *, student: SignalStudent, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
@@ -61,7 +62,7 @@ class Boot:
         with torch.no_grad():
             target = self.target(student, teacher, eps, t, s, condition)
             limit = teacher(eps[:edge], last, condition[:edge]) if edge else None
-        # One call of the student serves both terms: half the overhead of two.
+        # One call of the student computes both terms, with half the overhead of two calls.
         both = condition.and_then(condition[:edge])
         y = student(torch.cat([eps, eps[:edge]]), torch.cat([s, last]), both)
         weight = self.weight(schedule(t), schedule(s), t - s)

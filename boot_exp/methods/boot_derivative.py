@@ -1,4 +1,4 @@
-"""BOOT without differences: the residual of the signal-ODE itself, L^DE (Gu et al. 2023, arXiv 2306.05544)."""
+"""BOOT without finite differences: the residual of the signal-ODE itself, L^DE (Gu et al. 2023, arXiv 2306.05544)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from boot_exp.times import Times, UniformTimes
 class BootDerivative:
     """|| dy/dt + sg[ lam' (f(x_t, t) - y) ] ||^2 / lam'^2 + beta || y(eps, T) - f(eps, T) ||^2.
 
-    dy/dt is the student's derivative in t, by forward-mode differentiation; it wants a time embedding of low
-    frequencies (arXiv 2410.11081, section 4.1). Dividing by lam' keeps the residual in units of y.
+    sg is the stop-gradient, f the teacher, T = t_max. Forward-mode differentiation gives dy/dt, the derivative of the
+    student in t, which needs a time embedding of low frequencies (arXiv 2410.11081, section 4.1). Dividing by lam'
+    keeps the residual in units of y. beta, boundary_share: as in Boot.
     """
 
     beta: NonNegative
@@ -32,7 +33,7 @@ class BootDerivative:
 
     starts_from: ClassVar[Start] = Start.NOISE
     self_teaching: ClassVar[None] = None
-    # FSDP2's hooks, which gather weights, are not made for forward-mode differentiation.
+    # FSDP2 gathers weights in hooks, which do not support forward-mode differentiation.
     shardable: ClassVar[bool] = False
 
     def loss(self, *, student: SignalStudent, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
@@ -40,7 +41,7 @@ class BootDerivative:
         t = self.times(batch.generator, len(eps), schedule.t_min, schedule.t_max, batch.progress)
         edge = edge_of(len(eps), self.boundary_share, self.beta)
         last = torch.full_like(t[:edge], schedule.t_max)
-        # In the network's own precision: a derivative in float64 would double the cost for nothing.
+        # In the network's own precision: a derivative in float64 would double the cost without any gain.
         now = t.to(eps.dtype)
         y, slope = torch.func.jvp(lambda time: student(eps, time, condition), (now,), (torch.ones_like(now),))[:2]
         with torch.no_grad():

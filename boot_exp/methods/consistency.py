@@ -1,4 +1,4 @@
-"""Consistency models: alike along a trajectory (Song et al. 2023, arXiv 2303.01469)."""
+"""Consistency models: a student with the same output all along a trajectory (Song et al. 2023, arXiv 2303.01469)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from boot_exp.times import Discretisation, Grid, KarrasGrid, drawn_steps
 
 @component
 class Consistency:
-    """w d( f(x_t, t), f-(x_s, s) ), f- the self-teacher, x_s the neighbour of x_t on a grid.
+    """w d( f(x_t, t), f-(x_s, s) ), where f- is the self-teacher and x_s the neighbour of x_t on a grid.
 
-    self_teaching: how the target network f- follows f; steps: how fine the grid is as training goes on.
+    self_teaching: how the target network f- follows f. steps: the number of steps of the grid as training goes on. d is
+    `distance`, w is `weight`.
     """
 
     neighbour: Neighbour
@@ -40,7 +41,7 @@ class Consistency:
     def target(
         self, teacher: Denoiser, self_teacher: Denoiser, batch: Batch, x_t: Tensor, t: Tensor, s: Tensor
     ) -> Tensor:
-        """Where the student should land: where the self-teacher lands from the neighbouring point."""
+        """Computes the student's target, [B, C, H, W]: the self-teacher's output at the neighbouring point."""
         return self_teacher(self.neighbour(teacher, batch, x_t, t, s), s, batch.condition)
 
     def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:

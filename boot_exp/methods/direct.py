@@ -1,4 +1,4 @@
-"""Direct distillation: regress on the teacher's whole solve (Luhman & Luhman 2021, arXiv 2101.02388)."""
+"""Direct distillation: regression on the end of the teacher's whole solve (Luhman & Luhman 2021, arXiv 2101.02388)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from boot_exp.terms import Term
 
 @component
 class Direct:
-    """|| f(eps, T) - x_0 ||^2 with x_0 the end of the teacher's solve from eps, made once and stored."""
+    """|| f(eps, T) - x_0 ||^2, where x_0 is the end of the teacher's solve from eps, computed once and stored."""
 
     distance: Distance = field(default_factory=SquaredError)
 
@@ -25,7 +25,7 @@ class Direct:
     self_teaching: ClassVar[None] = None
 
     def target(self, batch: Batch) -> Tensor:
-        """Where the student should land: where the teacher's solve ended."""
+        """Returns the student's target, [B, C, H, W]: the end of the teacher's solve."""
         return batch.images
 
     def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:

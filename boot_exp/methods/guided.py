@@ -1,4 +1,7 @@
-"""Guided distillation, stage one: a student that takes w (Meng et al. 2023, arXiv 2210.03142); two is progressive."""
+"""Stage one of guided distillation: a student that takes w (Meng et al. 2023, arXiv 2210.03142).
+
+Stage two is progressive distillation of that student.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ from boot_exp.weights import TruncatedSnr, Weight
 
 @component
 class GuidedDistillation:
-    """w_t || f(x_t, t, w) - F(x_t, t, w) ||^2, F the teacher guided with weight w.
+    """w_t || f(x_t, t, w) - F(x_t, t, w) ||^2, where F is the teacher guided with weight w.
 
-    The stage draws w (Distil.guidance) and guides the teacher.
+    The stage draws w (Distil.guidance) and guides the teacher; w_t is `weight`.
     """
 
     times: Times = field(default_factory=UniformTimes)
@@ -34,7 +37,7 @@ class GuidedDistillation:
     self_teaching: ClassVar[None] = None
 
     def target(self, teacher: Denoiser, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """Where the student should land: where the guided teacher lands."""
+        """Computes the student's target, [B, C, H, W]: the guided teacher's x0."""
         return teacher(x_t, t, condition)
 
     def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:

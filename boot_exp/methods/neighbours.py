@@ -1,4 +1,4 @@
-"""From a point of a trajectory to the one beside it, as consistency models look at them (arXiv 2303.01469)."""
+"""Neighbouring points on a trajectory, on which a consistency model must agree (arXiv 2303.01469)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from boot_exp.solvers import Solver
 
 
 class Neighbour(Protocol):
-    """x_t on the trajectory of an image and noise -> the point x_s beside it: [B, ...]; t, s: [B], s < t."""
+    """Moves x_t: [B, ...], on the trajectory of a batch's images and noise, to the point x_s; t, s: [B], s < t."""
 
     @property
     def evaluations(self) -> int:
-        """Calls of the teacher an image."""
+        """Calls of the teacher per image."""
 
     def __call__(self, teacher: Denoiser, batch: Batch, x_t: Tensor, t: Tensor, s: Tensor) -> Tensor: ...
 
 
 @component
 class ByTeacher:
-    """One step of the teacher's: consistency distillation (algorithm 2)."""
+    """One step of the teacher: consistency distillation (arXiv 2303.01469, algorithm 2)."""
 
     solver: Solver
 
@@ -39,7 +39,7 @@ class ByTeacher:
 
 @component
 class ByData:
-    """The same image with the same noise, less of it: consistency training, without a teacher (algorithm 3)."""
+    """Less of the same noise on the same image: consistency training, without a teacher (algorithm 3)."""
 
     evaluations: ClassVar[int] = 0
 

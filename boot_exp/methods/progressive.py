@@ -1,4 +1,4 @@
-"""Progressive distillation: one step where the teacher takes two (Salimans & Ho 2022, arXiv 2202.00512)."""
+"""Progressive distillation: one step of the student for two of its teacher (Salimans & Ho 2022, arXiv 2202.00512)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from boot_exp.weights import TruncatedSnr, Weight
 
 @component
 class Progressive:
-    """w_t || f(x_t, t) - x0' ||^2, x0' the signal whose DDIM step from x_t lands where two of the teacher's do.
+    """w_t || f(x_t, t) - x0' ||^2, where one DDIM step from x_t with x0' ends where two steps of the teacher end.
 
-    One phase of algorithm 2. steps: the student's; its teacher has twice as many on the same grid, and is the student
-    of the phase before or the diffusion model.
+    This is one phase of algorithm 2. steps: the student's number of steps. Its teacher takes twice as many on the same
+    grid, and is the student of the previous phase or the diffusion model.
     """
 
     steps: Count
@@ -41,7 +41,7 @@ class Progressive:
     def target(
         self, teacher: Denoiser, x_t: Tensor, t: Tensor, middle: Tensor, s: Tensor, condition: Condition
     ) -> Tensor:
-        """Where the student should land: the teacher's step after the teacher's step, as an x0."""
+        """Computes the student's target x0', [B, C, H, W], from two steps of the teacher: t to middle to s."""
         x_middle = self.solver(teacher, x_t, t, middle, condition)
         x_s = self.solver(teacher, x_middle, middle, s, condition)
         return implied_signal(x_s, x_t, teacher.schedule(t), teacher.schedule(s))

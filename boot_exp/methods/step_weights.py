@@ -1,4 +1,4 @@
-"""Weights of a loss over a step in time, as objects: where a step starts, where it ends, how long it is -> [B]."""
+"""Weights of a loss over a step in time, one class each: the step's two levels and its length -> [B]."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from boot_exp.weights import Uniform, Weight
 
 
 class StepWeight(Protocol):
-    """level_t, level_s: [B], delta = t - s: [B] -> weight of the squared error in y: [B], positive."""
+    """Computes the weight of the squared error in y, [B], positive, for a step from t to s with delta = t - s: [B]."""
 
     def __call__(self, level_t: Level, level_s: Level, delta: Tensor) -> Tensor: ...
 
 
 @component
 class InverseSquareStep:
-    """w_t / delta^2: a residual of the step's order counts alike whatever the step (arXiv 2306.05544)."""
+    """w_t / delta^2: an error of O(delta) counts equally whatever the length of the step (arXiv 2306.05544)."""
 
     weight: Weight = field(default_factory=Uniform)
 
@@ -31,7 +31,7 @@ class InverseSquareStep:
 
 @component
 class InverseSquareCoefficient:
-    """w_t / c^2 with c = 1 - exp(lam_s - lam_t), the share of the way to x0 that the step goes, at least `floor`."""
+    """w_t / max(c, floor)^2, where c = 1 - exp(lam_s - lam_t) is the share of the way from y to x0 that a step goes."""
 
     weight: Weight = field(default_factory=Uniform)
     floor: Share = 0.05
@@ -43,7 +43,7 @@ class InverseSquareCoefficient:
 
 @component
 class Unweighted:
-    """1: the ablation in which the boundary term drowns a converged residual, which is O(delta)."""
+    """1, an ablation: once the residual has converged to O(delta), the boundary loss outweighs it."""
 
     def __call__(self, level_t: Level, level_s: Level, delta: Tensor) -> Tensor:
         return torch.ones_like(delta)

@@ -1,4 +1,4 @@
-"""TRACT: to the end of a group of steps, by the teacher and by oneself (Berthelot et al. 2023, arXiv 2303.04248)."""
+"""TRACT: the student jumps to the end of a group of the teacher's steps (Berthelot et al. 2023, arXiv 2303.04248)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from boot_exp.weights import TruncatedSnr, Weight
 
 @component
 class Tract:
-    """w_t || f(x_t, t) - x0' ||^2, x0' the signal whose DDIM step from x_t lands where its group of steps ends.
+    """w_t || f(x_t, t) - x0' ||^2, where one DDIM step from x_t with x0' ends at the target point of its group.
 
-    That is where the teacher's one step and then the self-teacher's land. One phase. steps: groups, which are the
-    student's steps; group: steps of its teacher in each. self_teaching: how the self-teacher, an average of the
-    student, follows it.
+    The target point is reached by one step of the teacher and then a jump of the self-teacher to the end of the group.
+    This is one phase. steps: the number of groups, which is the student's number of steps. group: the teacher's steps
+    in each group. self_teaching: how the self-teacher, an average of the student, follows the student.
     """
 
     steps: Count
@@ -52,10 +52,10 @@ class Tract:
         s: Tensor,
         condition: Condition,
     ) -> Tensor:
-        """Where the student should land: the self-teacher's jump to s after the teacher's step, as an x0."""
+        """Computes the student's target x0', [B, C, H, W]: the teacher steps from t to after, the self-teacher to s."""
         schedule = teacher.schedule
         x_after = self.solver(teacher, x_t, t, after, condition)
-        # From after to s; where they are one, this stays where it is.
+        # From after to s. At the last step of a group the two are equal, and this leaves x unchanged.
         x_s = carry(self_teacher(x_after, after, condition), x_after, schedule(after), schedule(s))
         return implied_signal(x_s, x_t, schedule(t), schedule(s))
 

@@ -13,9 +13,9 @@ from boot_exp.nets.embeddings import Sinusoidal
 
 
 class AdaIN(nn.Module):
-    """Normalised features [B, C, H, W] and an embedding [B, E] -> features scaled and shifted per channel.
+    """Scales and shifts each channel of normalised features, [B, C, H, W], by an embedding, [B, E].
 
-    Zero at the start, so that a student which gains the layer still equals its teacher (AdaIN: arXiv
+    Its weights are zero at first, so that a student which gains the layer still equals its teacher (AdaIN: arXiv
     1703.06868; zero initialisation as in arXiv 2302.05543).
     """
 
@@ -32,11 +32,11 @@ class AdaIN(nn.Module):
 
 
 class GuidanceEmbedding(nn.Module):
-    """Guidance weight w: [B] (the formula f(0) + w (f(c) - f(0))) -> [B, dimensions]."""
+    """Embeds the guidance weight w of f(0) + w (f(c) - f(0)): [B] -> [B, dimensions]."""
 
     def __init__(self, *, dimensions: Annotated[int, Ge(2)]) -> None:
         super().__init__()
-        # w runs over about [0, 10]: at scale 1 its fastest wave has a period of 2 pi.
+        # w lies in about [0, 10], so scale 1 is enough: its fastest wave has a period of 2 pi.
         self.layers = nn.Sequential(
             Sinusoidal(dimensions=dimensions, scale=1.0, max_period=100.0),
             nn.Linear(dimensions, dimensions),
@@ -49,7 +49,7 @@ class GuidanceEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block with a place for AdaIN, over `width` channels; None: it is not told w."""
+    """A residual block with a place for AdaIN over `width` channels; adain is None if the block does not receive w."""
 
     shards: ClassVar[bool] = True  # a unit of FSDP2, see Processes.spread
     adain: AdaIN | None
@@ -60,9 +60,9 @@ class Block(nn.Module):
 
 
 class Guidable(nn.Module):
-    """A network of such blocks that can be told the guidance weight w.
+    """A network of such blocks, to which layers that receive the guidance weight w can be added.
 
-    embedding: dimensions of w's embedding; seed: of the initial weights of the layers that are added.
+    embedding: the dimension of w's embedding. seed: of the initial weights of the added layers.
     """
 
     guidance: GuidanceEmbedding | None
@@ -73,7 +73,7 @@ class Guidable(nn.Module):
         super().__init__()
 
     def add_guidance(self) -> None:
-        """Gives every residual block an AdaIN layer for w; the output is unchanged until they are trained."""
+        """Adds an AdaIN layer for w to every residual block; the output does not change until they are trained."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.guidance = GuidanceEmbedding(dimensions=self.embedding)

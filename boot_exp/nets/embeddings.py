@@ -1,4 +1,4 @@
-"""A scalar per sample as a vector that a network can read."""
+"""Embeds a scalar per sample, such as the time, as a vector."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from boot_exp.components import Positive
 
 
 class Sinusoidal(nn.Module):
-    """value: [B] -> [B, dimensions]: sines and cosines of scale * value at geometrically spaced frequencies.
+    """Cosines and sines of scale * value at geometrically spaced frequencies: [B] -> [B, dimensions].
 
-    scale 1000 and max_period 10000 are DDPM's (arXiv 2006.11239), for t in [0, 1]. A smaller scale keeps the
-    derivative in t small, which difference-free losses need (arXiv 2410.11081, section 4.1).
+    scale 1000 and max_period 10000 are DDPM's (arXiv 2006.11239), for t in [0, 1]. A smaller scale keeps the derivative
+    in t small, which losses that differentiate in t need (arXiv 2410.11081, section 4.1).
     """
 
     frequencies: Tensor

@@ -19,7 +19,7 @@ EPS = 1e-6
 
 
 class Filtered(nn.Module):
-    """[B, C, H, W] at half or twice the resolution, through a separable filter (StyleGAN2's, arXiv 1912.04958)."""
+    """Halves or doubles the resolution of [B, C, H, W] by a separable filter (StyleGAN2's, arXiv 1912.04958)."""
 
     kernel: Tensor
 
@@ -41,12 +41,12 @@ class Filtered(nn.Module):
 
 
 class FilteredConvolution(nn.Conv2d):
-    """A 3x3 convolution at full resolution, then the filter that halves it: how the image enters an encoder."""
+    """A 3x3 convolution at full resolution, then the filter that halves it; it feeds the image into the encoder."""
 
     def __init__(self, inputs: int, outputs: int, taps: Sequence[int]) -> None:
         super().__init__(inputs, outputs, 3)
         self.down = Filtered(taps, up=False)
-        # The border that the filter needs is convolved too, not padded afterwards.
+        # The convolution also computes the border that the filter needs, which therefore is not padded afterwards.
         self.border, self.down.padding = 1 + self.down.padding, 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,10 +57,10 @@ class FilteredConvolution(nn.Conv2d):
 class SongUNet(Guidable):
     """x: [B, C, H, W], time: [B], label: [B] int64 or None, w: [B] or None -> [B, C, H, W].
 
-    channels, multipliers, blocks, attention, classes, seed: as of UNet. taps: of the filter between resolutions, (1, 1)
-    in DDPM++ and (1, 3, 3, 1) in NCSN++. fourier: whether the time is embedded by random frequencies, and
-    residual_encoder: whether the image enters at every resolution, both as in NCSN++. time_multiplier: width of the
-    time's embedding in channels; time_scale: of what the network is told of the time.
+    channels, multipliers, blocks, attention, classes, seed: as in UNet. taps: of the filter between resolutions, (1, 1)
+    in DDPM++ and (1, 3, 3, 1) in NCSN++. fourier: whether the time is embedded with random frequencies, as in NCSN++.
+    residual_encoder: whether the image enters the encoder at every resolution, as in NCSN++. time_multiplier: the width
+    of the time embedding, in units of channels. time_scale: a factor on the time that the network receives.
     """
 
     frequencies: Tensor
@@ -84,7 +84,7 @@ class SongUNet(Guidable):
         super().__init__()
         if len(attention) != len(multipliers):
             raise ValueError(
-                "SongUNet.attention says yes or no for each of SongUNet.multipliers, "
+                "SongUNet.attention must have one entry for each of SongUNet.multipliers, "
                 f"got {len(attention)} for {len(multipliers)}"
             )
         with torch.random.fork_rng(devices=[]):
@@ -92,14 +92,14 @@ class SongUNet(Guidable):
             self.seed, self.guidance, self.fourier, self.time_scale = seed, None, fourier, time_scale
             groups = NarrowGroups()
             widths = [channels * m for m in multipliers]
-            told, embedding = channels * time_multiplier, 4 * channels
+            time_width, embedding = channels * time_multiplier, 4 * channels
             self.embedding = embedding
-            steps = torch.arange(told // 2) / max(1, told // 2 - 1)
-            # Random ones are weights of the network, and stored with it.
-            frequencies = 2 * math.pi * 16 * torch.randn(told // 2) if fourier else 10000.0**-steps
+            steps = torch.arange(time_width // 2) / max(1, time_width // 2 - 1)
+            # Random frequencies are weights of the network, so they are stored with it.
+            frequencies = 2 * math.pi * 16 * torch.randn(time_width // 2) if fourier else 10000.0**-steps
             self.register_buffer("frequencies", frequencies, persistent=fourier)
-            self.label = nn.Embedding(classes + 1, told) if classes is not None else None
-            self.time = nn.Sequential(nn.Linear(told, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+            self.label = nn.Embedding(classes + 1, time_width) if classes is not None else None
+            self.time = nn.Sequential(nn.Linear(time_width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
             self.stem = nn.Conv2d(image_channels, channels, 3, padding=1)
 
             def block(inputs: int, outputs: int, attend: bool = False, resample: nn.Module | None = None) -> nn.Module:
@@ -149,13 +149,13 @@ class SongUNet(Guidable):
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         angles = self.time_scale * t.to(self.frequencies.dtype)[:, None] * self.frequencies
-        told = torch.cat([angles.sin(), angles.cos()], dim=1)
+        embedded = torch.cat([angles.sin(), angles.cos()], dim=1)
         if label is not None and self.label is None:
-            raise ValueError("SongUNet.classes must be bound for a network that is given labels, got None")
+            raise ValueError("SongUNet.classes must be bound for a network that receives labels, got None")
         if self.label is not None:
             none = self.label.num_embeddings - 1
-            told = told + self.label(torch.full_like(t, none, dtype=torch.long) if label is None else label)
-        time = F.silu(self.time(told))
+            embedded = embedded + self.label(torch.full_like(t, none, dtype=torch.long) if label is None else label)
+        time = F.silu(self.time(embedded))
         guidance = None if self.guidance is None or w is None else self.guidance(w)
 
         def run(layers: nn.Module, h: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The U-Net of the field: residual blocks with adaptive group norm, attention, sinusoidal time.
+"""The usual U-Net of diffusion models: residual blocks with adaptive group norm, attention, sinusoidal time.
 
 Ho et al. 2020 (arXiv 2006.11239) with the adaptive group norm of Dhariwal & Nichol 2021 (arXiv 2105.05233).
 """
@@ -19,21 +19,21 @@ from boot_exp.nets.embeddings import Sinusoidal
 
 
 def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """The layer with its weights and bias set to zero: a residual branch that starts as nothing."""
+    """Sets the weights and the bias of a layer to zero, so that its residual branch adds nothing at first."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(cast(Tensor, layer.bias))
     return layer
 
 
 class Groups(Protocol):
-    """channels -> into how many groups a group norm divides them."""
+    """Chooses the number of groups into which a group norm divides its channels."""
 
     def __call__(self, channels: int) -> int: ...
 
 
 @component
 class WideGroups:
-    """At most 32 groups of at least eight channels."""
+    """At most 32 groups, of at least eight channels each."""
 
     def __call__(self, channels: int) -> int:
         return math.gcd(32, channels // 8)
@@ -41,7 +41,7 @@ class WideGroups:
 
 @component
 class ThirtyTwoGroups:
-    """Always 32: OpenAI's code (arXiv 2105.05233)."""
+    """Always 32 groups, as in OpenAI's code (arXiv 2105.05233)."""
 
     def __call__(self, channels: int) -> int:
         return 32
@@ -49,18 +49,19 @@ class ThirtyTwoGroups:
 
 @component
 class NarrowGroups:
-    """At most 32 groups of at least four channels: NVIDIA's code (arXiv 2206.00364)."""
+    """At most 32 groups, of at least four channels each, as in NVIDIA's code (arXiv 2206.00364)."""
 
     def __call__(self, channels: int) -> int:
         return min(32, channels // 4)
 
 
 class Residual(Block):
-    """[B, in, H, W], time embedding [B, E], guidance embedding [B, E] or None -> [B, out, H, W].
+    """A residual block: [B, in, H, W], time embedding [B, E], guidance embedding [B, E] or None -> [B, out, H, W].
 
-    resample: what halves or doubles height and width on both ways through it. adaptive: whether the time scales and
-    shifts the second norm (arXiv 2105.05233), or is added before it (arXiv 2006.11239). scale: of the sum of both ways;
-    eps: of the norms; project: whether the way past them has a convolution even where the width stays.
+    resample: a layer that halves or doubles height and width in the residual branch and in the skip connection.
+    adaptive: True: the time scales and shifts the second norm (arXiv 2105.05233); False: the time is added before it
+    (arXiv 2006.11239). scale: a factor on the sum of branch and skip. eps: of the norms. project: whether the skip has
+    a convolution even if the number of channels stays the same.
     """
 
     def __init__(
@@ -95,19 +96,19 @@ class Residual(Block):
         if self.resample is not None:
             h, x = self.resample(h), self.resample(x)
         h = self.conv_in(h)
-        told = self.to_scale_shift(time)[..., None, None]
-        h = self.norm_out(h if self.adaptive else h + told)
+        from_time = self.to_scale_shift(time)[..., None, None]
+        h = self.norm_out(h if self.adaptive else h + from_time)
         if self.adain is not None and guidance is not None:
             h = self.adain(h, guidance)
         if self.adaptive:
-            scale, shift = told.chunk(2, dim=1)
+            scale, shift = from_time.chunk(2, dim=1)
             h = torch.addcmul(shift, h, 1 + scale)
         both: Tensor = self.skip(x) + self.conv_out(F.silu(h))
         return both if self.scale == 1 else both * self.scale
 
 
 class Attention(nn.Module):
-    """Self-attention over the pixels, [B, C, H, W] -> the same, with a residual; scale, eps: as of Residual."""
+    """Self-attention over the pixels with a skip connection: [B, C, H, W] -> the same; scale, eps: as in Residual."""
 
     shards: ClassVar[bool] = True  # a unit of FSDP2, see Processes.spread
 
@@ -125,7 +126,7 @@ class Attention(nn.Module):
         batch, channels, height, width = x.shape
         qkv = self.to_qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
         q, k, v = qkv.transpose(-1, -2).unbind(1)
-        # Written out rather than fused: forward-mode differentiation (L^DE) has no rule for the fused kernel.
+        # Written out because forward-mode differentiation (L^DE) has no rule for the fused kernel.
         attention = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
         mixed = (attention @ v).transpose(-1, -2).reshape(batch, channels, height, width)
         both: Tensor = x + self.out(mixed)
@@ -133,21 +134,24 @@ class Attention(nn.Module):
 
 
 class Resampling(Protocol):
-    """How a network goes from one resolution to the next: layers, and the width behind them."""
+    """Builds the layers that take a network from one resolution to the next."""
 
     def down(self, width: int, embedding: int, groups: Groups, adaptive: bool) -> nn.Module:
-        """Half the height and width, as many channels."""
+        """Builds the layer that halves height and width and keeps the number of channels."""
 
     def up(self, width: int, narrower: int, embedding: int, groups: Groups, adaptive: bool) -> tuple[nn.Module, int]:
-        """Twice the height and width; narrower: how wide the next resolution is."""
+        """Builds the layer that doubles height and width, and returns it with its number of output channels.
+
+        narrower: the number of channels of the next resolution.
+        """
 
 
 @component
 class Convolutions:
-    """A convolution with stride two; the nearest neighbour and a convolution.
+    """Down: a convolution with stride two. Up: nearest-neighbour upsampling and a convolution.
 
-    early: that goes to the next resolution's width at once; a convolution of the wider features is the dearest of all.
-    The networks of arXiv 2006.11239 do not.
+    early: whether that last convolution already outputs as many channels as the next resolution has. A convolution that
+    keeps the wider features is the most expensive of all. The networks of arXiv 2006.11239 keep them.
     """
 
     early: bool = True
@@ -162,7 +166,7 @@ class Convolutions:
 
 @component
 class ResidualBlocks:
-    """A residual block that resamples, by 2x2 means and the nearest neighbour (BigGAN's; arXiv 2105.05233)."""
+    """A residual block that resamples: down by 2x2 means, up by nearest neighbours (BigGAN's; arXiv 2105.05233)."""
 
     def down(self, width: int, embedding: int, groups: Groups, adaptive: bool) -> nn.Module:
         return self._block(width, embedding, groups, adaptive, nn.AvgPool2d(2))
@@ -179,12 +183,13 @@ class ResidualBlocks:
 class UNet(Guidable):
     """x: [B, C, H, W], t: [B], label: [B] int64 or None, w: [B] or None -> [B, C, H, W].
 
-    channels: the unit of width; multipliers: width of each resolution in it, each next one halving height and width;
-    blocks: residual blocks a resolution; attention: whether each resolution attends, middle_attention: whether the
-    middle does, None: as the last resolution. head_channels: width of a head; heads: how many of them instead.
-    time: the embedding of t. classes: how many labels, or None for an unconditional network; label value
-    `classes`, or none at all, means "no label". groups: of the group norms; adaptive: of Residual; resampling: how
-    height and width are halved and doubled. seed: of the initial weights, those of added layers too.
+    channels, multipliers: resolution i has channels * multipliers[i] channels, and half the height and width of the one
+    before. blocks: residual blocks per resolution. attention: whether each resolution has attention; middle_attention:
+    whether the middle has it, None: same as at the lowest resolution. head_channels: channels of an attention head;
+    heads: the number of heads, instead. time: the embedding of t. classes: the number of labels, or None for an
+    unconditional network; the label value `classes`, or no labels, means "no label". groups: of the group norms.
+    adaptive: as in Residual. resampling: how height and width are halved and doubled. seed: of the initial weights,
+    including those of layers that are added later.
     """
 
     reduced: ClassVar[dict[str, object]] = {"channels": 32, "blocks": 1}  # for a dry run
@@ -210,11 +215,11 @@ class UNet(Guidable):
         super().__init__()
         if len(attention) != len(multipliers):
             raise ValueError(
-                "UNet.attention says yes or no for each of UNet.multipliers, "
+                "UNet.attention must have one entry for each of UNet.multipliers, "
                 f"got {len(attention)} for {len(multipliers)}"
             )
         if bad := [channels * m for m in multipliers if channels * m % 8]:
-            raise ValueError(f"UNet.channels times each of UNet.multipliers must be multiples of 8, got {bad}")
+            raise ValueError(f"UNet.channels times each of UNet.multipliers must be a multiple of 8, got {bad}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             widths = [channels * m for m in multipliers]
@@ -262,7 +267,7 @@ class UNet(Guidable):
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         time = self.time(t)
         if label is not None and self.label is None:
-            raise ValueError("UNet.classes must be bound for a network that is given labels, got None")
+            raise ValueError("UNet.classes must be bound for a network that receives labels, got None")
         if self.label is not None:
             none = self.label.num_embeddings - 1
             time = time + self.label(torch.full_like(t, none, dtype=torch.long) if label is None else label)

@@ -1,4 +1,4 @@
-"""One training loop for every stage: draws, loss, clipping, optimizer, averages, journal, work state."""
+"""The training loop of every stage: draws, loss, clipping, optimizer, averages, journal and checkpoints."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ from evals.errors import ConfigurationFault, Fault, NumericalFault
 
 @component
 class Training:
-    """How long and how fast. Durations are in images, so that batch sizes compare.
+    """The settings of a training; durations are in images, so that runs with different batch sizes can be compared.
 
-    microbatch: how many images of a batch go through the network at once, None all of them. Gradients of the parts are
-    added up, and processes share the parts: draws are made for each, so that a run is a function of the seed and of
-    this, never of the number of processes. optimizer: from parameters to a torch optimizer; rate: learning rate over
-    progress; clip: largest norm of the gradient; seed: of every draw; save_every, preview_every, log_every: images
-    between two of each; keep: checkpoints that are kept, beside those at multiples of keep_every images; not_finite:
-    steps in a row that may have a loss or a gradient that is not finite, each of which changes nothing; patience:
-    seconds that a step may take before the run is taken for hung.
+    microbatch: images that go through the network at once; None: the whole batch. A batch is cut into portions of this
+    size, processes share the portions, and their gradients are added up. Each portion has its own draws, so a run
+    depends on the seed and on microbatch, never on the number of processes. optimizer: makes a torch optimizer from
+    parameters. rate: the learning rate as a function of progress. clip: the largest norm of the gradient. seed: of all
+    draws. save_every, preview_every, log_every: images between two checkpoints, previews, log entries. keep: the number
+    of latest checkpoints that are kept, besides those at multiples of keep_every images. not_finite: the run ends after
+    so many steps in a row whose loss or gradient was not finite; each of them is skipped. patience: seconds after which
+    a step counts as hung.
     """
 
     reduced: ClassVar[dict[str, object]] = {"images": 4, "batch": 4, "microbatch": None}  # for a dry run
@@ -59,25 +60,30 @@ class Training:
     patience: Positive = 1800.0
 
     def parts(self, batch: int, processes: Processes) -> list[tuple[int, int]]:
-        """(first, size) of the portions of a batch that this process takes; size 0 where it waits for the others."""
+        """Lists (first, size) of the portions of a batch that this process takes; size 0 where it only waits."""
         size = self.microbatch or self.batch
         every = [(first, min(size, batch - first)) for first in range(0, batch, size)]
         every += [(0, 0)] * (-len(every) % processes.count)
         return every[processes.index :: processes.count]
 
     def check_shared(self, processes: Processes) -> None:
-        """ConfigurationFault: there are more processes than portions."""
+        """Checks that every process gets a portion. ConfigurationFault: there are more processes than portions."""
         size = self.microbatch or self.batch
         if self.batch // size < processes.count:
             raise ConfigurationFault(
-                f"processes share the portions of a batch, got {processes.count} processes for a batch of {self.batch} "
-                f"in portions of {size}; bind Training.microbatch {max(1, self.batch // processes.count)} or less"
+                f"each process must get a portion of the batch, got {processes.count} processes for a batch of "
+                f"{self.batch} in portions of {size}; bind Training.microbatch "
+                f"{max(1, self.batch // processes.count)} or less"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The averaged model, what it cost, and how many steps changed nothing since their loss was not finite."""
+    """The result of a training: the averaged model and its cost.
+
+    evaluations: network calls, one per image and forward pass. skipped: steps that were skipped because their loss or
+    gradient was not finite. memory: the peak in bytes.
+    """
 
     average: nn.Module
     images: int
@@ -88,7 +94,7 @@ class Trained:
 
 
 def every(interval: int, before: int, after: int) -> bool:
-    """Whether a multiple of the interval lies in (before, after]."""
+    """Tells whether a multiple of the interval lies in (before, after]."""
     return after // interval > before // interval
 
 
@@ -106,12 +112,12 @@ def fit(
     processes: Processes,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Trained:
-    """Trains the model in place and returns its average; goes on from the work state where there is one.
+    """Trains the model in place and returns its average; resumes from the newest checkpoint in `work` if there is one.
 
-    Every draw depends on the seed and on the images seen alone, so that a resumed run repeats exactly what an
-    uninterrupted one does. The state after the last step is saved too, for the caller to clear when the result is
-    written. config, settings: for the journal. Raises Stopped when signalled, NumericalFault when too many losses in a
-    row are not finite, MissingResource when memory runs out.
+    Every draw depends on the seed and the number of images seen only, so a resumed run repeats exactly what an
+    uninterrupted one does. The state after the last step is saved too; the caller clears it once the result is written.
+    config, settings: for the journal. Stopped: a signal asked for it. NumericalFault: too many losses in a row were not
+    finite. MissingResource: memory ran out.
     """
     training.check_shared(processes)
     device = processes.device
@@ -132,9 +138,10 @@ def fit(
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             try:
-                means, kept, calls = gradients(training, objective, state, batch, autocast)
-            except Fault:  # what the step reads is gone or damaged, and the weights are sound
-                if not processes.sharded:  # then no process has them whole, and the others are in their step
+                means, portions, calls = gradients(training, objective, state, batch, autocast)
+            except Fault:  # a file that the step reads is gone or damaged; the weights themselves are sound
+                # Sharded weights cannot be saved here: the other processes are in their step and send no shards.
+                if not processes.sharded:
                     state.save(work, title)
                 raise
             norm = processes.clip(state.own.parameters, training.clip)
@@ -145,23 +152,23 @@ def fit(
                 state.save(work, title)
                 raise not_finite(title, training, before, means, norm, work.folder)
             if logging:
-                told = {name: float(value) for name, value in means.items()}
-                if all(map(math.isfinite, told.values())):
-                    state.figures = told
-                parts = TimeParts.of(kept, list(means), device)
+                losses = {name: float(value) for name, value in means.items()}
+                if all(map(math.isfinite, losses.values())):
+                    state.figures = losses
+                parts = TimeParts.of(portions, list(means), device)
                 processes.sum([parts.sums, parts.counts])
                 if processes.main:
-                    journal.scalars({f"loss/{name}": value for name, value in told.items()}, state.seen)
+                    journal.scalars({f"loss/{name}": value for name, value in losses.items()}, state.seen)
                     journal.scalars({f"loss_by_t/{name}": value for name, value in parts.means().items()}, state.seen)
-                    others = {
+                    measures = {
                         "gradient_norm": float(norm),
                         "learning_rate": rate,
                         "images_per_second": state.seen / max(state.seconds, 1e-9),
                         "skipped_steps": float(state.finite.total),
                         "memory_peak": float(memory_peak(device)),
                     }
-                    journal.scalars(others, state.seen)
-                    meter.update(state.seen, told)
+                    journal.scalars(measures, state.seen)
+                    meter.update(state.seen, losses)
             if (last or every(training.preview_every, before, state.seen)) and (processes.main or processes.sharded):
                 with torch.no_grad(), autocast():
                     samples = preview(state.average)
@@ -196,10 +203,13 @@ def gradients(
     batch: int,
     autocast: Callable[[], AbstractContextManager[object]],
 ) -> tuple[dict[str, Tensor], list[dict[str, Term]], int]:
-    """Leaves the gradients of the next batch in the model; its terms' means, the terms themselves, what they cost."""
+    """Back-propagates the next batch, and leaves the gradients in the model.
+
+    Returns the mean of each term over the batch, the terms of each portion of this process, and its network calls.
+    """
     state.optimizer.zero_grad(set_to_none=True)
     processes = state.processes
-    parts, kept, calls = training.parts(batch, processes), [], 0
+    parts, portions, calls = training.parts(batch, processes), [], 0
     means: dict[str, Tensor] = {}
     for number, (first, size) in enumerate(parts, start=1):
         portion = Portion(
@@ -211,28 +221,28 @@ def gradients(
         processes.reduce_after(state.model, number == len(parts))
         with autocast():
             terms = objective.loss(state.model, portion, self_teacher=state.self_teacher)
-        # Gradients of sharded weights meet as a mean over the processes, all others as a sum.
+        # FSDP averages gradients of sharded weights over the processes; all other gradients are summed below.
         share = size / batch * (processes.count if processes.sharded else 1)
         total = torch.stack([term.value.mean() for term in terms.values()]).sum()
         (total if share == 1 else total * share).backward()
         for name, term in terms.items():
             mean = term.value.detach().mean() * (size / batch)
             means[name] = means[name] + mean if name in means else mean
-        kept += [terms] if size else []
+        portions += [terms] if size else []
         calls += objective.evaluations(size) if size else 0
     weights = state.own.parameters
     shared = [] if processes.sharded else [one.grad for one in weights if one.grad is not None]
     processes.sum([*shared, *means.values()])
-    return means, kept, calls
+    return means, portions, calls
 
 
 def not_finite(
     title: str, training: Training, before: int, means: Mapping[str, Tensor], norm: Tensor, folder: Path
 ) -> NumericalFault:
-    """What is said of too many steps in a row that were not finite, with what is needed to make the last one again."""
+    """Makes the fault for too many steps in a row that were not finite; it names the last batch, to reproduce it."""
     terms = {name: float(value) for name, value in means.items()}
     return NumericalFault(
         f"{title}: the loss must be finite, got {terms} (gradient norm {float(norm)}) in "
         f"{training.not_finite} steps in a row, the last on the batch after {before} images, seed {training.seed};"
-        f" lower the learning rate, or look at that batch: the weights before it are in {folder}"
+        f" lower the learning rate, or inspect that batch: the weights before it are in {folder}"
     )

@@ -1,4 +1,4 @@
-"""Learning rates over training, as objects: progress in [0, 1] -> rate."""
+"""Learning rates as functions of the progress of training, one class each: progress in [0, 1] -> rate."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from boot_exp.components import Positive, Share, component
 
 
 class Rate(Protocol):
-    """progress: share of the training images that have been seen -> learning rate."""
+    """Computes the learning rate from progress, the share of the training images that have been seen."""
 
     def __call__(self, progress: float) -> float: ...
 
 
 @component
 class ConstantRate:
-    """The peak, after a linear warm-up over a share of training."""
+    """A linear warm-up to the peak over a share of training, then the peak."""
 
     peak: Positive
     warmup: Share = 0.02
@@ -27,7 +27,7 @@ class ConstantRate:
 
 @component
 class CosineRate:
-    """Linear warm-up to the peak, then half a cosine down to zero (arXiv 1608.03983)."""
+    """A linear warm-up over a share of training, times half a cosine from the peak down to zero (arXiv 1608.03983)."""
 
     peak: Positive
     warmup: Share = 0.02

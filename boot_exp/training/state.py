@@ -1,4 +1,4 @@
-"""What a training has come to, and what a checkpoint keeps of it: models, optimizer, and how far they are."""
+"""The state of a training, which a checkpoint saves and restores: models, optimizer and progress."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from evals.errors import NumericalFault
 
 
 class State:
-    """A model, its average and its self-teacher, spread over the processes where weights are; they start from it.
+    """A model, its average and its self-teacher, which both start as copies of it; shards them if weights are sharded.
 
-    ema: how the average follows, following: how the self-teacher does, None without one. seen: images; evaluations:
-    network calls, in images; figures: the means of the loss's terms when they were last told.
+    ema: how the average follows the model. following: how the self-teacher follows it; None: there is none. seen: the
+    number of images so far. evaluations: network calls, one per image and forward pass. figures: the means of the
+    loss's terms when they were last logged.
     """
 
     def __init__(
@@ -51,16 +52,16 @@ class State:
 
     @property
     def seconds(self) -> float:
-        """How long the training has run, without what lay between a stop and the start after it."""
+        """How long the training has run, without the time between a stop and the next start."""
         return time.monotonic() - self.started
 
     def restore(self, work: Work) -> None:
-        """Goes back to the newest sound checkpoint, where there is one. StateFault: all of them are damaged."""
+        """Restores the newest sound checkpoint, if there is any. StateFault: all checkpoints are damaged."""
         with self.processes.main_first():
-            found = work.latest()
-        if found is None:
+            newest = work.latest()
+        if newest is None:
             return
-        card, tensors = found
+        card, tensors = newest
         self.seen, self.evaluations, self.figures = (card[key] for key in ("images", "evaluations", "figures"))
         self.finite.total += card["skipped"]
         for name, part in self.models.items():
@@ -69,12 +70,12 @@ class State:
         self.started = time.monotonic() - card["seconds"]
 
     def save(self, work: Work, title: str) -> None:
-        """Writes a checkpoint; every process must call it. NumericalFault: weights are not finite."""
+        """Writes a checkpoint; every process must call this. NumericalFault: weights are not finite."""
         tensors = {name: whole(part.state_dict()) for name, part in self.models.items()}
         tensors["optimizer"] = whole(optimizer_tensors(self.optimizer))
         if not all(bool(torch.isfinite(value).all()) for value in tensors["model"].values()):
             raise NumericalFault(
-                f"{title}: weights must be finite to be saved, got others after {self.seen} images; lower the "
+                f"{title}: weights must be finite to be saved, got NaN or infinity after {self.seen} images; lower the "
                 "learning rate"
             )
         if self.processes.main:
@@ -82,7 +83,7 @@ class State:
             work.save(self.seen, tensors, {**costs, "figures": self.figures})
 
     def step(self, values: Tensor, batch: int, evaluations: int) -> None:
-        """A step of the optimizer and of the averages on `batch` images, if all values are finite."""
+        """Takes a step of the optimizer and of the averages on `batch` images, if all values are finite."""
         taken = self.finite.step(values)
         self.seen += batch
         self.evaluations += evaluations

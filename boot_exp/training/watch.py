@@ -1,4 +1,4 @@
-"""What can go wrong within a step, and is noticed: losses that are not finite, a full memory, a step that hangs."""
+"""Detects what can go wrong within a step: losses that are not finite, memory that runs out, a step that hangs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from evals.threads import one_thread
 
 HUNG = 74
 SMALL = 2**16
-"""How many numbers a parameter has on average, at most, for an optimizer to be faster on one thread than on two."""
+"""An optimizer runs on one thread if its parameters have fewer numbers than this on average; it is faster there."""
 
 
 class Finite:
-    """Lets an optimizer take the steps that are finite, and counts the others, which change nothing.
+    """Lets an optimizer take the steps that are finite, and skips and counts all others.
 
-    wait: whether that is read from the device at each step. If not, a fused optimizer skips the step there, as it does
-    for a gradient scaler, and the counts are read when the loop logs.
+    wait: whether the loop reads from the device at each step whether it was finite. If not, a fused optimizer skips the
+    step on the device, as it does for a gradient scaler, and the counts are read when the loop logs.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, *, wait: bool) -> None:
@@ -39,7 +39,10 @@ class Finite:
         self.total, self.row, self.longest = torch.zeros(3, device=device).unbind()
 
     def step(self, values: Tensor) -> Tensor | bool:
-        """A step of the optimizer if all values are finite; whether it was taken, 0 or 1 on the device if not known."""
+        """Takes a step of the optimizer if all values are finite.
+
+        Returns whether the step was taken; a tensor of 0 or 1 on the device if only the GPU knows.
+        """
         finite = values.isfinite().all()
         missed = (~finite).float()
         self.total += missed
@@ -55,7 +58,10 @@ class Finite:
         return 1 - missed
 
     def in_a_row(self, look: bool) -> int:
-        """The longest row of steps that were not finite since it was last looked at; 0 where looking would wait."""
+        """Returns the longest run of consecutive skipped steps since the last call that read it.
+
+        look: read it even if that has to wait for the device. Otherwise, where reading would wait, the result is 0.
+        """
         if not (look or self.waits):
             return 0
         longest = int(self.longest)
@@ -64,7 +70,7 @@ class Finite:
 
 
 def memory_peak(device: torch.device) -> int:
-    """The most memory that was in use so far, in bytes: the GPU's, or else the process's."""
+    """Returns the peak of memory use so far, in bytes: of the GPU, or on a CPU of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -73,25 +79,25 @@ def memory_peak(device: torch.device) -> int:
 
 @contextmanager
 def out_of_memory(title: str, portion: int) -> Iterator[None]:
-    """MissingResource, with the setting to change, in place of what torch says when memory runs out."""
+    """Turns torch's error when memory runs out into a MissingResource that names the setting to change."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        said = str(error)
-        full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in said
+        text = str(error)
+        full = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
         if not full:
             raise
         raise MissingResource(
-            f"{title}: {portion} images at once must fit into memory, got {(said or 'no more').splitlines()[0]}; bind "
+            f"{title}: {portion} images at once must fit into memory, got {(text or 'no more').splitlines()[0]}; bind "
             f"Training.microbatch {max(1, portion // 2)} or less, or Compute.bfloat16 True"
         ) from error
 
 
 @contextmanager
 def watchdog(title: str, patience: float, folder: Path) -> Iterator[Callable[[], None]]:
-    """Ends the process with 74 once the function that it gives has not been called for so many seconds.
+    """Yields a function, and ends the process with 74 if it is not called for `patience` seconds.
 
-    A read from a disk that is gone can be answered by nothing: no exception could reach the thread that waits.
+    This is for a read from a disk that is gone: the thread that waits for it cannot be reached by an exception.
     """
     last, over = [time.monotonic()], threading.Event()
 
@@ -102,8 +108,8 @@ def watchdog(title: str, patience: float, folder: Path) -> Iterator[Callable[[],
         while not over.wait(min(1.0, patience / 4)):
             if time.monotonic() - last[0] > patience:
                 print(
-                    f"boot-exp: {title}: a step must end within {patience:g} s, got none that did; it hangs where the "
-                    f"trace below says. See to that and start again: the state before is in {folder}",
+                    f"boot-exp: {title}: a step must end within {patience:g} s, got one that hangs; the trace below "
+                    f"shows where. Fix that and start again: the last saved state is in {folder}",
                     file=sys.stderr,
                 )
                 faulthandler.dump_traceback(all_threads=True)

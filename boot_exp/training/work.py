@@ -1,4 +1,4 @@
-"""The work state of a stage that is under way, kept outside DVC so that an interrupted run goes on."""
+"""The work state of an unfinished stage, kept outside DVC, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ from evals.errors import StateFault
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Some of what a stage draws, in a file of its own, and once that is whole, beside it how many seconds it took."""
+    """A part of the samples that a stage draws, in a file of its own.
+
+    path: that file. A second file beside it holds the seconds that it took; it is written once the first is complete.
+    """
 
     path: Path
     indices: range
 
     @property
     def there(self) -> bool:
-        """Whether it was drawn."""
+        """Whether the shard is complete."""
         return self.path.exists() and self.spent.exists()
 
     @property
     def spent(self) -> Path:
-        """Where the seconds are."""
+        """The file with the seconds."""
         return self.path.with_suffix(".json")
 
     def batches(self, size: int) -> list[range]:
-        """Its indices, `size` at a time."""
+        """Splits the indices into batches of `size`; the last may be smaller."""
         return [self.indices[low : low + size] for low in range(0, len(self.indices), size)]
 
 
 def in_shards(folder: Path, name: str, n: int, size: int) -> list[Shard]:
-    """Indices 0 to n - 1, `size` to a file; name: of a file, with a place for its number."""
+    """Splits the indices 0 to n - 1 into shards of `size`; name: of a shard's file, with {} for its number."""
     return [
         Shard(path=folder / name.format(number), indices=range(first, min(first + size, n)))
         for number, first in enumerate(range(0, n, size))
@@ -50,35 +53,36 @@ def in_shards(folder: Path, name: str, n: int, size: int) -> list[Shard]:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Checkpoints of one run in a folder of its own: the last `keep`, and those at multiples of `keep_every` images."""
+    """The checkpoints of one run, in a folder: the latest `keep`, and those at multiples of `keep_every` images."""
 
     folder: Path
     keep: int = 2
     keep_every: int | None = None
 
     def checkpoints(self) -> list[Path]:
-        """Finished checkpoints, oldest first."""
+        """Lists the complete checkpoints, oldest first."""
         return sorted(self.folder.glob("images-*"))
 
     def save(self, images: int, tensors: Mapping[str, Mapping[str, Tensor]], card: Mapping[str, Any]) -> None:
-        """Writes the state after `images` images, then drops the oldest ones."""
+        """Writes the state after `images` images, then deletes the oldest checkpoints, except those kept for good."""
         write_folder(self.folder / f"images-{images:012d}", tensors, {**card, "images": images})
         for old in self.checkpoints()[: -self.keep]:
             if not self.lasts(old):
                 shutil.rmtree(old)
 
     def lasts(self, checkpoint: Path) -> bool:
-        """Whether a checkpoint is one of those that are kept for good."""
+        """Tells whether a checkpoint is kept for good."""
         images = int(checkpoint.name.removeprefix("images-"))
         return self.keep_every is not None and images % self.keep_every == 0
 
     def latest(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
-        """Card and tensors of the newest sound checkpoint, or None where none was ever written.
+        """Reads the card and tensors of the newest sound checkpoint; returns None if none was ever written.
 
-        A damaged one is set aside and said so; if all are damaged, that is a StateFault, not a silent restart.
+        Damaged checkpoints are renamed, with a note on stderr. StateFault: all are damaged; a silent restart would hide
+        it.
         """
-        found = self.checkpoints()
-        for path in reversed(found):
+        checkpoints = self.checkpoints()
+        for path in reversed(checkpoints):
             try:
                 card = read_card(path)
                 names = [name.removesuffix(".safetensors") for name in card["sha256"]]
@@ -88,14 +92,14 @@ class Work:
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
                 print(f"set aside as {aside}: {fault}", file=sys.stderr)
-        if found or list(self.folder.glob("damaged-*")):
+        if checkpoints or list(self.folder.glob("damaged-*")):
             raise StateFault(
-                f"every checkpoint in {self.folder} is damaged; delete the folder to start this stage afresh"
+                f"every checkpoint in {self.folder} is damaged; delete the folder to start this stage over"
             )
         return None
 
     def clear(self) -> None:
-        """Removes the work state, but what is kept for good: the stage has written its result."""
+        """Removes the work state once the result is written, except the checkpoints that are kept for good."""
         kept = [path for path in self.checkpoints() if self.lasts(path)]
         for path in self.folder.glob("*") if kept else [self.folder]:
             if path not in kept:
@@ -104,7 +108,7 @@ class Work:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of a work folder. StateFault: another one is at work there."""
+    """Locks a work folder against other processes. StateFault: another process uses it."""
     lock = folder.with_name(f"{folder.name}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
@@ -113,8 +117,8 @@ def alone(folder: Path) -> Iterator[None]:
         except OSError:
             file.seek(0)
             raise StateFault(
-                f"{folder} must be worked in by one run at a time, got process {file.read() or '?'} there; wait for it "
-                "or stop it"
+                f"{folder} must be used by one run at a time, got process {file.read() or '?'} there; wait for it or "
+                "stop it"
             ) from None
         file.truncate(0)
         file.write(str(os.getpid()))

@@ -232,7 +232,7 @@ def test_agreement_needs_the_extractor_s_own_classes(samples: Path, real: Path) 
             return Observation(features=super().__call__(images).features)
 
     against = Reference.of(open_images(real), Pixels(), name="dots")
-    with pytest.raises(DataFault, match="as many classes as the extractor has, got 3 and 2;"):
+    with pytest.raises(DataFault, match="as many classes as the extractor, got 3 and 2;"):
         evaluate(samples, against, Pixels(), classes=3)
     assert evaluate(samples, against, Blind(), classes=3)["agreement"] is None
     assert "agreement" not in evaluate(samples, against, Pixels())

@@ -67,7 +67,7 @@ def test_both_halves_are_asked_in_one_call_and_count_twice() -> None:
 )
 def test_what_is_missing_is_said(condition: Condition, classes: int | None, said: str) -> None:
     teacher = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=SCHEDULE, classes=classes)
-    with pytest.raises(ValueError, match=f"guidance must have .*{said}; bind Networked.classes") as caught:
+    with pytest.raises(ValueError, match=f"guidance needs .*{said}; bind Networked.classes") as caught:
         Guided(teacher)(noise(12), T, condition)
     assert "\n" not in str(caught.value)
 

@@ -71,7 +71,7 @@ def test_no_label_is_the_label_of_none() -> None:
 
 
 def test_a_label_is_refused_where_there_are_no_classes() -> None:
-    with pytest.raises(ValueError, match=r"UNet.classes must be bound for a network that is given labels, got None"):
+    with pytest.raises(ValueError, match=r"UNet.classes must be bound for a network that receives labels, got None"):
         unet()(X, T, torch.zeros(5, dtype=torch.int64))
 
 
@@ -191,12 +191,12 @@ def test_a_student_from_scratch_of_one_that_takes_w_has_layers_for_it() -> None:
 @pytest.mark.parametrize("kind", [SignalStudent, DenoisingStudent, ConsistencyStudent])
 def test_only_a_network_that_can_take_w_is_asked_to(kind: Callable[..., nn.Module]) -> None:
     teacher = Networked(net=nn.Identity(), prediction=FromV(), schedule=SCHEDULE)
-    with pytest.raises(ValueError, match=r"takes w must have a network with places for AdaIN, got Identity; bind"):
+    with pytest.raises(ValueError, match=r"takes w needs a network with places for AdaIN layers, got Identity; bind"):
         kind(teacher, takes_w=True)
 
 
 def test_an_attention_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"UNet.attention says yes or no for each of UNet.multipliers, got 1 for 2"):
+    with pytest.raises(ValueError, match=r"attention must have one entry for each of UNet.multipliers, got 1 for 2"):
         unet(attention=(True,))
 
 

@@ -52,7 +52,7 @@ def test_renoising_makes_the_calls_and_the_draws_that_it_says(steps: int) -> Non
 
 
 def test_without_more_noise_a_sampler_that_wants_it_says_so() -> None:
-    with pytest.raises(ValueError, match="must be given where it comes from, got nothing for draw 1"):
+    with pytest.raises(ValueError, match="needs a source of noise, got none for draw 1; pass"):
         Renoised(steps=2)(Gaussian(), noise(8))
 
 
