@@ -16,8 +16,8 @@ import made_runs
 import numpy as np
 import pytest
 import torch
+from made_components import SCHEDULES
 from numpy.typing import NDArray
-from test_schedules import SCHEDULES
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,

@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from made_components import PLAIN, SCHEDULES
 
 from boot_exp.schedules import (
     Clamped,
     Cosine,
+    KarrasTime,
     LinearBeta,
     LinearTable,
     ScaledLinearTable,
@@ -22,8 +24,6 @@ TABLES: list[tuple[Table, dict[str, object]]] = [
     (ScaledLinearTable(), {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
     (SquaredCosineTable(), {"beta_schedule": "squaredcos_cap_v2"}),
 ]
-PLAIN: list[Schedule] = [Cosine(), LinearBeta(), *(table for table, _ in TABLES)]
-SCHEDULES = PLAIN + [Clamped(schedule=schedule, lam_min=-3.0, lam_max=3.0) for schedule in PLAIN]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 
 
@@ -89,6 +89,8 @@ def test_closed_forms() -> None:
     torch.testing.assert_close(Cosine().rate(t), math.pi / torch.sin(math.pi * t), rtol=1e-12, atol=0)
     log_alpha = -(t**2) * (20 - 0.1) / 4 - t * 0.1 / 2
     torch.testing.assert_close(LinearBeta()(t).alpha, log_alpha.exp(), rtol=1e-12, atol=0)
+    sigma = (0.002 ** (1 / 7) + t * (80 ** (1 / 7) - 0.002 ** (1 / 7))) ** 7  # arXiv 2206.00364, eq. 5
+    torch.testing.assert_close(KarrasTime()(t).lam.exp(), sigma, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
+from made_components import INTEGRATORS, ONE_STEP, STEPS
 from oracle import AsX, Counting, EpsNetwork, Gaussian, Mixture, noise, order_of, times
 from torch import Tensor
 
@@ -21,17 +22,11 @@ from boot_exp.solvers import (
     Heun,
     Integrator,
     NoiseRatio,
-    OnSignal,
-    SignalEuler,
-    SignalRatio,
     SignalStep,
     Solver,
 )
 from boot_exp.times import UniformGrid
 
-ONE_STEP = [Ddim(), Heun(coordinate=NoiseRatio()), Heun(coordinate=SignalRatio())]
-INTEGRATORS: list[Integrator] = [*ONE_STEP, Dpmpp2M()]
-STEPS: list[SignalStep] = [SignalEuler(), *(OnSignal(solver=solver) for solver in ONE_STEP)]
 FLOWS = [Gaussian(), Mixture()]
 
 

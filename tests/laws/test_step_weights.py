@@ -1,21 +1,40 @@
-"""Weights of losses between two times."""
+"""Weights of losses: at one level, and over a step between two."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from made_components import STEP_WEIGHTS, WEIGHTS
 from oracle import SCHEDULE
 
-from boot_exp.methods.step_weights import InverseSquareCoefficient, InverseSquareStep, StepWeight, Unweighted
-from boot_exp.weights import Snr
+from boot_exp.methods.step_weights import InverseSquareCoefficient, InverseSquareStep, StepWeight
+from boot_exp.weights import MinSnr, Snr, TruncatedSnr, Weight
 
 T = torch.linspace(0.2, SCHEDULE.t_max, 50, dtype=torch.float64)
 DELTA = torch.full_like(T, 0.1)
 
 
-@pytest.mark.parametrize("weight", [InverseSquareStep(), InverseSquareCoefficient(), Unweighted()], ids=repr)
-def test_step_weights_are_positive(weight: StepWeight) -> None:
-    assert torch.all(weight(SCHEDULE(T), SCHEDULE(T - 0.1), DELTA) > 0)
+@pytest.mark.parametrize("weight", STEP_WEIGHTS, ids=repr)
+def test_step_weights_are_positive_sample_by_sample(weight: StepWeight) -> None:
+    found = weight(SCHEDULE(T), SCHEDULE(T - 0.1), DELTA)
+    assert found.shape == T.shape and found.dtype == torch.float64 and bool((found > 0).all())
+    alone = weight(SCHEDULE(T[7:8]), SCHEDULE(T[7:8] - 0.1), DELTA[7:8])
+    torch.testing.assert_close(alone, found[7:8], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("weight", WEIGHTS, ids=repr)
+def test_weights_are_positive_sample_by_sample(weight: Weight) -> None:
+    times = torch.linspace(SCHEDULE.t_min, SCHEDULE.t_max, 50, dtype=torch.float64)
+    found = weight(SCHEDULE(times))
+    assert found.shape == times.shape and found.dtype == torch.float64 and bool((found > 0).all())
+    assert bool(found.isfinite().all()) and torch.equal(weight(SCHEDULE(times[7:8])), found[7:8])
+
+
+def test_the_ratio_of_signal_to_noise_is_cut_from_below_or_above() -> None:
+    snr = SCHEDULE(T).snr
+    assert float(snr.min()) < 1 and float(snr.max()) > 3
+    assert torch.equal(TruncatedSnr()(SCHEDULE(T)), snr.clamp(min=1))
+    assert torch.equal(MinSnr(gamma=3.0)(SCHEDULE(T)), snr.clamp(max=3))
 
 
 def test_a_step_weight_is_of_its_step_and_its_level() -> None:

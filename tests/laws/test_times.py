@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made_components import DISCRETISATIONS, GRIDS, TIMES
 from oracle import SCHEDULE
 
 from boot_exp.schedules import Clamped, Cosine
 from boot_exp.seeds import generator
 from boot_exp.times import (
+    Discretisation,
     DoublingSteps,
     FixedSteps,
     Grid,
     KarrasGrid,
     ProgressiveTimes,
-    UniformGrid,
+    Times,
     UniformTimes,
     drawn_steps,
 )
 
 
-@pytest.mark.parametrize("grid", [UniformGrid(), KarrasGrid(), KarrasGrid(rho=3.0)], ids=repr)
+@pytest.mark.parametrize("grid", GRIDS, ids=repr)
 @pytest.mark.parametrize("steps", [1, 2, 16])
 def test_grids_fall_from_t_max_to_t_min(grid: Grid, steps: int) -> None:
     times = grid(SCHEDULE, steps)
@@ -28,7 +30,7 @@ def test_grids_fall_from_t_max_to_t_min(grid: Grid, steps: int) -> None:
     assert times[[0, -1]].tolist() == [SCHEDULE.t_max, SCHEDULE.t_min] and bool((times.diff() < 0).all())
 
 
-@pytest.mark.parametrize("grid", [UniformGrid(), KarrasGrid()], ids=repr)
+@pytest.mark.parametrize("grid", GRIDS, ids=repr)
 @pytest.mark.parametrize(("steps", "group"), [(1, 8), (4, 2), (3, 5)])
 def test_every_so_manieth_time_of_a_fine_grid_is_a_coarse_grid(grid: Grid, steps: int, group: int) -> None:
     """Phases of progressive distillation and groups of TRACT rest on it: the student is sampled on the coarse one."""
@@ -48,6 +50,21 @@ def test_a_grid_is_its_schedules_and_nobody_elses() -> None:
     assert torch.equal(KarrasGrid()(SCHEDULE, 4), kept)
     other = Clamped(schedule=Cosine(), lam_min=-3.0, lam_max=3.0)
     assert not torch.allclose(KarrasGrid()(other, 4), kept) and not torch.allclose(KarrasGrid(rho=2)(SCHEDULE, 4), kept)
+
+
+@pytest.mark.parametrize("draw", TIMES, ids=repr)
+@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+def test_times_lie_in_their_range_and_are_a_function_of_their_generator(draw: Times, progress: float) -> None:
+    first, again = (draw(generator(1), 64, 0.2, 0.7, progress) for _ in range(2))
+    assert first.shape == (64,) and first.dtype == torch.float64 and torch.equal(first, again)
+    assert bool((first >= 0.2).all()) and bool((first <= 0.7).all())
+    assert not torch.equal(first, draw(generator(2), 64, 0.2, 0.7, progress))
+
+
+@pytest.mark.parametrize("steps", DISCRETISATIONS, ids=repr)
+def test_a_grid_of_training_never_grows_coarser(steps: Discretisation) -> None:
+    counts = [steps(progress / 100) for progress in range(101)]
+    assert counts == sorted(counts) and counts[0] >= 1 and {type(count) for count in counts} == {int}
 
 
 def test_progressive_times_fall_from_high_to_low() -> None:
