@@ -31,14 +31,14 @@ def _is_a(item: type, kind: type) -> bool:
         return issubclass(item, kind)
     if getattr(item, "_is_protocol", False):
         return False
-    asked = {
-        name: value for name, value in vars(kind).items() if inspect.isfunction(value) or isinstance(value, property)
-    }
-    own = {name: value for name, value in asked.items() if not name.startswith("_") or name == "__call__"}
-    return all(
-        hasattr(item, name) and (isinstance(value, property) or _parameters(getattr(item, name)) == _parameters(value))
-        for name, value in own.items()
-    )
+    for name, value in vars(kind).items():
+        if name.startswith("_") and name != "__call__":
+            continue
+        if inspect.isfunction(value) or isinstance(value, property):
+            own = getattr(item, name, None)
+            if own is None or (inspect.isfunction(value) and _parameters(own) != _parameters(value)):
+                return False
+    return True
 
 
 def _parameters(function: Any) -> list[str]:

@@ -26,7 +26,7 @@ def test_a_component_without_its_arguments_is_told_where_to_say_them() -> None:
 
     Steep.__module__ = "mine"
     vars(module)["Steep"] = Steep
-    with pytest.raises(AssertionError, match=r"mine.Steep must have arguments .*; add them to ARGUMENTS in made_comp"):
+    with pytest.raises(AssertionError, match=r"mine.Steep must have arguments .*; add them to ARGUMENTS in .*made"):
         made_components.every(module, Schedule)
     with pytest.raises(AssertionError, match="must have classes of the kind Weight, got none"):
         made_components.every(schedules, made_components.weights.Weight)
