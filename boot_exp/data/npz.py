@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from boot_exp.components import component
 from boot_exp.data.dataset import Example
+from boot_exp.data.labels import LARGEST
+from evals.arrays import archive_of
 from evals.errors import DataFault
-from evals.files import first_line
 from evals.images import open_images
 
 
@@ -28,7 +29,7 @@ class Npz:
 
     def examples(self) -> Iterator[Example]:
         """Every image, read in pieces. DataFault: damaged, of another type, or with another number of labels."""
-        if Path(self.path).suffix != ".npz":
+        if Path(self.path).suffix.lower() != ".npz":
             raise DataFault(f"Npz.path must be an .npz, got {self.path}; give another reader that path")
         images, labels = open_images(self.path), self._labels()
         if labels is not None and labels.shape != (images.n,):
@@ -44,16 +45,16 @@ class Npz:
                 index += 1
 
     def _labels(self) -> NDArray[np.int64] | None:
-        try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                if "arr_1" not in arrays:
-                    return None
-                labels = arrays["arr_1"]
-        except Exception as error:  # numpy and zipfile each have their own ways to fail on a damaged file
-            raise DataFault(
-                f"arr_1 of {self.path} must be readable, got {first_line(error)}; fetch it again"
-            ) from error
+        with archive_of(Path(self.path), "images arr_0 and classes arr_1") as archive:
+            if "arr_1" not in archive.names:
+                return None
+            labels = archive.load("arr_1")
         if labels.dtype.kind not in "iu":
             raise DataFault(f"arr_1 of {self.path} must be class numbers, got {labels.dtype}; write it again")
+        if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) <= LARGEST:
+            raise DataFault(
+                f"arr_1 of {self.path} must be class numbers from 0 to {LARGEST:,}, got {labels.min()} to "
+                f"{labels.max()}; write it again"
+            )
         found: NDArray[np.int64] = labels.astype(np.int64)
         return found
