@@ -24,25 +24,42 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     With A = F F^T and B = G G^T the last trace is the sum of the singular values of F^T G: no square root of a matrix
     that is nearly singular and not symmetric. Source: FID, arXiv 1706.08500; Dowson and Landau 1982.
 
-    ConfigurationFault: different dimensions. NumericalFault: not finite, or a covariance with negative eigenvalues.
+    ConfigurationFault: different dimensions. NumericalFault: not finite, or a covariance with negative eigenvalues; or
+    the distance would not be finite.
     """
     if a.mean.shape != b.mean.shape:
         raise ConfigurationFault(
             f"features must have one dimension, got {a.mean.size} and {b.mean.size}; use the reference's own extractor"
         )
-    shift = a.mean - b.mean
-    overlap = np.linalg.svd(_factor(a).T @ _factor(b), compute_uv=False).sum()
-    distance = shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap
-    return max(float(distance), 0.0)
+    with np.errstate(all="ignore"):
+        try:
+            shift = a.mean - b.mean
+            overlap = np.linalg.svd(_factor(a).T @ _factor(b), compute_uv=False).sum()
+            distance = float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
+        except np.linalg.LinAlgError:  # what LAPACK says of numbers that overflow within it
+            distance = np.nan
+    if not np.isfinite(distance):
+        largest = max(float(np.abs(array).max()) for g in (a, b) for array in (g.mean, g.covariance))
+        raise NumericalFault(
+            f"the Frechet distance must be finite, got {distance} of statistics as large as {largest:.3g}; check the "
+            "reference and the extractor, and compute the statistics again"
+        )
+    return max(distance, 0.0)
+
+
+def check_finite(gaussian: Gaussian, what: str = "feature statistics") -> None:
+    """NumericalFault: NaN or infinity in it; what: whose it is."""
+    if not (np.isfinite(gaussian.mean).all() and np.isfinite(gaussian.covariance).all()):
+        raise NumericalFault(
+            f"feature statistics must be finite, got NaN or infinity in {what}; check the images and the extractor, or "
+            "fetch the statistics again"
+        )
 
 
 def _factor(gaussian: Gaussian) -> Array:
     """F [D, rank] with F F^T = covariance."""
-    if not (np.isfinite(gaussian.mean).all() and np.isfinite(gaussian.covariance).all()):
-        raise NumericalFault(
-            "feature statistics must be finite, got NaN or infinity; check the images and the extractor"
-        )
-    values, vectors = np.linalg.eigh((gaussian.covariance + gaussian.covariance.T) / 2)
+    check_finite(gaussian)
+    values, vectors = np.linalg.eigh(gaussian.covariance / 2 + gaussian.covariance.T / 2)
     largest = np.abs(values).max()
     # Float32 statistics, as some reference files hold, are negative by rounding up to 1e-6 or so of the largest.
     if values[0] < -1e-4 * largest:

@@ -196,7 +196,7 @@ def _streamed(
                     data = file.read(wanted)
                 if len(data) < wanted:
                     raise DataFault(f"{path} must hold {n} images, got fewer: it is cut short; fetch it again")
-                yield np.frombuffer(data, np.uint8).reshape(-1, height, width, channels)
+                yield np.frombuffer(bytearray(data), np.uint8).reshape(-1, height, width, channels)
 
     return ImageSet(path=path, n=n, size=(height, width), channels=channels, batches=batches)
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from evals.errors import DataFault
+from evals.errors import DataFault, printable
 from evals.files import reading
 
 EXTENSIONS = frozenset(
@@ -73,6 +74,12 @@ def listed(path: Path) -> Listing:
 def said(notes: Mapping[str, int]) -> str:
     """Notes in one line: 3 images turned upright ...; 2 files ..."""
     return "; ".join(f"{count:,} {what}" for what, count in sorted(notes.items()))
+
+
+def say(path: Path, notes: Mapping[str, int]) -> None:
+    """Tells a terminal what was done to the images of `path` and left out beside them, if anything."""
+    if notes and sys.stderr:
+        print(printable(f"{path}: {said(notes)}"), file=sys.stderr, flush=True)
 
 
 def check_claim(what: str, claimed: int, held: int) -> None:
