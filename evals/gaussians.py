@@ -1,6 +1,7 @@
 """Statistics in files: our own, EDM's and OpenAI's .npz; whatever else they could be is refused with what to do."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def read_stored(path: Path) -> Stored:
     card = None
     if "card" in beside:
         with reading(path, "must hold a card in JSON beside mu and sigma", "make it again"):
-            card = json.loads(str(beside["card"]))
+            card = json.loads(_text(beside["card"]))
         if not isinstance(card, dict):
             raise DataFault(f"the card in {path} must be an object, got {type(card).__name__}; make it again")
     features, radii, spread = (beside.get(name) for name in ("features", "radii", "pairwise_distance"))
@@ -87,6 +88,16 @@ def read_stored(path: Path) -> Stored:
 
 
 _BESIDE = ("card", "features", "radii", "pairwise_distance")
+
+
+def _text(array: NDArray[Any]) -> str:
+    """The text of an array without axes. ValueError: it is none; numpy itself makes broken text of such numbers."""
+    if array.dtype.kind != "U" or array.shape != ():
+        raise ValueError(f"{array.dtype} {list(array.shape)} in place of text")
+    codes = np.frombuffer(array.tobytes(), array.dtype.byteorder.replace("=", "<").replace("|", "<") + "u4")
+    if codes.size and int(codes.max()) > sys.maxunicode:
+        raise ValueError("text of no characters")
+    return str(array)
 
 
 def _gaussian(path: Path, mean: NDArray[Any], covariance: NDArray[Any]) -> Gaussian:

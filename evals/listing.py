@@ -66,7 +66,7 @@ def listed(path: Path) -> Listing:
         else:
             others[suffix or "without a suffix"] += 1
     if others:
-        kinds = " ".join(kind for kind, _ in others.most_common(5))
+        kinds = " ".join(sorted(others, key=lambda kind: (-others[kind], kind))[:5])
         notes[f"files that are no images ({kinds}), left out"] += others.total()
     return Listing(images=dict(sorted(images.items())), said=said, notes=notes)
 

@@ -226,6 +226,10 @@ def reference(
             "that does; give --split"
         )
     name = name or said.get("name") or images_path.stem
+    if not (isinstance(split, str) and isinstance(name, str)):
+        raise DataFault(
+            f"{beside} must say split and name in words, got {split!r} and {name!r}; give --split and --name"
+        )
     made = Reference.of(open_images(images_path), extractor, name=name, split=split)
     if made.features is not None:
         made = replace(made, radii=radii(made.features), pairwise_distance=pairwise_distance(made.features))

@@ -76,6 +76,7 @@ def _said(card: dict[str, Any], path: Path) -> tuple[int, int, tuple[int, ...], 
         type(n) is int
         and type(size) is int
         and min(n, size) > 0
+        and "classes" in card
         and (classes is None or (type(classes) is int and classes > 0))
         and isinstance(shape, list)
         and len(shape) == 3
@@ -83,6 +84,12 @@ def _said(card: dict[str, Any], path: Path) -> tuple[int, int, tuple[int, ...], 
         and isinstance(hashes, dict)
         and len(hashes) == (n + size - 1) // size
         and set(hashes) == {f"x0-{index:05}.npy" for index in range(len(hashes))}
+        and type(card.get("seed")) is int
+        and card["seed"] >= 0
+        and isinstance(card.get("inputs"), dict)
+        and all(isinstance(found, str) for found in (card["inputs"].get("teacher"), card.get("sha256_of_pairs")))
     ):
         return n, size, tuple(shape), hashes
-    raise DataFault(f"{path} must say n, shard, shape and the hash of each shard, got others; make the pairs again")
+    raise DataFault(
+        f"{path} must say n, seed, shape, teacher, shard and the hash of each shard, got others; make the pairs again"
+    )
