@@ -232,6 +232,8 @@ def _check(images: Images, labels: NDArray[np.integer[Any]]) -> int:
             "give one class for each image"
         )
     classes = int(labels.max(initial=0)) + 1
+    if classes > max(len(images), 1):
+        raise DataFault(f"labels must number classes from 0, got {classes - 1} among {len(images)}; renumber them")
     if len(images) < 20 or classes < 2:
         raise DataFault(
             f"an extractor needs at least 20 images of 2 classes, got {len(images)} of {classes}; add images"
