@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,8 +80,8 @@ class Archive:
         self._path, self._archive = path, archive
         members = archive.infolist()
         self.names = [member.filename.removesuffix(".npy") for member in members]
-        twice = next((name for name in self.names if self.names.count(name) > 1), None)
-        if twice is not None:
+        if len(set(self.names)) < len(self.names):
+            twice = Counter(self.names).most_common(1)[0][0]
             raise DataFault(f"{path} must hold each array once, got {twice} twice; write it again")
         self._members = dict(zip(self.names, members, strict=True))
 

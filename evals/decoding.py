@@ -38,6 +38,7 @@ CURES = {
     "LAB": "convert them first, with PIL.ImageCms.profileToProfile to sRGB",
     "deep": "Pillow keeps 8 of more bits a channel: scale them to 8 bits (v / 257, rounded) and save them first",
     "12": "12 bits in 16, or white at 0: convert them to 8 bits with black at 0 first",
+    "deep alpha": "lay them on a background and scale them to 8 bits (v / 257, rounded) first",
     "alpha": "lay them on a background and convert them first, or read them with rgb (in gin ImageFiles.rgb = True), "
     "which lays them on white",
     "": "convert('RGB') and save them, or read them with rgb (in gin ImageFiles.rgb = True)",
@@ -73,7 +74,7 @@ def decode(name: str, read: Callable[[], bytes], *, rgb: bool = False) -> Pictur
         raise
     except UnidentifiedImageError:
         raise DataFault(
-            f"an image must be readable, got {name}, which is of no kind that is known; replace or delete it"
+            f"an image must be readable, got {name}, which is of no kind that is known; convert, replace or delete it"
         ) from None
     except Exception as error:  # Pillow's decoders and zipfile raise whatever they meet: a dozen unrelated kinds
         raise DataFault(
@@ -155,7 +156,7 @@ def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
 
 def _without_alpha(name: str, image: Image.Image, rgb: bool, notes: list[str]) -> Picture:
     if image.mode.startswith("I"):
-        raise _refused(image.mode, name, "alpha")
+        raise _refused(image.mode, name, "deep alpha")
     gray = image.mode in ("1", "L", "LA", "La")
     rgba = np.asarray((image.convert("LA") if image.mode == "La" else image).convert("RGBA")).astype(np.uint32)
     colour, alpha = rgba[..., :3], rgba[..., 3:]
@@ -173,5 +174,6 @@ def _shaped(pixels: Images, rgb: bool) -> Images:
 
 
 def _refused(mode: str, name: str, why: str) -> DataFault:
-    kind = {"alpha": f"{mode} with transparency", "deep": f"{mode} of more than 8 bits a channel"}.get(why, mode)
+    kinds = {"deep": "of more than 8 bits a channel", "alpha": "with transparency", "deep alpha": "with transparency"}
+    kind = f"{mode} {kinds[why]}" if why in kinds else mode
     return DataFault(f"images must be gray (L) or RGB, got mode {kind} ({name}); {CURES[why]}")

@@ -20,7 +20,8 @@ EXTENSIONS = frozenset(
 NOBODYS = frozenset({"__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "thumbs.db", "desktop.ini"})
 """What systems put beside people's images, in small letters; names that begin with a dot are no images either."""
 DATASET_JSON = "dataset.json"
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How members of a zip may be packed: Python unpacks the other methods whole, whatever size a member claims."""
 FREE, RATIO = 2**26, 200
 """What a compressed part may unpack to: 64 MiB, or so many times its size if that is more."""
 
@@ -110,7 +111,7 @@ def _in_folder(path: Path, notes: Counter[str]) -> Iterator[tuple[str, Reader]]:
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         waiting.append((entry.path, f"{prefix}{entry.name}/", above | {here}))
                     else:
                         yield f"{prefix}{entry.name}", partial(_read_file, entry.path)
@@ -118,6 +119,13 @@ def _in_folder(path: Path, notes: Counter[str]) -> Iterator[tuple[str, Reader]]:
             raise DataFault(
                 f"a folder of images must be readable, got {folder} ({error.strerror}); see who may read it"
             ) from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, which its reader will name
+        return False
 
 
 def _read_file(path: str) -> bytes:

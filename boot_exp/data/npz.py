@@ -37,12 +37,18 @@ class Npz:
                 f"arr_1 of {self.path} must be {images.n} class numbers, got {labels.dtype} {list(labels.shape)}; "
                 "write it again"
             )
+        notes = self._left_out()
         index = 0
         for batch in images.batches(256):
             for image in batch:
                 label = None if labels is None else int(labels[index])
-                yield Example(name=f"image {index}", image=image, label=label)
+                yield Example(name=f"image {index}", image=image, label=label, notes=notes if index == 0 else {})
                 index += 1
+
+    def _left_out(self) -> dict[str, int]:
+        with archive_of(Path(self.path), "images arr_0 and classes arr_1") as archive:
+            others = sorted(set(archive.names) - {"arr_0", "arr_1"})
+        return {f"arrays beside arr_0 and arr_1 ({', '.join(others[:5])}), left out": len(others)} if others else {}
 
     def _labels(self) -> NDArray[np.int64] | None:
         with archive_of(Path(self.path), "images arr_0 and classes arr_1") as archive:

@@ -24,6 +24,9 @@ Image.fromarray(noise(1, 4, 4, 3)[0]).save(PICTURE, "PNG")
 PNG = PICTURE.getvalue()
 
 
+TWO = {"a/1.png": PNG, "b/2.png": PNG}
+
+
 def tree(folder: Path, files: Mapping[str, bytes]) -> Path:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,8 @@ def test_an_image_that_is_no_file_is_named(tmp_path: Path) -> None:
     write_pngs(tmp_path / "set", ["1.png"], list(noise(1, 4, 4, 3)))
     (tmp_path / "set/2.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(tmp_path / "set/3.png")
-    assert [bool(example.fault) for example in read(tmp_path / "set")] == [False, True, True]
+    (tmp_path / "set/4.png").symlink_to(tmp_path / "set/4.png")
+    assert [bool(example.fault) for example in read(tmp_path / "set")] == [False, True, True, True]
 
 
 @pytest.mark.parametrize("keep", ["folder", "zip"])
@@ -172,6 +176,7 @@ def twice(path: Path) -> Path:
     [
         (encrypted, "without a password, got an encrypted one"),
         (method, "got compression method 97"),
+        (lambda path: archive(path, TWO, zipfile.ZIP_BZIP2), "got compression method 12"),
         (twice, "a name of its own, got a.png twice"),
         (lambda path: archive(path, {"a/1.png": PNG, "a\\1.png": PNG}), "got a/1.png twice"),
         (lambda path: archive(path, {"../1.png": PNG, "2.png": PNG}), "must stay within"),
@@ -180,7 +185,7 @@ def twice(path: Path) -> Path:
             "134,217,728 bytes from",
         ),
     ],
-    ids=["encrypted", "method", "twice", "twice by separators", "outside", "bomb"],
+    ids=["encrypted", "method", "bz2", "twice", "twice by separators", "outside", "bomb"],
 )
 def test_a_zip_that_means_no_one_set_is_refused(make: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
     path = make(tmp_path / "set.zip")
@@ -190,7 +195,6 @@ def test_a_zip_that_means_no_one_set_is_refused(make: Callable[[Path], Path], sa
         assert "\n" not in str(caught.value) and "; " in str(caught.value)
 
 
-TWO = {"a/1.png": PNG, "b/2.png": PNG}
 PAIRS = '{"labels": [["a/1.png", 4], ["b/2.png", 2]]}'
 
 

@@ -115,6 +115,12 @@ def test_classes_that_no_data_set_has_are_refused(labels: np.ndarray, tmp_path: 
         )
 
 
+def test_other_arrays_of_an_npz_are_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", noise(2, 4, 4, 3), labels=np.arange(2))
+    first, second = Npz(path=str(tmp_path / "a.npz")).examples()
+    assert first.notes == {"arrays beside arr_0 and arr_1 (labels), left out": 1} and not second.notes
+
+
 def test_an_idx_that_unpacks_to_a_thousand_times_its_size_is_not_unpacked(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(2**28)))
     tracemalloc.start()

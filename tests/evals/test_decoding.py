@@ -126,6 +126,11 @@ def deep(colour: int, channels: int) -> bytes:
 LAB = ImageCms.profileToProfile(RGB, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
 assert LAB is not None
 REFUSED = {
+    "I;16 with a transparent gray": (
+        file(Image.fromarray(DEEP), transparency=7),
+        True,
+        "I;16 with transparency .*v / 257",
+    ),
     "float": (file(Image.fromarray(GRAY.astype(np.float32) / 255), "TIFF"), True, "mode F .*scale them to 0..255"),
     "int32": (file(Image.fromarray(DEEP.astype(np.int32)), "TIFF"), True, "mode I .*scale them to 0..255"),
     "LAB": (file(LAB, "TIFF"), True, "mode LAB .*ImageCms"),
