@@ -3,11 +3,10 @@
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evals.errors import DataFault
+from evals.errors import DataFault, NumericalFault
 from evals.extractors import Extractor
 from evals.files import read_json, write_json
 from evals.frechet import frechet_distance
@@ -51,7 +50,8 @@ def evaluate(
     an extractor without classes. Samples that were asked to be of `classes` in turn, image i of i mod `classes`, get an
     agreement too: the share whose most probable class is that, None like the score. Under a protocol the FID is the
     mean over its blocks of samples, with fid_std, fid_min and fid_blocks beside it, and the card says how it may be
-    called. DataFault: the extractor has another number of classes.
+    called. DataFault: the extractor has another number of classes;
+    NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
@@ -82,7 +82,23 @@ def evaluate(
         record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
         record["card"]["neighbours"] = NEIGHBOURS
         record["card"]["reference_pairwise_distance"] = spread
+    check_finite(record)
     return record
+
+
+def check_finite(record: Record) -> None:
+    """NumericalFault: a number of a record is NaN or infinite, and must not be taken for a result."""
+    waiting: list[tuple[str, Any]] = [("the record", record)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.items()
+        elif isinstance(value, list):
+            waiting += [(name, part) for part in value]
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise NumericalFault(
+                f"{name} must be finite, got {value}; look at the samples, the reference and the extractor's features"
+            )
 
 
 def evaluate_folder(
@@ -119,6 +135,7 @@ def evaluate_folder(
                 f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"
             )
         record = claim | scores | {"card": claim["card"] | scores["card"]}
+        check_finite(record)
         tell(record)
         records.append(record)
     if out_json is not None:
@@ -127,7 +144,7 @@ def evaluate_folder(
 
 
 def _fid(seen: Seen, reference: Reference, extractor: Extractor) -> Record:
-    card = asdict(reference.card) | {
+    card = reference.card.said() | {
         "extractor": extractor.name,
         "extractor_sha256": extractor.sha256,
         "resize": extractor.resize,
@@ -135,6 +152,8 @@ def _fid(seen: Seen, reference: Reference, extractor: Extractor) -> Record:
         "selection": "single",
         "evaluator": EVALUATOR,
     }
+    if seen.notes:
+        card["samples_notes"] = dict(sorted(seen.notes.items()))
     distance = frechet_distance(seen.moments.gaussian(), reference.gaussian)
     return {"n": seen.n, "fid": distance, "card": card}
 

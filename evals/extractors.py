@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.errors import ConfigurationFault, StateFault
-from evals.files import first_line
+from evals.files import first_line, reading
 from evals.images import Images
 from evals.threads import ahead
 from evals.weights import CLEAN_FID, TORCH_FIDELITY
@@ -61,18 +62,16 @@ class TorchFidelityInception:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         safe = io.BytesIO()
-        try:
+        with reading(
+            path, "must be a state dict of torch-fidelity's Inception", f"fetch {TORCH_FIDELITY.url}", StateFault
+        ):
             # The library unpickles what it is given, and a pickle can run code. So it gets a copy of the tensors alone.
             torch.save(torch.load(path, map_location="cpu", weights_only=True), safe)
             safe.seek(0)
             network = FeatureExtractorInceptionV3(
                 self.name, ["2048", "logits_unbiased"], feature_extractor_weights_path=safe
             )
-        except Exception as error:  # unpickling a foreign file fails in any way it likes
-            raise StateFault(
-                f"{path} must be a state dict of torch-fidelity's Inception, got {first_line(error)}; "
-                f"fetch {TORCH_FIDELITY.url}"
-            ) from error
+        check_weights(path, network.state_dict(), f"fetch {TORCH_FIDELITY.url}")
         self._network, self._device = _on(device, network), device
 
     def __call__(self, images: Images) -> Observation:
@@ -102,15 +101,14 @@ class CleanFidInception:
         from cleanfid.inception_torchscript import InceptionV3W
         from cleanfid.resize import build_resizer
 
-        try:
+        with (
+            reading(path, "must be clean-fid's TorchScript Inception", f"fetch {CLEAN_FID.url}", StateFault),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             # The library wants a folder with a file of this one name in it; its default is /tmp, which users share.
-            with tempfile.TemporaryDirectory() as folder:
-                (Path(folder) / "inception-2015-12-05.pt").symlink_to(path.resolve())
-                network = InceptionV3W(folder, download=False, resize_inside=False).eval()
-        except Exception as error:  # a foreign archive fails in any way it likes
-            raise StateFault(
-                f"{path} must be clean-fid's TorchScript Inception, got {first_line(error)}; fetch {CLEAN_FID.url}"
-            ) from error
+            (Path(folder) / "inception-2015-12-05.pt").symlink_to(path.resolve())
+            network = InceptionV3W(folder, download=False, resize_inside=False).eval()
+        check_weights(path, network.state_dict(), f"fetch {CLEAN_FID.url}")
         self._network, self._device = _on(device, network), device
         self._resize = build_resizer("clean")
 
@@ -129,6 +127,13 @@ class CleanFidInception:
         resized = np.stack(list(ahead(self._resize, rgb(images))))
         x = torch.from_numpy(np.ascontiguousarray(resized.transpose(0, 3, 1, 2)))
         return self._network(x.to(self._device))
+
+
+def check_weights(path: Path, weights: Mapping[str, Any], cure: str) -> None:
+    """StateFault: a tensor of an extractor holds NaN or infinity, and so would each of its features."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise StateFault(f"weights must be finite, got NaN or infinity in {name} of {path}; {cure}")
 
 
 def at_once(device: str) -> int:

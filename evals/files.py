@@ -124,7 +124,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object. DataFault: the file is missing, damaged, or holds something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataFault(f"{path} must be readable JSON, got {first_line(error)}; write it again") from error
     if not isinstance(value, dict):
         raise DataFault(f"{path} must hold a JSON object, got {type(value).__name__}; write it again")

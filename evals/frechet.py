@@ -24,27 +24,43 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     With A = F F^T and B = G G^T the last trace is the sum of the singular values of F^T G. This avoids the square root
     of A B, which is neither symmetric nor far from singular. Source: FID, arXiv 1706.08500; Dowson and Landau 1982.
 
-    ConfigurationFault: different dimensions. NumericalFault: a value is not finite, or a covariance has a negative
-    eigenvalue.
+    ConfigurationFault: different dimensions. NumericalFault: a value is not finite, a covariance has a negative
+    eigenvalue, or the distance is not finite.
     """
     if a.mean.shape != b.mean.shape:
         raise ConfigurationFault(
             f"features of samples and reference must have the same dimension, got {a.mean.size} and {b.mean.size}; use "
             "the reference's own extractor"
         )
-    shift = a.mean - b.mean
-    overlap = np.linalg.svd(_factor(a).T @ _factor(b), compute_uv=False).sum()
-    distance = shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap
-    return max(float(distance), 0.0)
+    with np.errstate(all="ignore"):
+        try:
+            shift = a.mean - b.mean
+            overlap = np.linalg.svd(_factor(a).T @ _factor(b), compute_uv=False).sum()
+            distance = float(shift @ shift + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
+        except np.linalg.LinAlgError:  # what LAPACK says of numbers that overflow within it
+            distance = np.nan
+    if not np.isfinite(distance):
+        largest = max(float(np.abs(array).max()) for g in (a, b) for array in (g.mean, g.covariance))
+        raise NumericalFault(
+            f"the Frechet distance must be finite, got {distance} of statistics as large as {largest:.3g}; check the "
+            "reference and the extractor, and compute the statistics again"
+        )
+    return max(distance, 0.0)
+
+
+def check_finite(gaussian: Gaussian, what: str = "feature statistics") -> None:
+    """NumericalFault: NaN or infinity in it; what: whose it is."""
+    if not (np.isfinite(gaussian.mean).all() and np.isfinite(gaussian.covariance).all()):
+        raise NumericalFault(
+            f"feature statistics must be finite, got NaN or infinity in {what}; check the images and the extractor, or "
+            "fetch the statistics again"
+        )
 
 
 def _factor(gaussian: Gaussian) -> Array:
     """Factors the covariance as F F^T, with F: [D, rank]."""
-    if not (np.isfinite(gaussian.mean).all() and np.isfinite(gaussian.covariance).all()):
-        raise NumericalFault(
-            "feature statistics must be finite, got NaN or infinity; check the images and the extractor"
-        )
-    values, vectors = np.linalg.eigh((gaussian.covariance + gaussian.covariance.T) / 2)
+    check_finite(gaussian)
+    values, vectors = np.linalg.eigh(gaussian.covariance / 2 + gaussian.covariance.T / 2)
     largest = np.abs(values).max()
     # Some reference files hold float32 statistics. Rounding makes their smallest eigenvalues negative, by up to about
     # 1e-6 of the largest.

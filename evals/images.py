@@ -1,33 +1,30 @@
 """Images from folders, zips and arrays, one way of reading them all."""
 
 import hashlib
-import io
-import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from evals.arrays import AGAIN, Header, archive_of, load_array, read_header
+from evals.decoding import Images as Images
+from evals.decoding import Picture, decode, formats
 from evals.errors import DataFault
-from evals.files import first_line
+from evals.files import reading
+from evals.listing import EXTENSIONS, Reader, listed, said
 from evals.threads import ahead, chunks
-
-Images = NDArray[np.uint8]
-
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
-MODES = {"L": 1, "RGB": 3}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
     """At least two images of one size and one kind, read anew at every pass.
 
-    `size` is (H, W) in pixels; `batches(size)` yields uint8 [B, H, W, C] with B = size but for the last.
+    `size` is (H, W) in pixels; `batches(size)` yields uint8 [B, H, W, C] with B = size but for the last. `notes` counts
+    what was done to them and left out beside them, once a pass has ended.
     """
 
     path: Path
@@ -35,6 +32,7 @@ class ImageSet:
     size: tuple[int, int]
     channels: int
     batches: Callable[[int], Iterator[Images]]
+    notes: Counter[str] = field(default_factory=Counter)
 
     def sha256(self) -> str:
         """The fingerprint of shape and pixels: equal for the same images in a folder, a zip and an array."""
@@ -72,12 +70,13 @@ def open_images(path: Path | str) -> ImageSet:
     path = Path(path)
     if not path.exists():
         raise DataFault(f"images must exist, got {path}, which does not; give a folder, .zip, .npy or .npz")
-    if path.suffix == ".npy":
-        images = _open_npy(path)
-    elif path.suffix == ".npz":
-        images = _open_npz(path)
-    else:
-        images = _open_files(path)
+    match path.suffix.lower() if path.is_file() else "":
+        case ".npy":
+            images = _open_npy(path)
+        case ".npz":
+            images = _open_npz(path)
+        case _:
+            images = _open_files(path)
     if images.n < 2:
         raise DataFault(f"statistics need at least 2 images, got {images.n} in {path}; add images")
     return images
@@ -100,86 +99,42 @@ def iterate(path: Path | str) -> Iterator[tuple[str, Images]]:
 
     DataFault: `path` is neither, or an image is damaged or not gray or RGB.
     """
-    return ((name, decoded(name, data)) for name, data in encoded(path))
+    return ((name, decode(name, read).pixels) for name, read in encoded(path))
 
 
-def encoded(path: Path | str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def encoded(path: Path | str) -> Iterator[tuple[str, Reader]]:
     """Every image of a folder or zip as (name, what reads its file), sorted by name. DataFault: `path` is neither."""
-    path = Path(path)
-    names = image_names(path)
-    if path.is_dir():
-        for name in names:
-            yield name, (path / name).read_bytes
-    else:
-        archive = zipfile.ZipFile(path)  # closed with the last of its readers, which may be read later
-        for name in names:
-            yield name, partial(archive.read, name)
-
-
-def image_names(path: Path) -> list[str]:
-    """The names of the images in a folder (recursive, relative) or zip, sorted. DataFault: `path` is neither."""
-    if path.is_dir():
-        found = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-    else:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                found = archive.namelist()
-        except FileNotFoundError:
-            raise DataFault(
-                f"images must be a folder, .zip, .npy or .npz, got {path}, which is not there; "
-                "give the path of the images"
-            ) from None
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataFault(
-                f"images must be a folder, .zip, .npy or .npz, got {path} ({first_line(error)}); fetch it again"
-            ) from error
-    return sorted(name for name in found if _is_image(name))
-
-
-def _is_image(name: str) -> bool:
-    file = Path(name)
-    # macOS adds hidden "._a.png" beside every a.png of a zip; they carry no picture.
-    return file.suffix.lower() in EXTENSIONS and not file.name.startswith(".")
-
-
-def decoded(name: str, read: Callable[[], bytes], *, rgb: bool = False) -> Images:
-    """An image's file as uint8 [H, W, C]; rgb: whatever mode it has becomes RGB. DataFault: `iterate`'s."""
-    try:
-        with Image.open(io.BytesIO(read())) as image:
-            picture = image.convert("RGB") if rgb else image
-            mode = picture.mode
-            pixels = np.array(picture)
-    except UnidentifiedImageError:
-        raise DataFault(
-            f"an image must be readable, got {name}, which is of no kind that is known; replace or delete it"
-        ) from None
-    except Exception as error:  # Pillow's decoders and zipfile raise whatever they meet: a dozen unrelated kinds
-        raise DataFault(
-            f"an image must be readable, got {name} ({type(error).__name__}: {first_line(error)}); replace or delete it"
-        ) from error
-    if mode not in MODES:
-        raise DataFault(f"images must be gray (L) or RGB, got mode {mode} ({name}); convert them first")
-    return pixels.reshape(*pixels.shape[:2], MODES[mode])
+    yield from listed(Path(path)).images.items()
 
 
 def _open_files(path: Path) -> ImageSet:
-    names = image_names(path)
-    if not names:
-        raise DataFault(f"{path} must hold images ({' '.join(sorted(EXTENSIONS))}), got none; check the path")
-    Image.init()  # else two threads may both look for a decoder, and the second be told that there is none
-    first, image = next(iterate(path))
+    found = listed(path)
+    if not found.images:
+        beside = f", but {said(found.notes)}" if found.notes else ""
+        raise DataFault(f"{path} must hold images ({' '.join(sorted(EXTENSIONS))}), got none{beside}; check the path")
+    formats()  # else two threads may both look for a decoder, and the second be told that there is none
+    first, read = next(iter(found.images.items()))
+    image = decode(first, read).pixels
+    notes: Counter[str] = Counter()
 
-    def batch(files: list[tuple[str, Callable[[], bytes]]]) -> Images:
-        images = []
+    def batch(files: list[tuple[str, Reader]]) -> list[Picture]:
+        pictures = []
         for name, read in files:
-            images.append(decoded(name, read))
-            _check_alike(first, image, name, images[-1])
-        return np.stack(images)
+            pictures.append(decode(name, read))
+            _check_alike(first, image, name, pictures[-1].pixels)
+        return pictures
 
     def batches(size: int) -> Iterator[Images]:
-        return ahead(batch, chunks(encoded(path), size))
+        notes.clear()
+        notes.update(found.notes)
+        for pictures in ahead(batch, chunks(found.images.items(), size)):
+            for picture in pictures:
+                notes.update(picture.notes)
+            yield np.stack([picture.pixels for picture in pictures])
 
-    return ImageSet(path=path, n=len(names), size=_size(image), channels=image.shape[2], batches=batches)
+    return ImageSet(
+        path=path, n=len(found.images), size=_size(image), channels=image.shape[2], batches=batches, notes=notes
+    )
 
 
 def _check_alike(first: str, image: Images, name: str, other: Images) -> None:
@@ -201,52 +156,49 @@ def _size(image: Images) -> tuple[int, int]:
 
 
 def _open_npy(path: Path) -> ImageSet:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataFault(f"{path} must be a readable .npy array, got {first_line(error)}; write it again") from error
-    n, height, width, channels = _array_shape(path, array.shape, array.dtype)
+    @contextmanager
+    def opened() -> Iterator[tuple[Header, IO[bytes]]]:
+        with reading(path, "must be a readable .npy array", AGAIN), path.open("rb") as file:
+            yield read_header(file, str(path), path.stat().st_size), file
 
-    def batches(size: int) -> Iterator[Images]:
-        for start in range(0, n, size):
-            yield np.array(array[start : start + size]).reshape(-1, height, width, channels)
-
-    return ImageSet(path=path, n=n, size=(height, width), channels=channels, batches=batches)
+    with opened() as (header, _):
+        pass
+    # In Fortran order images lie across one another, so that they are read whole.
+    return images_of(load_array(path), str(path)) if header.fortran else _streamed(path, header, opened)
 
 
 def _open_npz(path: Path) -> ImageSet:
     """Reads `arr_0` from the archive in pieces: OpenAI's sample files are gigabytes that numpy would load whole."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("arr_0.npy") as file:
-            shape, fortran, dtype = _npy_header(file)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataFault(f"{path} must hold an image array arr_0, got {first_line(error)}; write it again") from error
-    n, height, width, channels = _array_shape(path, shape, dtype)
-    if fortran:
-        raise DataFault(f"arr_0 must be in C order, got Fortran order ({path}); save np.ascontiguousarray of it")
+
+    @contextmanager
+    def opened() -> Iterator[tuple[Header, IO[bytes]]]:
+        with archive_of(path, "images arr_0") as archive, archive.opened("arr_0") as (header, file):
+            yield header, file
+
+    with opened() as (header, _):
+        if header.fortran:
+            raise DataFault(f"arr_0 must be in C order, got Fortran order ({path}); save np.ascontiguousarray of it")
+    return _streamed(path, header, opened)
+
+
+def _streamed(
+    path: Path, header: Header, opened: Callable[[], AbstractContextManager[tuple[Header, IO[bytes]]]]
+) -> ImageSet:
+    """An array in C order, read in pieces from what `opened` gives: a mapped file that is cut would end the process."""
+    n, height, width, channels = _array_shape(path, header.shape, header.dtype)
     length = height * width * channels
 
     def batches(size: int) -> Iterator[Images]:
-        with zipfile.ZipFile(path) as archive, archive.open("arr_0.npy") as file:
-            _npy_header(file)
+        with opened() as (_, file):
             for start in range(0, n, size):
                 wanted = min(size, n - start) * length
-                try:
+                with reading(path, "must be whole", AGAIN):
                     data = file.read(wanted)
-                except Exception as error:  # zlib, zipfile and OS errors alike: the archive is damaged
-                    raise DataFault(f"{path} must be whole, got {first_line(error)}; fetch it again") from error
                 if len(data) < wanted:
                     raise DataFault(f"{path} must hold {n} images, got fewer: it is cut short; fetch it again")
-                yield np.frombuffer(data, np.uint8).reshape(-1, height, width, channels)
+                yield np.frombuffer(bytearray(data), np.uint8).reshape(-1, height, width, channels)
 
     return ImageSet(path=path, n=n, size=(height, width), channels=channels, batches=batches)
-
-
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    return shape, fortran, dtype
 
 
 def _array_shape(path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> tuple[int, int, int, int]:

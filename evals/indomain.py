@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evals.arrays import load_array
 from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
-from evals.extractors import Observation
-from evals.files import first_line, read_json, replacing_folder, sha256_of, write_json
+from evals.extractors import Observation, check_weights
+from evals.files import read_json, reading, replacing_folder, sha256_of, write_json
 from evals.images import Fingerprint, Images
 from evals.threads import one_thread
 
 DIMENSIONS = 64
+SMALLEST, LARGEST = 8, 32
+AGAIN = "train it again"
 WEIGHTS, CARD = "network.safetensors", "card.json"
 
 
@@ -132,7 +134,7 @@ def train_extractor(
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """`train` on the images.npy and labels.npy of a prepared data folder, saved into the folder `out`."""
-    images, labels = _array(data / "images.npy"), _array(data / "labels.npy")
+    images, labels = load_array(data / "images.npy"), load_array(data / "labels.npy")
     trained = train(images, labels, suite=suite, seed=seed, updates=updates, tell=tell)
     trained.save(out)
     return trained
@@ -153,20 +155,19 @@ class InDomain:
                 "make one with: python -m evals train-extractor DATA --out FOLDER"
             )
         self.card = read_json(folder / CARD)
-        try:
-            self.name = str(self.card["name"])
-            height, width = self.card["size"]
-            self.shape: tuple[int, int, int] = (height, width, self.card["channels"])
-            self._network = Classifier(
-                size=(height, width), channels=self.card["channels"], classes=self.card["classes"]
-            )
-            self._network.load_state_dict(load_file(folder / WEIGHTS))
+        with reading(folder, "must hold an extractor's card and weights that belong together", AGAIN, StateFault):
+            self.name, self.shape, classes = _said(self.card)
+            # Copies: what load_file gives may lie in a map of the file, which ends the process where it is cut.
+            weights = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS).items()}
+            # Without memory, until it is known that the file has all that the card says.
+            with torch.device("meta"):
+                self._network = Classifier(size=self.shape[:2], channels=self.shape[2], classes=classes)
+            for name, tensor in self._network.state_dict().items():
+                if name in weights and weights[name].dtype != tensor.dtype:
+                    raise ValueError(f"{weights[name].dtype} for {tensor.dtype} in {name}")
+            self._network.load_state_dict(weights, assign=True)
             self._network.eval()
-        except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-            raise StateFault(
-                f"{folder} must hold an extractor's card and weights that belong together, got {first_line(error)}; "
-                "train it again"
-            ) from error
+        check_weights(folder, weights, AGAIN)
         self.sha256 = sha256_of(folder / WEIGHTS)
 
     def __call__(self, images: Images) -> Observation:
@@ -180,6 +181,18 @@ class InDomain:
         with one_thread():
             probabilities = logits.softmax(dim=1)
         return Observation(features=features.numpy(), probabilities=probabilities.numpy())
+
+
+def _said(card: Mapping[str, Any]) -> tuple[str, tuple[int, int, int], int]:
+    """Name, shape and classes of a card. ValueError: they are no network's of ours."""
+    name, size, channels, classes = (card.get(key) for key in ("name", "size", "channels", "classes"))
+    sizes = [*size, channels, classes] if isinstance(size, list) and len(size) == 2 else []
+    if not isinstance(name, str) or not sizes or not all(type(number) is int for number in sizes):
+        raise ValueError("a card without name, size, channels and classes")
+    height, width, channels, classes = sizes
+    if not all(SMALLEST <= side <= LARGEST for side in (height, width)) or channels not in (1, 3) or classes < 2:
+        raise ValueError(f"{height}x{width}x{channels} and {classes} classes")
+    return name, (height, width, channels), classes
 
 
 def to_input(images: Tensor) -> Tensor:
@@ -202,24 +215,16 @@ def _settle(network: Classifier, images: Tensor) -> None:
     norm.running_var.copy_(raw.var(dim=0))
 
 
-def _array(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataFault(f"{path} must be a readable .npy array, got {first_line(error)}; write it again") from error
-    return array
-
-
 def _check(images: Images, labels: NDArray[np.integer[Any]]) -> int:
     """The number of classes."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise DataFault(
             f"training images must be uint8 [N, H, W, 1 or 3], got {images.dtype} {list(images.shape)}; convert them"
         )
-    if not all(8 <= side <= 32 for side in images.shape[1:3]):
+    if not all(SMALLEST <= side <= LARGEST for side in images.shape[1:3]):
         raise ConfigurationFault(
-            f"an in-domain extractor sees images from 8 to 32 pixels, got {images.shape[1]}x{images.shape[2]}; "
-            "use an Inception"
+            f"an in-domain extractor sees images from {SMALLEST} to {LARGEST} pixels, got "
+            f"{images.shape[1]}x{images.shape[2]}; use an Inception"
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
         raise DataFault(
@@ -227,6 +232,8 @@ def _check(images: Images, labels: NDArray[np.integer[Any]]) -> int:
             "give one class for each image"
         )
     classes = int(labels.max(initial=0)) + 1
+    if classes > max(len(images), 1):
+        raise DataFault(f"labels must number classes from 0, got {classes - 1} among {len(images)}; renumber them")
     if len(images) < 20 or classes < 2:
         raise DataFault(
             f"an extractor needs at least 20 images of 2 classes, got {len(images)} of {classes}; add images"

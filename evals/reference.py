@@ -1,7 +1,6 @@
 """What samples are compared with: statistics of real images, and the features themselves where they are few enough."""
 
 import json
-import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,10 @@ import numpy as np
 
 from evals.errors import ConfigurationFault, DataFault, StateFault
 from evals.extractors import Extractor
-from evals.files import first_line, read_json, replacing
-from evals.frechet import Array, Gaussian
+from evals.files import read_json, reading, replacing
+from evals.frechet import Array, Gaussian, check_finite
+from evals.gaussians import is_statistics as is_statistics
+from evals.gaussians import read_stored
 from evals.images import ImageSet, open_images
 from evals.manifold import radii
 from evals.pairs import pairwise_distance
@@ -30,6 +31,22 @@ class Card:
     extractor: str | None = None
     extractor_sha256: str | None = None
     resize: str | None = None
+    reference_notes: dict[str, int] | None = None
+
+    def said(self) -> dict[str, Any]:
+        """Its fields, without `reference_notes` (what was done to images and left out) where there are none."""
+        return {name: value for name, value in asdict(self).items() if name != "reference_notes" or value}
+
+    def is_sound(self) -> bool:
+        """Whether each field is of its kind."""
+        values = asdict(self)
+        n, notes = values.pop("reference_n"), values.pop("reference_notes")
+        return (
+            type(self.reference) is str
+            and all(value is None or type(value) is str for value in values.values())
+            and (n is None or (type(n) is int and n > 0))
+            and (notes is None or (type(notes) is dict and all(type(count) is int for count in notes.values())))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +61,7 @@ class Reference:
 
     @staticmethod
     def of(images: ImageSet, extractor: Extractor, *, name: str, split: str | None = None) -> "Reference":
-        """The reference that `images` make."""
+        """The reference that `images` make. NumericalFault: the extractor's features are not finite."""
         seen = see(images, extractor)
         card = Card(
             reference=name,
@@ -54,13 +71,16 @@ class Reference:
             extractor=extractor.name,
             extractor_sha256=extractor.sha256,
             resize=extractor.resize,
+            reference_notes=dict(sorted(seen.notes.items())) or None,
         )
-        return Reference(card=card, gaussian=seen.moments.gaussian(), features=seen.features)
+        gaussian = seen.moments.gaussian()
+        check_finite(gaussian)
+        return Reference(card=card, gaussian=gaussian, features=seen.features)
 
     def save(self, path: Path) -> None:
         """One .npz: `mu` and `sigma` as EDM and OpenAI name them, so that their tools read it, and our own beside."""
         arrays: dict[str, Any] = {"mu": self.gaussian.mean, "sigma": self.gaussian.covariance}
-        arrays["card"] = np.array(json.dumps(asdict(self.card), sort_keys=True))
+        arrays["card"] = np.array(json.dumps(self.card.said(), sort_keys=True))
         if self.features is not None:
             arrays["features"] = self.features
         if self.radii is not None:
@@ -97,6 +117,10 @@ def reference(
             "that does; give --split"
         )
     name = name or said.get("name") or images_path.stem
+    if not (isinstance(split, str) and isinstance(name, str)):
+        raise DataFault(
+            f"{beside} must say split and name in words, got {split!r} and {name!r}; give --split and --name"
+        )
     made = Reference.of(open_images(images_path), extractor, name=name, split=split)
     if made.features is not None:
         made = replace(made, radii=radii(made.features), pairwise_distance=pairwise_distance(made.features))
@@ -104,43 +128,26 @@ def reference(
     return made
 
 
-def is_statistics(path: Path) -> bool:
-    """Whether `path` is an .npz of statistics (ours, EDM's, OpenAI's) rather than images."""
-    if path.suffix != ".npz" or not path.is_file():
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return "mu.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataFault(f"{path} must be a readable .npz, got {first_line(error)}; fetch it again") from error
-
-
 def load_reference(path: Path | str) -> Reference:
     """Reads an .npz of ours, EDM's (mu, sigma) or OpenAI's (mu and sigma beside arr_0, mu_s, sigma_s, left unread).
 
-    DataFault: missing, damaged, without mu and sigma, or of shapes that do not fit.
+    DataFault and NumericalFault: those of `read_stored`, or a card that is not of our own making.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataFault(f"reference statistics must be a file, got {path}, which is not there; check the path")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            mean, covariance = arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
-            card = Card(**json.loads(str(arrays["card"]))) if "card" in arrays else Card(reference=path.stem)
-            features = arrays.get("features")
-            kept_radii = arrays.get("radii")
-            spread = float(arrays["pairwise_distance"]) if "pairwise_distance" in arrays else None
-    except Exception as error:  # numpy, zipfile and json each have their own ways to fail on a damaged file
-        raise DataFault(
-            f"{path} must be an .npz with mu and sigma, got {first_line(error)}; fetch or make it again"
-        ) from error
-    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
-        raise DataFault(
-            f"mu must be [D] and sigma [D, D], got {list(mean.shape)} and {list(covariance.shape)} ({path}); "
-            "fetch or make it again"
-        )
-    gaussian = Gaussian(mean=mean, covariance=covariance)
-    return Reference(card=card, gaussian=gaussian, features=features, radii=kept_radii, pairwise_distance=spread)
+    stored = read_stored(path)
+    card = Card(reference=path.stem)
+    if stored.card is not None:
+        with reading(path, "must hold a card as we write it", "make it again"):
+            card = Card(**stored.card)
+    if not card.is_sound():
+        raise DataFault(f"{path} must hold a card of text, and of numbers where it counts, got another; make it again")
+    return Reference(
+        card=card,
+        gaussian=stored.gaussian,
+        features=stored.features,
+        radii=stored.radii,
+        pairwise_distance=stored.pairwise_distance,
+    )
 
 
 def _short(name: str | None, sha256: str | None) -> str:

@@ -1,7 +1,7 @@
 """One pass of an extractor over images: all that any of the scores needs of them."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -11,6 +11,7 @@ from evals.entropy import EntropyScore
 from evals.errors import DataFault
 from evals.extractors import Extractor, Observation
 from evals.images import Fingerprint, Images, ImageSet
+from evals.listing import say
 from evals.statistics import Features, Moments
 from evals.threads import chunks
 
@@ -34,6 +35,7 @@ class Seen:
     features: Features | None
     score: float | None
     agreement: float | None
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 Share = Callable[[Iterator[Images], Extractor], Iterator[tuple[Images, Observation]]]
@@ -91,6 +93,7 @@ def see(
     assert moments is not None, "an ImageSet has images"
     if one_pixel:
         raise DataFault(f"images must show something, got {images.path} with every pixel {pixel}; look at what made it")
+    say(images.path, images.notes)
     return Seen(
         n=moments.n,
         sha256=fingerprint.hexdigest(),
@@ -99,6 +102,7 @@ def see(
         features=None if kept is None else np.concatenate(kept),
         score=score.value() if classes else None,
         agreement=None if agreement is None else agreement.value(),
+        notes=dict(images.notes),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from boot_exp.data.dataset import Example
+from boot_exp.data.labels import LARGEST
 from evals.errors import DataFault
 
 SHOWN = 10
@@ -17,8 +18,8 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
     """Passes the examples on up to the first bad one, and reads on to the end to name the bad ones together.
 
     DataFault at the end, naming up to ten images of each kind: one that cannot be read; not uint8 [H, W, C] with 1 or 3
-    channels; another size or kind than the first; a label on some only, or below 0; fewer than two images; all images
-    of one value each. bad: gets a line for each of them.
+    channels; another size or kind than the first; a label on some only, or below 0 or above LARGEST; fewer than two
+    images; all images of one value each. bad: gets a line for each of them.
     """
     damaged, arrays, sizes, labels, constant = (_Names(all=bad) for _ in range(5))
     first: Example | None = None
@@ -33,7 +34,7 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
             arrays.add(example, "must be uint8 [H, W, C], C 1 or 3")
         elif example.image.shape != first.image.shape:
             sizes.add(example, f"must be as {_shown(first)}")
-        elif (example.label is None) != (first.label is None) or (example.label or 0) < 0:
+        elif (example.label is None) != (first.label is None) or not 0 <= (example.label or 0) <= LARGEST:
             labels.add(example, f"must have a label as {first.name} has, got {example.label}")
         elif constant.n == n - 1 and np.all(example.image == example.image.flat[0]):
             constant.add(example)
@@ -41,7 +42,7 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
             yield example
     faults = []
     if damaged.n:
-        faults.append(f"images must be readable, got {damaged.n} that are not: {damaged} in {source}; mend them")
+        faults.append(f"images must be readable, got {damaged.n} that are not: {damaged} in {source}; replace them")
     if arrays.n:
         faults.append(f"images must be uint8 [H, W, C], C 1 or 3, got {arrays} in {source}; convert them first")
     if first and sizes.n:
@@ -51,8 +52,8 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
         )
     if first and labels.n:
         faults.append(
-            f"labels must be 0 or more, on all images or on none, got {first.label} ({first.name}) and others "
-            f"on {labels} in {source}; label all of them or none"
+            f"labels must be 0 or more and at most {LARGEST:,}, on all images or on none, got {first.label} "
+            f"({first.name}) and others on {labels} in {source}; label all of them or none"
         )
     if faults:
         raise DataFault("; also ".join(faults))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.decoding import decode
 from evals.errors import ConfigurationFault, DataFault
 
 Split = Literal["train", "test"]
@@ -18,24 +19,27 @@ Split = Literal["train", "test"]
 class Example:
     """One image, uint8 [H, W, C] with C 1 or 3, the name that errors call it by, and its class if it has one.
 
-    fault: why it could not be read, where it could not; there is then no image.
+    fault: why it could not be read, where it could not; there is then no image. notes: what was done to it, and in the
+    first one also what was left out beside all of them, each with how often.
     """
 
     name: str
     image: NDArray[np.uint8]
     label: int | None
     fault: str = ""
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 NO_IMAGE: NDArray[np.uint8] = np.zeros((0, 0, 1), np.uint8)
 
 
-def read_example(name: str, label: int | None, read: Callable[[], NDArray[np.uint8]]) -> Example:
-    """What `read` gives as an example; a DataFault of it becomes the example's."""
+def read_example(name: str, label: int | None, read: Callable[[], bytes], *, rgb: bool) -> Example:
+    """The image of a file's bytes as an example; that it cannot be read becomes the example's fault."""
     try:
-        return Example(name=name, image=read(), label=label)
+        picture = decode(name, read, rgb=rgb)
     except DataFault as fault:
         return Example(name=name, image=NO_IMAGE, label=label, fault=str(fault))
+    return Example(name=name, image=picture.pixels, label=label, notes=dict.fromkeys(picture.notes, 1))
 
 
 class Dataset(Protocol):

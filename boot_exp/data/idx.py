@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from math import prod
 from pathlib import Path
 
@@ -11,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.errors import DataFault
-from evals.files import first_line
+from evals.files import reading
+from evals.listing import FREE, RATIO, check_claim
 
 UINT8 = 0x08
+MOST_AXES = 32
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Reads a uint8 IDX file of any shape, gzipped if it ends in .gz. DataFault: damaged, or of another type."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataFault(f"{path} must be a readable IDX file, got {first_line(error)}; fetch it again") from error
+    with reading(path, "must be a readable IDX file", "fetch it again"):
+        data = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     if len(data) < 4 or data[:2] != b"\0\0":
         raise DataFault(f"{path} must be an IDX file, got another format; fetch it again")
     if data[2] != UINT8:
@@ -35,4 +34,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             f"{path} must hold {prod(shape)} bytes after its header, as {shape} says, "
             f"got {len(data) - start}; fetch it again"
         )
+    if data[3] > MOST_AXES:
+        raise DataFault(f"{path} must have at most {MOST_AXES} axes, got {data[3]}; fetch it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _unpacked(path: Path) -> bytes:
+    """What a .gz holds; what is more than any sound one is not unpacked to its end."""
+    held = path.stat().st_size
+    with gzip.open(path) as file:
+        data = file.read(max(FREE, RATIO * held) + 1)
+    check_claim(str(path), len(data), held)
+    return data

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boot_exp.data.card import Card, labels_sha256
+from evals.arrays import header_of, load_array
 from evals.errors import DataFault
-from evals.files import first_line
+from evals.files import reading
 from evals.images import open_images
-
-T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """A prepared folder, memory mapped: `pixels` uint8 [N, H, W, C], `labels` int64 [N] or None."""
+    """A prepared folder: `pixels` uint8 [N, H, W, C], memory mapped, `labels` int64 [N] or None."""
 
     folder: Path
     card: Card
@@ -38,16 +37,21 @@ class Images:
         if not folder.is_dir():
             raise DataFault(f"the data set {folder} must be prepared first, got no such folder; run the data stage")
         card = Card.read(folder / "card.json")
-        pixels = _mapped(folder / "images.npy", np.dtype(np.uint8), card.shape)
-        labels = None if card.classes is None else _mapped(folder / "labels.npy", np.dtype(np.int64), (card.n,))
+        pixels = _mapped(folder / "images.npy", card.shape)
+        labels = None if card.classes is None else _labels(folder / "labels.npy", card.n)
         return cls(folder=folder, card=card, pixels=pixels, labels=labels)
 
     def verify(self) -> None:
-        """Reads everything once. DataFault: the pixels or the labels are not those of the card."""
+        """Reads everything once. DataFault: pixels or labels are not those of the card, or exceed it."""
         if open_images(self.folder / "images.npy").sha256() != self.card.images_sha256:
             raise DataFault(_changed(self.folder / "images.npy"))
         if self.labels is not None and labels_sha256(self.labels) != self.card.labels_sha256:
             raise DataFault(_changed(self.folder / "labels.npy"))
+        if self.labels is not None and not 0 <= self.labels.min() <= self.labels.max() < (self.card.classes or 0):
+            raise DataFault(
+                f"{self.folder / 'labels.npy'} must hold classes below {self.card.classes}, as the card says, got "
+                f"{self.labels.min()} to {self.labels.max()}; prepare the data again"
+            )
 
     def batch(self, indices: Sequence[int] | NDArray[np.int64]) -> tuple[Tensor, Tensor | None]:
         """x0, float32 [B, C, H, W] in [-1, 1], and labels, int64 [B] or None, of the images at `indices`."""
@@ -91,18 +95,28 @@ def _permutation(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(n)
 
 
-def _mapped(path: Path, dtype: np.dtype[T], shape: tuple[int, ...]) -> NDArray[T]:
+def _check_header(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> None:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataFault(f"{path} must be readable, got {first_line(error)}; prepare the data again") from error
-    if array.dtype != dtype or array.shape != shape:
+        header = header_of(path)
+    except DataFault as fault:
+        raise DataFault(f"{fault}; prepare the data again") from fault
+    if header.dtype != dtype or header.shape != shape or header.fortran:
         raise DataFault(
-            f"{path} must be {dtype} {list(shape)}, as its card says, got {array.dtype} {list(array.shape)}; "
-            "prepare the data again"
+            f"{path} must be {np.dtype(dtype)} {list(shape)}, as its card says, got {header.dtype} "
+            f"{list(header.shape)}; prepare the data again"
         )
-    mapped: NDArray[T] = array
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    _check_header(path, np.uint8, shape)
+    with reading(path, "must be readable", "prepare the data again"):
+        mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
+
+
+def _labels(path: Path, n: int) -> NDArray[np.int64]:
+    _check_header(path, np.int64, (n,))
+    return load_array(path)
 
 
 def _changed(path: Path) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from boot_exp.components import Count, component
+from boot_exp.data.btree import Pages
 from boot_exp.data.dataset import Example, read_example
 from evals.errors import DataFault
-from evals.files import first_line
-from evals.images import decoded
+from evals.files import reading
 
 
 @component
@@ -31,17 +33,14 @@ class Lmdb:
 
     def examples(self) -> Iterator[Example]:
         """Every image. DataFault: there is no such lmdb, or it is damaged."""
-        import lmdb
-
-        if not (Path(self.path) / "data.mdb").is_file():
+        path = Path(self.path) / "data.mdb"
+        if not path.is_file():
             raise DataFault(f"Lmdb.path must be a folder with data.mdb, got {self.path}; unpack the data set there")
-        try:
-            # No lock file: data may lie where nothing can be written.
-            with lmdb.open(self.path, readonly=True, lock=False, readahead=False) as store, store.begin() as reading:
-                for index, (key, value) in enumerate(reading.cursor()):
-                    if index == self.first:
-                        return
-                    name = key.decode("utf-8", "backslashreplace")
-                    yield read_example(name, None, partial(decoded, name, partial(bytes, value), rgb=self.rgb))
-        except lmdb.Error as error:
-            raise DataFault(f"{self.path} must be a whole lmdb, got {first_line(error)}; fetch it again") from error
+        with path.open("rb", buffering=0) as file:
+            entries = islice(self._entries(file, path.stat().st_size), self.first)
+            for key, value in entries:
+                yield read_example(key.decode("utf-8", "backslashreplace"), None, partial(bytes, value), rgb=self.rgb)
+
+    def _entries(self, file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
+        with reading(self.path, "must be a whole lmdb", "fetch it again"):
+            yield from Pages(file, size).items()

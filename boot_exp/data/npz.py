@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from boot_exp.components import component
 from boot_exp.data.dataset import Example
+from boot_exp.data.labels import LARGEST
+from evals.arrays import archive_of
 from evals.errors import DataFault
-from evals.files import first_line
 from evals.images import open_images
 
 
@@ -28,7 +29,7 @@ class Npz:
 
     def examples(self) -> Iterator[Example]:
         """Every image, read in pieces. DataFault: damaged, of another type, or with another number of labels."""
-        if Path(self.path).suffix != ".npz":
+        if Path(self.path).suffix.lower() != ".npz":
             raise DataFault(f"Npz.path must be an .npz, got {self.path}; give another reader that path")
         images, labels = open_images(self.path), self._labels()
         if labels is not None and labels.shape != (images.n,):
@@ -36,24 +37,30 @@ class Npz:
                 f"arr_1 of {self.path} must be {images.n} class numbers, got {labels.dtype} {list(labels.shape)}; "
                 "write it again"
             )
+        notes = self._left_out()
         index = 0
         for batch in images.batches(256):
             for image in batch:
                 label = None if labels is None else int(labels[index])
-                yield Example(name=f"image {index}", image=image, label=label)
+                yield Example(name=f"image {index}", image=image, label=label, notes=notes if index == 0 else {})
                 index += 1
 
+    def _left_out(self) -> dict[str, int]:
+        with archive_of(Path(self.path), "images arr_0 and classes arr_1") as archive:
+            others = sorted(set(archive.names) - {"arr_0", "arr_1"})
+        return {f"arrays beside arr_0 and arr_1 ({', '.join(others[:5])}), left out": len(others)} if others else {}
+
     def _labels(self) -> NDArray[np.int64] | None:
-        try:
-            with np.load(self.path, allow_pickle=False) as arrays:
-                if "arr_1" not in arrays:
-                    return None
-                labels = arrays["arr_1"]
-        except Exception as error:  # numpy and zipfile each have their own ways to fail on a damaged file
-            raise DataFault(
-                f"arr_1 of {self.path} must be readable, got {first_line(error)}; fetch it again"
-            ) from error
+        with archive_of(Path(self.path), "images arr_0 and classes arr_1") as archive:
+            if "arr_1" not in archive.names:
+                return None
+            labels = archive.load("arr_1")
         if labels.dtype.kind not in "iu":
             raise DataFault(f"arr_1 of {self.path} must be class numbers, got {labels.dtype}; write it again")
+        if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) <= LARGEST:
+            raise DataFault(
+                f"arr_1 of {self.path} must be class numbers from 0 to {LARGEST:,}, got {labels.min()} to "
+                f"{labels.max()}; write it again"
+            )
         found: NDArray[np.int64] = labels.astype(np.int64)
         return found

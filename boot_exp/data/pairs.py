@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from boot_exp.data.images import draw, still_there
 from boot_exp.seeds import NOISE
+from evals.arrays import header_of
 from evals.errors import DataFault
-from evals.files import first_line, read_json, sha256_of
+from evals.files import read_json, reading, sha256_of
 
 CARD = "card.json"
 
@@ -36,17 +37,23 @@ class Pairs:
                 f"pairs are of noise that is drawn anew, which must be {NOISE}, got {noise or 'another'} in "
                 f"{folder / CARD}; make the pairs again"
             )
+        n, size, image, hashes = _said(card, folder / CARD)
         shards = []
-        for name, expected in card["sha256"].items():
+        for index, (name, expected) in enumerate(sorted(hashes.items())):
             path = folder / name
             if not path.is_file() or sha256_of(path) != expected:
                 raise DataFault(
                     f"{path} must be what its card says, got another SHA-256 or nothing; make the pairs again"
                 )
-            try:
+            shape = (min(size, n - index * size), *image)
+            header = header_of(path)
+            if header.dtype != np.float32 or header.shape != shape or header.fortran:
+                raise DataFault(
+                    f"{path} must be float32 {list(shape)}, as its card says, got {header.dtype} {list(header.shape)}; "
+                    "make the pairs again"
+                )
+            with reading(path, "must be readable", "make the pairs again"):
                 shards.append(np.load(path, mmap_mode="r", allow_pickle=False))
-            except (OSError, ValueError, EOFError) as error:
-                raise DataFault(f"{path} must be readable, got {first_line(error)}; make the pairs again") from error
         return cls(folder=folder, card=card, shards=tuple(shards))
 
     def draw(self, *, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
@@ -59,3 +66,30 @@ class Pairs:
         for shard in np.unique(indices // size):
             still_there(self.shards[shard])
         return np.stack([self.shards[index // size][index % size] for index in indices])
+
+
+def _said(card: dict[str, Any], path: Path) -> tuple[int, int, tuple[int, ...], dict[str, str]]:
+    """How many pairs, how many in a shard, their shape, the hashes of their files. DataFault: the card is damaged."""
+    n, size, classes = (card.get(name) for name in ("n", "shard", "classes"))
+    shape, hashes = card.get("shape"), card.get("sha256")
+    if (
+        type(n) is int
+        and type(size) is int
+        and min(n, size) > 0
+        and "classes" in card
+        and (classes is None or (type(classes) is int and classes > 0))
+        and isinstance(shape, list)
+        and len(shape) == 3
+        and all(type(axis) is int and axis > 0 for axis in shape)
+        and isinstance(hashes, dict)
+        and len(hashes) == (n + size - 1) // size
+        and set(hashes) == {f"x0-{index:05}.npy" for index in range(len(hashes))}
+        and type(card.get("seed")) is int
+        and card["seed"] >= 0
+        and isinstance(card.get("inputs"), dict)
+        and all(isinstance(found, str) for found in (card["inputs"].get("teacher"), card.get("sha256_of_pairs")))
+    ):
+        return n, size, tuple(shape), hashes
+    raise DataFault(
+        f"{path} must say n, seed, shape, teacher, shard and the hash of each shard, got others; make the pairs again"
+    )

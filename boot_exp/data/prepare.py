@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from boot_exp.data.checks import SHOWN, checked, is_image
 from boot_exp.data.dataset import Dataset, Example
 from boot_exp.data.npy import NpyStream
 from boot_exp.data.transforms import Transform
-from evals.errors import DataFault
+from evals.errors import DataFault, printable
 from evals.files import replacing_folder, write_texts
 from evals.images import Fingerprint
 
@@ -36,18 +37,20 @@ def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) 
     except DataFault as fault:
         if len(bad) <= SHOWN:
             raise
-        write_texts(listing.parent, {listing.name: "".join(f"{line}\n" for line in bad)})
+        write_texts(listing.parent, {listing.name: "".join(f"{printable(line)}\n" for line in bad)})
         raise DataFault(f"{fault}; {listing} lists all {len(bad)}") from fault
 
 
 def _prepared(dataset: Dataset, transforms: Sequence[Transform], out: Path, bad: list[str]) -> Card:
     fingerprint, numbers = Fingerprint(), array("q")
+    notes: Counter[str] = Counter()
     with replacing_folder(out, holding="images.npy") as folder:
         with (folder / "images.npy").open("wb") as file:
             images = NpyStream(file)
             for example in checked(repr(dataset), _transformed(dataset, transforms), bad):
                 images.append(example.image)
                 fingerprint.add(example.image[None])
+                notes.update(example.notes)
                 if example.label is not None:
                     numbers.append(example.label)
             images.finish()
@@ -67,6 +70,7 @@ def _prepared(dataset: Dataset, transforms: Sequence[Transform], out: Path, bad:
             labels_sha256=None if labels is None else labels_sha256(labels),
             transforms=[repr(transform) for transform in transforms],
             source=repr(dataset),
+            notes=dict(sorted(notes.items())),
         )
         card.write(folder / "card.json")
     return card

@@ -1,13 +1,14 @@
 """Records carry their cards; references are read from every source; folders of samples are judged whole."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from evals.errors import DataFault, StateFault
+from evals.errors import DataFault, NumericalFault, StateFault
 from evals.evaluate import Record, evaluate, evaluate_folder, fid
 from evals.extractors import Observation
 from evals.images import Images, open_images
@@ -125,6 +126,53 @@ def test_damaged_statistics_are_refused(arrays: dict[str, np.ndarray], words: st
     np.savez(tmp_path / "bad.npz", **arrays)
     with pytest.raises(DataFault, match=words):
         load_reference(tmp_path / "bad.npz")
+
+
+@pytest.mark.parametrize("judge", [fid, evaluate])
+def test_no_number_that_is_not_finite_becomes_a_result(judge, samples: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "large.npz", mu=np.full(6, 1e200), sigma=np.eye(6))
+    with pytest.raises(NumericalFault, match="Frechet distance must be finite, got inf"):
+        judge(samples, load_reference(tmp_path / "large.npz"), Pixels())
+
+
+def test_features_that_are_not_finite_are_no_reference(real: Path) -> None:
+    class Broken(Pixels):
+        def __call__(self, images: Images) -> Observation:
+            return Observation(features=super().__call__(images).features * np.float32(np.inf))
+
+    with np.errstate(invalid="ignore"), pytest.raises(NumericalFault, match="finite, got NaN or infinity"):
+        Reference.of(open_images(real), Broken(), name="dots")
+
+
+def test_a_record_with_a_score_that_is_not_finite_is_not_written(real: Path, tmp_path: Path) -> None:
+    class Doubtful(Pixels):
+        def __call__(self, images: Images) -> Observation:
+            seen = super().__call__(images)
+            return Observation(features=seen.features, probabilities=np.full((len(images), 2), np.nan, np.float32))
+
+    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    for case, extractor in ({"seconds_per_image": float("nan")}, Pixels()), ({}, Doubtful()):
+        write_zip(tmp_path / "samples/a.zip", pictures(1, 20))
+        (tmp_path / "samples/a.json").write_text(json.dumps(claim(20) | case))
+        with pytest.raises((NumericalFault, DataFault)):
+            evaluate_folder(tmp_path / "samples", against, extractor, tmp_path / "out.json")
+        assert not (tmp_path / "out.json").exists()
+
+
+def test_what_was_done_to_images_is_said_once_and_kept_in_the_card(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seed in (("real", 0), ("samples", 1)):
+        write_zip(tmp_path / f"{name}.zip", pictures(seed, 20))
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "a") as archive:
+            archive.writestr("notes.txt", "none of them")
+    against = Reference.of(open_images(tmp_path / "real.zip"), Pixels(), name="dots", split="train")
+    against.save(tmp_path / "ref.npz")
+    capsys.readouterr()
+    record = evaluate(tmp_path / "samples.zip", load_reference(tmp_path / "ref.npz"), Pixels())
+    left_out = {"files that are no images (.txt), left out": 1}
+    assert record["card"]["samples_notes"] == record["card"]["reference_notes"] == left_out
+    assert capsys.readouterr().err.count("1 files that are no images (.txt), left out") == 1
 
 
 def test_a_folder_of_samples_becomes_a_list_of_records(real: Path, tmp_path: Path) -> None:

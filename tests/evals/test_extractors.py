@@ -155,6 +155,21 @@ def test_weights_of_something_else_are_refused_and_run_no_code(tmp_path: Path, m
     assert not Path("ran").exists()
 
 
+@pytest.mark.parametrize("extractor", BOTH)
+def test_weights_that_are_not_finite_are_refused(extractor, inception: Path, tmp_path: Path) -> None:
+    path = tmp_path / "inception-2015-12-05.pt"
+    if extractor is TorchFidelityInception:
+        weights = torch.load(inception, weights_only=True)
+        next(iter(weights.values())).fill_(float("inf"))
+        torch.save(weights, path)
+    else:
+        scripted = Scripted()
+        scripted.layers.conv.weight.data[0] = float("nan")
+        torch.jit.script(scripted).save(str(path))
+    with pytest.raises(StateFault, match=r"weights must be finite, got NaN or infinity in .*; fetch"):
+        extractor(weights=path, sha256=hash_of(path))
+
+
 def test_a_device_that_is_not_there_is_named(scripted: Path) -> None:
     with pytest.raises(ConfigurationFault, match="nonsense"):
         CleanFidInception(weights=scripted, sha256=hash_of(scripted), device="nonsense")

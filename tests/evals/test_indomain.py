@@ -1,6 +1,7 @@
 """The suite's own network: reproducible, not degenerate, sensible, and known to both libraries."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import torch_fidelity
 from cleanfid import fid as clean_fid
 from PIL import Image
+from safetensors.torch import load_file, save
 
 from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
 from evals.evaluate import evaluate
@@ -98,6 +100,7 @@ def test_any_small_image_fits(shape: tuple[int, int, int]) -> None:
         (np.zeros((30, 8, 8, 1), np.uint8), np.linspace(0, 1, 30), DataFault, "float64"),
         (np.zeros((30, 8, 8, 1), np.uint8), np.arange(30) % 3 - 1, DataFault, "from 0"),
         (np.zeros((30, 8, 8, 1), np.uint8), np.zeros(30, int), DataFault, "2 classes"),
+        (np.zeros((30, 8, 8, 1), np.uint8), np.arange(30) + 2**40, DataFault, "renumber"),
         (np.zeros((9, 8, 8, 1), np.uint8), np.arange(9) % 3, DataFault, "at least 20"),
         (np.zeros((30, 64, 64, 3), np.uint8), np.arange(30) % 3, ConfigurationFault, "64x64"),
     ],
@@ -122,6 +125,11 @@ def test_constant_images_break_nothing(in_domain: InDomain, digits: Digits, tmp_
     assert record["fid"] == pytest.approx(0, abs=1e-9) and record["precision"] == record["recall"] == 1
 
 
+def changed_weights(folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> bytes:
+    weights = load_file(folder / "network.safetensors")
+    return save(weights | {"features.0.bias": change(weights["features.0.bias"])})
+
+
 def test_an_extractor_that_is_not_whole_is_refused(extractor_folder: Path, in_domain: InDomain, tmp_path: Path) -> None:
     with pytest.raises(MissingResource, match="train-extractor"):
         InDomain(tmp_path)
@@ -132,6 +140,12 @@ def test_an_extractor_that_is_not_whole_is_refused(extractor_folder: Path, in_do
         ({"channels": 3}, weights),
         ({"size": 8}, weights),
         ({"classes": "ten"}, weights),
+        ({"classes": 10**12}, weights),
+        ({"size": [8, 2**70]}, weights),
+        ({"channels": None}, weights),
+        ({"name": ["a"]}, weights),
+        ({}, changed_weights(extractor_folder, lambda tensor: tensor * float("nan"))),
+        ({}, changed_weights(extractor_folder, lambda tensor: tensor.double())),
     ):
         (tmp_path / "card.json").write_text(json.dumps(card | change))
         (tmp_path / "network.safetensors").write_bytes(data)
