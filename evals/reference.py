@@ -14,7 +14,7 @@ from evals.agreement import ClassAgreement
 from evals.entropy import EntropyScore
 from evals.errors import ConfigurationFault, DataFault, StateFault
 from evals.extractors import Extractor, Observation
-from evals.files import first_line, read_json, replacing
+from evals.files import first_line, read_json, replacing, strict_json, typed, unicode_only
 from evals.frechet import Array, Gaussian
 from evals.images import Fingerprint, Images, ImageSet, open_images
 from evals.manifold import radii
@@ -165,7 +165,7 @@ class Reference:
     def save(self, path: Path) -> None:
         """One .npz: `mu` and `sigma` as EDM and OpenAI name them, so that their tools read it, and our own beside."""
         arrays: dict[str, Any] = {"mu": self.gaussian.mean, "sigma": self.gaussian.covariance}
-        arrays["card"] = np.array(json.dumps(asdict(self.card), sort_keys=True))
+        arrays["card"] = np.array(json.dumps(unicode_only(asdict(self.card)), sort_keys=True))
         if self.features is not None:
             arrays["features"] = self.features
         if self.radii is not None:
@@ -231,7 +231,7 @@ def load_reference(path: Path | str) -> Reference:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             mean, covariance = arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
-            card = Card(**json.loads(str(arrays["card"]))) if "card" in arrays else Card(reference=path.stem)
+            card = typed(Card, strict_json(str(arrays["card"]))) if "card" in arrays else Card(reference=path.stem)
             features = arrays.get("features")
             kept_radii = arrays.get("radii")
             spread = float(arrays["pairwise_distance"]) if "pairwise_distance" in arrays else None

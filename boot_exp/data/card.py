@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.errors import DataFault
-from evals.files import read_json, write_json
+from evals.files import read_json, reading, typed, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,8 @@ class Card:
                 f"{path} must have the fields of a data card, got {sorted(set(values) ^ names)} missing or "
                 "unknown; prepare the data again"
             )
-        return cls(**values)
+        with reading(path, "must be the card of a data set", "prepare the data again"):
+            return typed(cls, values)
 
 
 def labels_sha256(labels: NDArray[np.int64]) -> str:
