@@ -59,8 +59,8 @@ def sha256(definition: Definition) -> str:
 
 @cache
 def _code(definition: Definition) -> str:
-    tree = ast.parse(ast.unparse(definition.node))
+    tree = ast.parse(source.text(definition.node))
     for part in ast.walk(tree):
         if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part, clean=False) is not None:
             part.body = part.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return source.text(tree)

@@ -10,6 +10,9 @@ from boot_exp.config import source
 from evals.errors import ConfigurationFault
 
 
+SHOWN = 100
+
+
 @dataclass(frozen=True, order=True)
 class Spot:
     """A line of a file; line 0 is the whole of it."""
@@ -52,5 +55,6 @@ class Faults:
     def raise_if_any(self) -> None:
         """ConfigurationFault with one line a fault."""
         if self.found:
-            lines = [f"{spot}: {text}" for spot, text in sorted(self.found)]
-            raise ConfigurationFault("\n".join(lines if len(lines) == 1 else [f"{len(lines)} faults", *lines]))
+            lines = [f"{spot}: {text}" for spot, text in sorted(self.found)[:SHOWN]]
+            said = f"{len(self.found)} faults" + (f", of which the first {SHOWN}" if len(self.found) > SHOWN else "")
+            raise ConfigurationFault("\n".join(lines if len(lines) == 1 else [said, *lines]))
