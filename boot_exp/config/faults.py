@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from boot_exp.config import source
 from evals.errors import ConfigurationFault
 
-
 SHOWN = 100
 
 
@@ -47,7 +46,7 @@ class Faults:
     def nearest(name: str, there: Iterable[str]) -> str:
         """The nearest names and the list of all, as the end of a sentence."""
         every = sorted(set(there))
-        close = difflib.get_close_matches(name, every, n=3, cutoff=0.6)
+        close = difflib.get_close_matches(name[:100], every, n=3, cutoff=0.6)
         meant = f"; did you mean {' or '.join(close)}? There are" if close else "; there are"
         listed = ", ".join(every[:30]) + (", ..." if len(every) > 30 else "")
         return f"{meant}: {listed}" if every else ""

@@ -46,7 +46,7 @@ class Macro:
         return f"%{self.name}"
 
 
-MOST_BYTES = 4_000_000
+MOST_BYTES = 1_000_000
 MOST_FILES = 1_000
 MOST_FAULTS = 20
 DEEPEST = 50
