@@ -185,6 +185,14 @@ def evaluate(
     _run("evaluate", config, bind, out, samples=samples, reference=reference)
 
 
+@app.command()
+def lock() -> None:
+    """Puts back dvc.lock where a DVC that was killed left it damaged; else keeps a copy to put back."""
+    from boot_exp.dvc_lock import keep_or_restore
+
+    keep_or_restore()
+
+
 def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
     """The frozen stages of a file: of a frozen one its own, of a leaf all that it configures."""
     from boot_exp.config import runs

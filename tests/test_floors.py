@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    ["levels", "stopping", "launcher", "components", "seeds", "compute", "conditions", "processes"],
+    ["levels", "stopping", "launcher", "dvc_lock", "components", "seeds", "compute", "conditions", "processes"],
     ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual"],
     ["denoisers"],
     ["solvers", "student", "teachers"],

@@ -49,6 +49,8 @@ class Macro:
 MOST_BYTES = 1_000_000
 MOST_FILES = 1_000
 MOST_FAULTS = 20
+MOST_BEHIND = 1_000
+UNCLOSED = "a bracket or a quote is opened here and never closed"
 DEEPEST = 50
 """Of brackets, includes, macros and components in each other: far beyond any leaf, and within Python's own limits."""
 
@@ -239,6 +241,8 @@ def _statements(text: str) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]
         mark = "" if column is None else f"\n    {' ' * column}^"
         faults.append((number, f"syntax: {said}\n    {lines[number - 1].rstrip()}{mark}"))
         lines[number - 1] = ""
+        if said == UNCLOSED and len(lines) - number > MOST_BEHIND:
+            return found, faults  # what follows was meant to stand within it
     faults.append((faults[-1][0], f"{MOST_FAULTS} faults of syntax: the rest of the file is not read; fix these first"))
     return found, faults
 
@@ -256,5 +260,5 @@ def _trouble(
         line += offset
     if line > start and (line > len(lines) or not column):
         # What begins a line belongs to the next statement: this one lacks its end.
-        return start, len(lines[start - 1].rstrip()), "a bracket or a quote is opened here and never closed"
+        return start, len(lines[start - 1].rstrip()), UNCLOSED
     return line, column, str(error.args[0]).replace("  Got ", " Got ")
