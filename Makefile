@@ -5,6 +5,8 @@ COMPARED ?= digits_conditional
 BIN := .venv/bin
 # DVC runs its stages by name.
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# First a dvc.lock that a killed DVC left damaged is put back; a sound one is kept, here and after a success.
+DVC := export $(IN) && boot-exp lock && dvc repro
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -14,15 +16,15 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 repro: .venv/ready  ## run the suite: make repro, or make repro SUITE=fashion_mnist
-	$(IN) dvc repro leaderboard@$(SUITE)
+	$(DVC) leaderboard@$(SUITE) && boot-exp lock
 	@$(BIN)/python -m evals show results/$(SUITE)
 
 study: .venv/ready  ## train and compare the ablations of params.yaml
-	$(IN) dvc repro study
+	$(DVC) study && boot-exp lock
 	@cat results/study/study.md
 
 compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
-	$(IN) dvc repro comparison@$(COMPARED)
+	$(DVC) comparison@$(COMPARED) && boot-exp lock
 	@cat results/$(COMPARED)/comparison.md
 
 bench: .venv/ready  ## time steps, sampling and scores against their floors and against others

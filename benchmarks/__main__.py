@@ -20,6 +20,7 @@ from benchmarks.students import images
 from benchmarks.timing import Row
 from boot_exp.compute import Compute
 from boot_exp.stages.place import provenance
+from evals.ending import run
 from evals.files import write_json, write_texts
 
 
@@ -118,4 +119,4 @@ def limit(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(lambda: typer.run(main), "benchmarks")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from boot_exp.launcher import launched
 from boot_exp.stopping import stoppable
-from evals.errors import ConfigurationFault, Fault
+from evals.ending import run
+from evals.errors import ConfigurationFault
 
 if TYPE_CHECKING:
     from boot_exp.config.frozen import Frozen
@@ -184,6 +185,14 @@ def evaluate(
     _run("evaluate", config, bind, out, samples=samples, reference=reference)
 
 
+@app.command()
+def lock() -> None:
+    """Puts back dvc.lock where a DVC that was killed left it damaged; else keeps a copy to put back."""
+    from boot_exp.dvc_lock import keep_or_restore
+
+    keep_or_restore()
+
+
 def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
     """The frozen stages of a file: of a frozen one its own, of a leaf all that it configures."""
     from boot_exp.config import runs
@@ -209,6 +218,7 @@ def _given(**folders: Path | None) -> dict[str, Path]:
 
 def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -> None:
     """Builds a stage and runs it on its inputs: nothing is read or written before it is built."""
+    here = launched()
     stages = _stages(config, bind)
     if stage not in stages:
         raise ConfigurationFault(f"{config} configures {', '.join(sorted(stages))}, not {stage}; give another file")
@@ -223,7 +233,7 @@ def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -
     place = Place(out=out, suite=frozen.suite, name=frozen.name, config=frozen.text(), settings=settings)
     built = runtime.build(frozen)
     runtime.check_operative(frozen)
-    if getattr(built, "alone", False) and os.environ.get("RANK", "0") != "0":
+    if getattr(built, "alone", False) and here.index > 0:
         return  # what one process does is not shared: the first does it
     built.run(place, **inputs)
     runtime.check_operative(frozen)
@@ -231,27 +241,19 @@ def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -
 
 def main() -> None:
     """Runs a verb; a fault says what is wrong on standard error and has its own exit code."""
-    faulthandler.enable()  # a crash of a library says where
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    run(_command, f"boot-exp, process {os.environ.get('RANK', '?')}" if several else "boot-exp")
+
+
+def _command() -> None:
     try:
         with stoppable():
-            app(standalone_mode=True)
-    except Fault as fault:
-        print(f"{_who()}: {fault}", file=sys.stderr)
-        sys.exit(fault.exit_code)
-    except OSError as error:
-        print(f"{_who()}: {error}; mend what it says and start again: finished work is kept", file=sys.stderr)
-        sys.exit(74)
+            app()
     finally:
         if "torch.distributed" in sys.modules:
             from boot_exp.processes import leave
 
             leave()
-
-
-def _who() -> str:
-    """The command, and where there are several processes which of them."""
-    rank = os.environ.get("RANK")
-    return f"boot-exp, process {rank}" if rank else "boot-exp"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 
+from boot_exp.launcher import launched
+from evals.errors import ConfigurationFault
+from evals.files import first_line
 from evals.threads import chunks
 
 if TYPE_CHECKING:
@@ -108,12 +111,22 @@ class Processes:
 
 
 def join(device: torch.device) -> Processes:
-    """The processes of this run, by the environment of its launcher; faults in one end all, which is the launcher's."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """The processes of this run, by the environment of its launcher; faults in one end all, which is the launcher's.
+
+    ConfigurationFault: the environment is no launcher's, or the others are not there.
+    """
+    here = launched()
+    if here.count == 1:
         return Processes(device=device)
     from accelerate import PartialState
 
-    state = PartialState(cpu=device.type == "cpu")
+    try:
+        state = PartialState(cpu=device.type == "cpu")
+    except (RuntimeError, ValueError) as error:
+        raise ConfigurationFault(
+            f"process {here.index} must meet {here.count - 1} others at {os.environ['MASTER_ADDR']}, got "
+            f"{first_line(error)}; start all of them with one launcher, or unset RANK and WORLD_SIZE to run one"
+        ) from error
     return Processes(
         device=state.device if device.type == "cuda" else device,
         index=state.process_index,

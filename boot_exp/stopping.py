@@ -5,28 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import PurePath
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from evals.errors import Fault
+from evals.ending import handling, stopping
+from evals.errors import Stopped as Stopped
 
 if TYPE_CHECKING:
     import psutil
 
 SECONDS_BETWEEN_LOOKS = 1.0
-
-
-class Stopped(Fault):
-    """The stage was asked to stop and has kept what is finished; started again, it goes on from there."""
-
-    exit_code = 75
-
-    def __init__(self, message: str = "stopped on request; start it again: what is finished is kept") -> None:
-        super().__init__(message)
 
 
 @contextmanager
@@ -35,39 +26,18 @@ def stoppable() -> Iterator[None]:
 
     To be entered once, around a whole command. Within `stop_requests` nothing is raised before that block has ended.
     """
-    received: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        raise Stopped
-
-    with _handling(stop), _watching_dvc():
-        try:
-            yield
-        finally:
-            # What was raised in a destructor is lost, and a reader may have taken it for damage of its file.
-            if received:
-                raise Stopped from None
+    with stopping(), _watching_dvc():
+        yield
 
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM while the block ends its step and saves, then raises Stopped if any came."""
     received: list[int] = []
-    with _handling(lambda number, frame: received.append(number)):
+    with handling(lambda number, frame: received.append(number)):
         yield received
     if received:
         raise Stopped
-
-
-@contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 @contextmanager

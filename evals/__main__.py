@@ -1,14 +1,14 @@
 """python -m evals: scores of anyone's images, and the stages of a suite's evaluation."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evals.errors import ConfigurationFault, Fault
+from evals.ending import run, tell
+from evals.errors import ConfigurationFault
 from evals.evaluate import Record
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def train_extractor(
     progress = _Progress(f"extractor of {suite or data.name}")
     card = train(data, out, suite=suite or data.name, seed=seed, updates=updates, tell=progress).card
     accuracy = card["held_out_accuracy"]
-    _tell(f"{card['name']}: accuracy {accuracy:.3f} on a held-out tenth of {card['n']:,} images, in {out}")
+    tell(f"{card['name']}: accuracy {accuracy:.3f} on a held-out tenth of {card['n']:,} images, in {out}")
 
 
 @app.command()
@@ -84,7 +84,7 @@ def reference(
 
     network = _extractor(extractor, weights, weights_sha256, device)
     card = make(images, network, split=split, out=out, name=name).card
-    _tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images seen by {card.extractor}, in {out}")
+    tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images seen by {card.extractor}, in {out}")
 
 
 @app.command()
@@ -111,12 +111,12 @@ def evaluate(
         )
     network = _extractor(extractor, weights, weights_sha256, device)
 
-    def tell(record: Record) -> None:
+    def tell_row(record: Record) -> None:
         row = f"{record['method']} {record['sampler']}"
-        _tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
+        tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
 
     taken = PROTOCOLS[protocol] if protocol else None
-    evaluate_folder(samples, load_reference(reference), network, out, tell, protocol=taken)
+    evaluate_folder(samples, load_reference(reference), network, out, tell_row, protocol=taken)
 
 
 @app.command()
@@ -217,20 +217,12 @@ class _Progress:
     def __call__(self, done: int, total: int) -> None:
         if time.monotonic() - self._said >= 10:
             self._said = time.monotonic()
-            _tell(f"{self._title}: {done:,}/{total:,} updates")
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+            tell(f"{self._title}: {done:,}/{total:,} updates")
 
 
 def main() -> None:
     """Runs a command; a Fault becomes one line and its exit code."""
-    try:
-        app()
-    except Fault as fault:
-        _tell(f"error: {fault}")
-        sys.exit(fault.exit_code)
+    run(app, "error")
 
 
 if __name__ == "__main__":

@@ -62,3 +62,12 @@ class OutputFault(Fault):
     """A result cannot be written: the disk is full or gone, or may not be written to."""
 
     exit_code = 74
+
+
+class Stopped(Fault):
+    """The command was asked to stop and has kept what is finished; started again, it goes on from there."""
+
+    exit_code = 75
+
+    def __init__(self, message: str = "stopped on request; start it again: what is finished is kept") -> None:
+        super().__init__(message)

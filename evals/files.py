@@ -1,25 +1,35 @@
 """Files that are either whole or not there, and their fingerprints."""
 
+import errno
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from evals.errors import ConfigurationFault, DataFault, Fault, OutputFault
 
+T = TypeVar("T")
 BUGS = (AssertionError, NameError, ImportError)
 """What no file can cause: `reading` lets them through."""
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place if the block ends without an error, and is removed if not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """A temporary name beside `path` that takes its place if the block ends without an error, and is removed if not.
+
+    A link stays one: the file that it leads to is written.
+    """
     with writing(path):
+        path = _behind_links(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -33,9 +43,12 @@ def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
     """A new folder that takes the place of `folder` if the block ends without an error, and is removed if not.
 
     holding: pattern of a file that each earlier result has at its top. ConfigurationFault: `folder` cannot be
-    written, or holds other things than an earlier result, which are then left alone.
+    written, or holds other things than an earlier result, which are then left alone. A link stays one: the folder that
+    it leads to is replaced.
     """
-    partial, old = (folder.absolute().with_name(f".{folder.absolute().name}.{word}") for word in ("partial", "old"))
+    with writing(folder):
+        folder = _behind_links(folder)
+    partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
 
     def tidy() -> None:
         if old.exists() and not folder.exists():
@@ -63,6 +76,14 @@ def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
             _sync(folder.parent)
         finally:
             tidy()
+
+
+def _behind_links(path: Path) -> Path:
+    """The place that a path leads to through links, whether or not anything is there. OSError: links in a circle."""
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return place
 
 
 def _sync(folder: Path) -> None:
@@ -107,28 +128,81 @@ def sha256_of(path: Path) -> str:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes strict JSON (no NaN) with sorted keys."""
-    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    """Writes strict JSON (no NaN) with sorted keys; what is no Unicode in it (names of files) is escaped."""
+    text = json.dumps(unicode_only(value), indent=2, sort_keys=True, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def unicode_only(value: object) -> object:
+    """A JSON value with every half of a surrogate pair, as names of files have them, written as its escape."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {unicode_only(key): unicode_only(item) for key, item in value.items()}
+    return [unicode_only(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
-    """Writes each text under its name into the folder."""
+    """Writes each text under its name into the folder; what is no Unicode in it (names of files) is escaped."""
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object. DataFault: the file is missing, damaged, or holds something else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataFault(f"{path} must be readable JSON, got {first_line(error)}; write it again") from error
+def read_json(path: Path, *, cure: str = "write it again", fault: type[Fault] = DataFault) -> dict[str, Any]:
+    """Reads a JSON object. The fault: the file is missing, damaged, no strict JSON, or holds something else."""
+    with reading(path, "must be readable JSON", cure, fault):
+        value = strict_json(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
-        raise DataFault(f"{path} must hold a JSON object, got {type(value).__name__}; write it again")
+        raise fault(f"{path} must hold a JSON object, got {type(value).__name__}; {cure}")
     return value
+
+
+def strict_json(text: str) -> Any:
+    """What JSON says, where it says one thing and Python can hold it: else ValueError, or RecursionError if deep.
+
+    Refused: a key twice in one object, NaN and infinities, integers of more than 64 bits, halves of characters.
+    """
+    value = json.loads(
+        text, object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite, parse_int=_whole_number
+    )
+    if SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises at half of a pair
+    return value
+
+
+def typed(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass of values that JSON gave. TypeError: a field is missing, unknown, or of another type than it must."""
+    for name, wanted in get_type_hints(kind).items():
+        value = values.get(name)
+        if get_origin(wanted) is Sequence:
+            fits = isinstance(value, list) and all(isinstance(item, get_args(wanted)) for item in value)
+        else:
+            fits = isinstance(value, wanted) and not isinstance(value, bool)
+        if name in values and not fits:
+            raise TypeError(f"{name} must be {getattr(wanted, '__name__', wanted)}, got {value!r}")
+    return kind(**values)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} twice in one object")
+    return made
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text}, which is no finite number")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise ValueError(f"an integer of more than 64 bits, {text[:20]}...")
+    return int(text)
 
 
 def first_line(error: Exception) -> str:

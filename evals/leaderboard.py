@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from evals.errors import DataFault, NumericalFault
-from evals.files import first_line, write_texts
+from evals.files import reading, strict_json, write_texts
 from evals.protocols import PROTOCOLS
 from evals.reported import WORDS, reported_columns
 from evals.tables import (
@@ -291,7 +291,5 @@ def _list(path: Path) -> list[Any]:
 
 
 def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataFault(f"{path} must be readable JSON, got {first_line(error)}; make it anew") from error
+    with reading(path, "must be readable JSON", "make it anew"):
+        return strict_json(path.read_text(encoding="utf-8"))

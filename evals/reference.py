@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.errors import ConfigurationFault, DataFault, StateFault
 from evals.extractors import Extractor
-from evals.files import read_json, reading, replacing
+from evals.files import read_json, reading, replacing, unicode_only
 from evals.frechet import Array, Gaussian, check_finite
 from evals.gaussians import is_statistics as is_statistics
 from evals.gaussians import read_stored
@@ -80,7 +80,7 @@ class Reference:
     def save(self, path: Path) -> None:
         """One .npz: `mu` and `sigma` as EDM and OpenAI name them, so that their tools read it, and our own beside."""
         arrays: dict[str, Any] = {"mu": self.gaussian.mean, "sigma": self.gaussian.covariance}
-        arrays["card"] = np.array(json.dumps(self.card.said(), sort_keys=True))
+        arrays["card"] = np.array(json.dumps(unicode_only(self.card.said()), sort_keys=True))
         if self.features is not None:
             arrays["features"] = self.features
         if self.radii is not None:

@@ -9,19 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    ["levels", "stopping", "components", "seeds", "compute", "conditions", "processes", "terms"],
     [
-        "schedules",
-        "predictions",
-        "times",
-        "distances",
-        "weights",
-        "nets",
-        "data",
-        "averages",
-        "objectives",
-        "perceptual",
+        *("levels", "stopping", "launcher", "dvc_lock", "components", "seeds", "compute", "conditions", "processes"),
+        "terms",
     ],
+    ["schedules", "predictions", "times", "distances", "weights", "nets", "data", "averages", "perceptual"],
     ["denoisers", "objectives"],
     ["solvers", "student", "teachers"],
     ["samplers", "methods"],

@@ -39,7 +39,10 @@ def misfit(value: object, annotation: ast.expr | None, module: str) -> str | Non
     if annotation is None:
         return None
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        return misfit(value, ast.parse(annotation.value, mode="eval").body, module)
+        try:
+            return misfit(value, ast.parse(annotation.value, mode="eval").body, module)
+        except (SyntaxError, ValueError):  # words, and no type
+            return None
     if isinstance(annotation, ast.Constant):
         return None if value is annotation.value else f"must be {annotation.value!r}"
     if isinstance(annotation, ast.BinOp):
@@ -191,7 +194,7 @@ def _takes(definition: Definition, method: str) -> set[str]:
 def _unread(definition: Definition) -> bool:
     """Whether a class inherits from something that cannot be read."""
     return any(
-        source.lookup(kind.module, ast.unparse(base).split("[")[0]) is None
+        source.lookup(kind.module, source.text(base).split("[")[0]) is None
         for kind in signatures.bases(definition)
         if isinstance(kind.node, ast.ClassDef)
         for base in kind.node.bases

@@ -65,7 +65,7 @@ def sha256(definition: Definition) -> str:
 
 @cache
 def _code(definition: Definition) -> str:
-    return ast.unparse(_Bare().visit(ast.parse(ast.unparse(definition.node))))
+    return source.text(_Bare().visit(ast.parse(source.text(definition.node))))
 
 
 class _Bare(ast.NodeTransformer):

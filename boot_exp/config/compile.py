@@ -15,11 +15,13 @@ from boot_exp.config import code, signatures, source
 from boot_exp.config.check import Target, misfit, words
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
-from boot_exp.config.parse import Binding, Macro, Reference
+from boot_exp.config.parse import DEEPEST, Binding, Macro, Reference
 from boot_exp.config.signatures import Parameter
 from boot_exp.config.source import Definition
 
 STAGES = "boot_exp.stages."
+LARGEST = 10_000
+"""How many values macros may make of one: twice each other, forty of them would be a million million."""
 Key = tuple[Definition, str, str]  # component, scope, parameter
 
 
@@ -34,6 +36,8 @@ class Compiler:
     own: dict[Definition, Binding] = field(default_factory=dict)
     macros: dict[str, Binding] = field(default_factory=dict)
     shown: dict[Definition, tuple[str, str]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)  # of macros
+    depth: int = 0
 
     def __post_init__(self) -> None:
         for binding in self.bindings:
@@ -119,6 +123,10 @@ class Compiler:
         """Records a component, in a scope, with the value of each parameter, and what its values reach."""
         if (scope, definition) in nodes:
             return
+        if self.depth >= DEEPEST:
+            self.faults.add(spot, f"components must be at most {DEEPEST} deep in each other, got more; take some out")
+            return
+        self.depth += 1
         values = nodes[scope, definition] = {}
         takes = signatures.signature(definition)
         extra = [p for d, _, p in self.bound if d == definition and p not in takes.parameters]
@@ -144,6 +152,7 @@ class Compiler:
         if called and absent:
             needs = ", ".join(f"{self.name(definition)}.{name}" for name in absent)
             self.faults.add(spot, f"REQUIRED but bound nowhere: {needs}; bind {'it' if len(absent) == 1 else 'them'}")
+        self.depth -= 1
 
     def effective(self, definition: Definition, scope: str, parameter: str) -> Binding | None:
         """The binding that holds in a scope: that of the longest part of it."""
@@ -164,11 +173,14 @@ class Compiler:
         """A bound value with its macros replaced and its references resolved and visited."""
         if isinstance(given, Macro):
             macro = self.macros.get(given.name)
-            if macro is None or given.name in above:
-                near = Faults.nearest(given.name, self.macros)
-                said = (
-                    f"macro %{given.name} is defined by itself" if macro else f"macro %{given.name} is undefined{near}"
-                )
+            said = ""
+            if macro is None:
+                said = f"macro %{given.name} is undefined{Faults.nearest(given.name, self.macros)}"
+            elif given.name in above:
+                said = f"macro %{given.name} is defined by itself"
+            elif len(above) >= DEEPEST or self.size(given) > LARGEST:
+                said = f"macros must be at most {DEEPEST} deep and {LARGEST:,} values in all, got more by %{given.name}"
+            if macro is None or said:
                 self.faults.add(binding.spot, said)
                 return INVALID
             self.used.add(macro.spot)
@@ -187,6 +199,18 @@ class Compiler:
         if isinstance(given, dict):
             return {key: self.value(item, binding, scope, nodes, above) for key, item in given.items()}
         return given
+
+    def size(self, given: object, above: tuple[str, ...] = ()) -> int:
+        """How many values a value is with its macros replaced; those that are defined by themselves count as one."""
+        if isinstance(given, list | tuple | dict):
+            return 1 + sum(self.size(item, above) for item in (given.values() if isinstance(given, dict) else given))
+        if not isinstance(given, Macro) or given.name not in self.macros or given.name in above:
+            return 1
+        if len(above) >= DEEPEST:
+            return LARGEST + 1
+        if given.name not in self.sizes:
+            self.sizes[given.name] = self.size(self.macros[given.name].value, (*above, given.name))
+        return self.sizes[given.name]
 
     def default(
         self,

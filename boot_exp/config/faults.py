@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from boot_exp.config import source
 from evals.errors import ConfigurationFault
 
+SHOWN = 100
+
 
 @dataclass(frozen=True, order=True)
 class Spot:
@@ -44,7 +46,7 @@ class Faults:
     def nearest(name: str, there: Iterable[str]) -> str:
         """The nearest names and the list of all, as the end of a sentence."""
         every = sorted(set(there))
-        close = difflib.get_close_matches(name, every, n=3, cutoff=0.6)
+        close = difflib.get_close_matches(name[:100], every, n=3, cutoff=0.6)
         meant = f"; did you mean {' or '.join(close)}? There are" if close else "; there are"
         listed = ", ".join(every[:30]) + (", ..." if len(every) > 30 else "")
         return f"{meant}: {listed}" if every else ""
@@ -52,5 +54,6 @@ class Faults:
     def raise_if_any(self) -> None:
         """ConfigurationFault with one line a fault."""
         if self.found:
-            lines = [f"{spot}: {text}" for spot, text in sorted(self.found)]
-            raise ConfigurationFault("\n".join(lines if len(lines) == 1 else [f"{len(lines)} faults", *lines]))
+            lines = [f"{spot}: {text}" for spot, text in sorted(self.found)[:SHOWN]]
+            said = f"{len(self.found)} faults" + (f", of which the first {SHOWN}" if len(self.found) > SHOWN else "")
+            raise ConfigurationFault("\n".join(lines if len(lines) == 1 else [said, *lines]))

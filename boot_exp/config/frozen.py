@@ -5,7 +5,6 @@ As JSON it is a parameter file of DVC's and all that a stage needs; as gin text 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import ConfigurationFault
-from evals.files import write_json
+from evals.files import reading, strict_json, write_json
 
 STAGE, CODE = "stage", "sha256"
 OTHER_CODE = "sha256 of the code"  # where a component has a parameter of the usual name
@@ -114,32 +113,37 @@ class Frozen:
     @staticmethod
     def read(path: Path) -> Frozen:
         """What `write` wrote. ConfigurationFault: it cannot be read as such."""
-        try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-            head = tree.pop(STAGE)
-            components = tuple(
-                Component(
-                    scope=scoped.rpartition("/")[0],
-                    module=head["modules"][scoped.rpartition("/")[2]],
-                    name=name,
-                    values={key: value for key, value in values.items() if key != _code_key(values)},
-                    sha256=values.get(_code_key(values), ""),
-                )
-                for scoped, named in tree.items()
-                for name, values in named.items()
-            )
-            frozen = Frozen(suite=head["suite"], name=head["name"], root=head["root"], components=components)
-            if frozen.root not in {f"{frozen.alias[item.module]}.{item.name}" for item in components}:
-                raise ValueError(f"its root {frozen.root} is none of its components")
-            return frozen
-        except FileNotFoundError:
-            raise ConfigurationFault(
-                f"there is no {path}; write it with boot-exp resolve, or give a leaf of gin/"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigurationFault(
-                f"{path} must be a frozen configuration, got {type(error).__name__} ({error}); resolve it again"
-            ) from error
+        if not path.exists():
+            raise ConfigurationFault(f"there is no {path}; write it with boot-exp resolve, or give a leaf of gin/")
+        with reading(path, "must be a frozen configuration", "resolve it again", ConfigurationFault):
+            return _thawed(strict_json(path.read_text(encoding="utf-8")))
+
+
+def _thawed(tree: Any) -> Frozen:
+    """A frozen configuration of its JSON. Whatever is not as `write` writes it raises, one way or another."""
+    head = tree.pop(STAGE)
+    components = tuple(
+        Component(
+            scope=scoped.rpartition("/")[0],
+            module=head["modules"][scoped.rpartition("/")[2]],
+            name=name,
+            values={key: value for key, value in values.items() if key != _code_key(values)},
+            sha256=values.get(_code_key(values), ""),
+        )
+        for scoped, named in tree.items()
+        for name, values in named.items()
+    )
+    frozen = Frozen(suite=head["suite"], name=head["name"], root=head["root"], components=components)
+    if not all(isinstance(text, str) for text in (frozen.suite, frozen.name, *(item.sha256 for item in components))):
+        raise TypeError("something else than text for a name or a hash")
+    for item in components:
+        words = [*filter(None, item.scope.split("/")), *item.module.split("."), *item.name.split("."), *item.values]
+        if odd := [word for word in words if not word.isidentifier()][:1]:
+            raise ValueError(f"{odd[0]!r} where the name of a component or of its parameter must be")
+    if frozen.root not in {f"{frozen.alias[item.module]}.{item.name}" for item in components}:
+        raise ValueError(f"its root {frozen.root} is none of its components")
+    frozen.text(), frozen.gin()  # values too deep to be written raise here
+    return frozen
 
 
 def differences(a: Frozen, b: Frozen) -> Iterator[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util  # noqa: F401 - gin-config 0.5.0 uses it without importing it
+import math
+import os
 import tokenize
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from boot_exp.config.faults import Faults, Spot
+from evals.files import first_line
 from gin import config_parser
 
 
@@ -43,6 +46,15 @@ class Macro:
         return f"%{self.name}"
 
 
+MOST_BYTES = 1_000_000
+MOST_FILES = 1_000
+MOST_FAULTS = 20
+MOST_BEHIND = 1_000
+UNCLOSED = "a bracket or a quote is opened here and never closed"
+DEEPEST = 50
+"""Of brackets, includes, macros and components in each other: far beyond any leaf, and within Python's own limits."""
+
+
 class _Values(config_parser.ParserDelegate):  # type: ignore[misc]  # gin has no types
     def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
         return Reference(scoped_configurable_name, evaluate)
@@ -69,28 +81,101 @@ class Binding:
         return f"{scope}{self.selector}.{self.parameter}" if self.parameter else f"{scope}{self.selector}"
 
 
+class _Parser(config_parser.ConfigParser):  # type: ignore[misc]
+    """gin's own, which takes no value that a frozen file could not hold."""
+
+    depth = 0
+
+    def parse_value(self) -> object:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            self._raise_syntax_error(f"brackets must not be nested more than {DEEPEST} deep.")
+        value = super().parse_value()
+        self.depth -= 1
+        return value
+
+    def _parse_dict_item(self) -> tuple[object, object]:
+        place = self._current_location()
+        key, value = super()._parse_dict_item()
+        if not isinstance(key, str):
+            self._raise_syntax_error(f"a key must be a string, got {key!r}.", place)
+        return key, value
+
+    def _maybe_parse_basic_type(self) -> tuple[bool, object]:
+        place = self._current_location()
+        success, value = super()._maybe_parse_basic_type()
+        if success and not _storable(value):
+            rule = "a value must be text, a finite number of at most 64 bits, True, False or None"
+            self._raise_syntax_error(f"{rule}, got {value!r}." if isinstance(value, str) else f"{rule}.", place)
+        return success, value
+
+
+def _storable(value: object) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return value is None or (isinstance(value, float) and math.isfinite(value))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Who asked for a file: the place that names it, the files above it, and all that were read for one leaf."""
+
+    spot: Spot
+    above: tuple[Path, ...] = ()
+    read: list[Path] = field(default_factory=list)
+
+
 def parse_file(path: Path, faults: Faults, *, said: Spot, anywhere: bool = False) -> list[Binding]:
     """The bindings of a file, which `said` asks for, and of what it includes, in the order in which they count."""
-    return list(_file(path, faults, anywhere, (), said))
+    return list(_file(path, faults, anywhere, _Asked(said)))
 
 
-def _file(path: Path, faults: Faults, anywhere: bool, above: tuple[Path, ...], spot: Spot) -> Iterator[Binding]:
-    if path in above:
-        round_trip = " -> ".join(map(str, [*above[above.index(path) :], path]))
-        faults.add(spot, f"a file must not include itself, got {round_trip}; take one of the includes out")
+def _file(path: Path, faults: Faults, anywhere: bool, asked: _Asked) -> Iterator[Binding]:
+    places = [_place(each) for each in asked.above]
+    if (place := _place(path)) in places:
+        round_trip = " -> ".join(map(str, [*asked.above[places.index(place) :], path]))
+        faults.add(asked.spot, f"a file must not include itself, got {round_trip}; take one of the includes out")
+        return
+    if len(asked.above) >= DEEPEST or len(asked.read) >= MOST_FILES:
+        rule = f"includes must be at most {DEEPEST} deep and {MOST_FILES:,} in all"
+        faults.add(asked.spot, f"{rule}, got more with {path}; take includes out")
+        return
+    asked.read.append(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        near = Faults.nearest(str(path), map(str, Path("gin").rglob("*.gin"))) if missing else ""
+        reason = "it is not there" if missing else getattr(error, "strerror", None) or first_line(error)
+        faults.add(asked.spot, f"{path} cannot be read ({reason}); paths are from the repository's root{near}")
+        return
+    if len(content) > MOST_BYTES:
+        faults.add(Spot(str(path)), f"a file must have at most {MOST_BYTES:,} bytes, got more; is it gin?")
         return
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        near = faults.nearest(str(path), map(str, Path("gin").rglob("*.gin")))
-        reason = "it is not there" if isinstance(error, FileNotFoundError) else str(error).split(": ")[0]
-        faults.add(spot, f"{path} cannot be read ({reason}); paths are from the repository's root{near}")
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        wrong = f"got the byte 0x{content[error.start]:02x} ({error.reason})"
+        faults.add(Spot(str(path), line), f"a file must be UTF-8, {wrong}; save it as UTF-8")
         return
-    yield from parse(text, str(path), faults, anywhere=anywhere, above=(*above, path))
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        faults.add(Spot(str(path), line), "a file must be text, got a zero byte; save it as UTF-8")
+        return
+    yield from parse(text, str(path), faults, anywhere=anywhere, asked=replace(asked, above=(*asked.above, path)))
+
+
+def _place(path: Path) -> str:
+    """Where a path leads, so that one file under two names is one."""
+    return os.path.realpath(path) if "\0" not in str(path) else str(path)
 
 
 def parse(
-    text: str, file: str, faults: Faults, *, anywhere: bool = False, above: tuple[Path, ...] = ()
+    text: str, file: str, faults: Faults, *, anywhere: bool = False, asked: _Asked | None = None
 ) -> Iterator[Binding]:
     """The bindings of gin text; `file` names it in faults. Overrides (`anywhere`) name components without imports."""
     imports: dict[str, str] = {}
@@ -98,8 +183,8 @@ def parse(
     statements, unread = _statements(text)
     for line, said in unread:
         faults.add(Spot(file, line), said)
-    for statement in statements:
-        spot = Spot(file, statement.location.line_num)
+    for line, statement in statements:
+        spot = Spot(file, line)
         if isinstance(statement, config_parser.ImportStatement):
             if statement.module.split(".")[0] != "__gin__":
                 imports[statement.bound_name()] = (
@@ -107,7 +192,7 @@ def parse(
                 )
                 faults.imported(statement.module, spot)
         elif isinstance(statement, config_parser.IncludeStatement):
-            yield from _file(Path(statement.filename), faults, anywhere, above, spot)
+            yield from _file(Path(statement.filename), faults, anywhere, replace(asked or _Asked(spot), spot=spot))
         elif isinstance(statement, config_parser.BindingStatement):
             selector, parameter = statement.selector, statement.arg_name
             if not parameter and "." not in selector and not selector.isupper():
@@ -127,34 +212,53 @@ def parse(
 
 
 @cache
-def _statements(text: str) -> tuple[list[Any], list[tuple[int, str]]]:
-    """Every statement that can be read, and line and fault of each that cannot: it is blanked and the rest read."""
-    lines, faults = text.splitlines(), []
-    while True:
-        found: list[Any] = []
-        start = 1
+def _statements(text: str) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
+    """Every statement that can be read, and each that cannot: (line, statement), (line, fault).
+
+    A line with a fault is blanked, and what begins with its statement is read again.
+    """
+    # Not splitlines: a form feed or U+2028 ends no line of gin's.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    found: list[tuple[int, Any]] = []
+    faults: list[tuple[int, str]] = []
+    begin = 0  # lines before the statement that is read
+    while len(faults) < MOST_FAULTS:
+        parser, offset = None, begin
         try:
-            parser = config_parser.ConfigParser("\n".join(lines) + "\n", _Values())
+            parser = _Parser("\n".join(lines[begin:]) + "\n", _Values())
             while statement := parser.parse_statement():
-                found.append(statement)
-                start = max(start, parser.current_token.start[0])
+                found.append((statement.location.line_num + offset, statement))
+                if not parser._statements_queue:  # else within a block
+                    begin = max(begin, parser.current_token.start[0] + offset - 1)
         except (SyntaxError, tokenize.TokenError) as error:
-            number, column, said = _trouble(error, lines, start)
-            mark = "" if column is None else f"\n    {' ' * column}^"
-            faults.append((number, f"syntax: {said}\n    {lines[number - 1].rstrip()}{mark}"))
-            lines[number - 1] = ""
-            continue
-        return found, faults
+            number, column, said = _trouble(error, lines, begin, offset)
+        except Exception as error:  # the parser's own slips, at the token where it stands
+            number = begin + 1 if parser is None else parser.current_token.start[0] + offset
+            column, said = None, f"{type(error).__name__} ({first_line(error)})"
+        else:
+            return found, faults
+        number = min(max(number, 1), len(lines))
+        mark = "" if column is None else f"\n    {' ' * column}^"
+        faults.append((number, f"syntax: {said}\n    {lines[number - 1].rstrip()}{mark}"))
+        lines[number - 1] = ""
+        if said == UNCLOSED and len(lines) - number > MOST_BEHIND:
+            return found, faults  # what follows was meant to stand within it
+    faults.append((faults[-1][0], f"{MOST_FAULTS} faults of syntax: the rest of the file is not read; fix these first"))
+    return found, faults
 
 
-def _trouble(error: SyntaxError | tokenize.TokenError, lines: list[str], start: int) -> tuple[int, int | None, str]:
-    """Line (from 1), column (from 0) and what is wrong; the statement begins in line `start` or after blank ones."""
+def _trouble(
+    error: SyntaxError | tokenize.TokenError, lines: list[str], start: int, offset: int
+) -> tuple[int, int | None, str]:
+    """Line (from 1), column (from 0) and what is wrong; the statement begins behind `start` lines and blank ones."""
+    start += 1
     while start < len(lines) and (not lines[start - 1].strip() or lines[start - 1].lstrip().startswith("#")):
         start += 1
     line, column = len(lines) + 1, None
     if isinstance(error, SyntaxError) and isinstance(error.args[1], tuple):
         _, line, column, *_ = error.args[1]
+        line += offset
     if line > start and (line > len(lines) or not column):
         # What begins a line belongs to the next statement: this one lacks its end.
-        return start, len(lines[start - 1].rstrip()), "a bracket or a quote is opened here and never closed"
+        return start, len(lines[start - 1].rstrip()), UNCLOSED
     return line, column, str(error.args[0]).replace("  Got ", " Got ")

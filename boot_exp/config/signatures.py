@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from boot_exp.config.source import Definition, Node, lookup
+from boot_exp.config.source import Definition, Node, lookup, text
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,24 @@ class Signature:
 @cache
 def bases(definition: Definition) -> tuple[Definition, ...]:
     """A class and what it inherits from, nearest first, as far as that can be read; typing's own classes left out."""
-    found = [definition]
+    after: dict[Definition, None] = {}  # each class behind all that it inherits from
+    waiting, entered = [(definition, False)], set()
+    while waiting:
+        kind, left = waiting.pop()
+        if left:
+            after[kind] = None
+        elif kind not in entered:  # class A(A), of a name that was imported, would else inherit from itself
+            entered.add(kind)
+            waiting += [(kind, True), *((above, False) for above in _above(kind))]
+    return tuple(reversed(after))
+
+
+def _above(definition: Definition) -> Iterator[Definition]:
     node = definition.node
     for base in node.bases if isinstance(node, ast.ClassDef) else []:
-        expression = base.value if isinstance(base, ast.Subscript) else base
-        above = lookup(definition.module, ast.unparse(expression))
+        above = lookup(definition.module, text(base.value if isinstance(base, ast.Subscript) else base))
         if above is not None and isinstance(above.node, ast.ClassDef) and above.module != "typing":
-            found += bases(above)
-    return tuple(found)
+            yield above
 
 
 @cache
@@ -62,7 +73,7 @@ def signature(definition: Definition) -> Signature:
 def _is_dataclass(node: Node) -> bool:
     decorators = node.decorator_list if isinstance(node, ast.ClassDef) else []
     called = [part.func if isinstance(part, ast.Call) else part for part in decorators]
-    return any(ast.unparse(part).split(".")[-1] in ("dataclass", "component") for part in called)
+    return any(text(part).split(".")[-1] in ("dataclass", "component") for part in called)
 
 
 def _fields(module: str, body: list[ast.stmt]) -> dict[str, Parameter]:
@@ -70,12 +81,12 @@ def _fields(module: str, body: list[ast.stmt]) -> dict[str, Parameter]:
     for part in body:
         if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
             continue
-        if ast.unparse(part.annotation).split("[")[0].split(".")[-1] == "ClassVar":
+        if text(part.annotation).split("[")[0].split(".")[-1] == "ClassVar":
             continue
         default, factory = part.value, False
-        if isinstance(default, ast.Call) and ast.unparse(default.func).split(".")[-1] == "field":
+        if isinstance(default, ast.Call) and text(default.func).split(".")[-1] == "field":
             said = {keyword.arg: keyword.value for keyword in default.keywords}
-            if "init" in said and ast.unparse(said["init"]) == "False":
+            if "init" in said and text(said["init"]) == "False":
                 continue
             factory = "default_factory" in said
             default = said.get("default_factory", said.get("default"))
@@ -116,7 +127,7 @@ def is_protocol(definition: Definition) -> bool:
     """Whether a class is a Protocol itself."""
     node = definition.node
     return isinstance(node, ast.ClassDef) and any(
-        ast.unparse(base).split("[")[0].split(".")[-1] == "Protocol" for base in node.bases
+        text(base).split("[")[0].split(".")[-1] == "Protocol" for base in node.bases
     )
 
 
@@ -127,5 +138,5 @@ def is_abstract(definition: Definition) -> bool:
     methods = (
         [part for part in node.body if isinstance(part, ast.FunctionDef)] if isinstance(node, ast.ClassDef) else []
     )
-    decorators = [ast.unparse(decorator) for part in methods for decorator in part.decorator_list]
+    decorators = [text(decorator) for part in methods for decorator in part.decorator_list]
     return is_protocol(definition) or any(name.split(".")[-1] == "abstractmethod" for name in decorators)

@@ -6,14 +6,22 @@ A configuration is checked before torch is imported, and in a fraction of the ti
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import importlib.util
+import os
+import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from evals.errors import ConfigurationFault
+from evals.files import first_line
+
 OURS = ("boot_exp", "evals")
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+DEEPEST = 50_000
 Node = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 
@@ -49,7 +57,14 @@ def read(name: str) -> Module | None:
     path = _find(name)
     if path is None:
         return None
-    tree = ast.parse(path.read_bytes())
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if not is_project(name):
+            return None
+        line = getattr(error, "lineno", None)
+        place = f"{path}:{line}" if line else path
+        raise ConfigurationFault(f"{place} must be Python, got {first_line(error)}; fix it, or do without") from error
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     definitions: dict[str, Node] = {}
     for node in _top_level(tree.body):
@@ -102,13 +117,19 @@ def _find(name: str) -> Path | None:
         return Path(spec.origin)
     stems = [Path(folder).joinpath(*rest) for folder in spec.submodule_search_locations or []]
     candidates = [path for stem in stems for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py"))]
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 @cache
-def text(expression: ast.expr) -> str:
-    """An expression of a module that was read, as it is written."""
-    return ast.unparse(expression)
+def text(node: ast.AST) -> str:
+    """Code of a module that was read, as it is written."""
+    before = sys.getrecursionlimit()
+    # A sum of a thousand terms is a tree as deep. What could be parsed is not deeper than this.
+    sys.setrecursionlimit(max(before, DEEPEST))
+    try:
+        return ast.unparse(node)
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def is_module(name: str) -> bool:
@@ -117,25 +138,35 @@ def is_module(name: str) -> bool:
 
 
 @cache
-def lookup(module: str, dotted: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Definition | None:
+def lookup(module: str, dotted: str) -> Definition | None:
     """What a dotted name means in a module: a definition, in the module that defines it; None for anything else."""
-    here = read(module)
-    if here is None or (module, dotted) in seen:
-        return None
-    seen |= {(module, dotted)}
-    first, _, rest = dotted.partition(".")
-    if first in here.definitions:
-        return Definition(module, first)
+    waiting, seen = [(module, dotted)], set()
+    while waiting:
+        place = waiting.pop()
+        here = read(place[0])
+        if here is None or place in seen:
+            continue
+        seen.add(place)
+        first, _, rest = place[1].partition(".")
+        if first in here.definitions:
+            return Definition(here.name, first)
+        waiting += reversed(_onward(here, first, rest))
+    return None
+
+
+def _onward(here: Module, first: str, rest: str) -> list[tuple[str, str]]:
+    """Where to look on for first.rest, which a module does not define itself: (module, dotted name)."""
     origin, name = here.imports.get(first, ("", ""))
+    dotted = f"{first}.{rest}" if rest else first
     if not origin:
-        if rest and is_module(f"{module}.{first}"):
-            return lookup(f"{module}.{first}", rest, seen)
-        return next((found for star in here.stars if (found := lookup(star, dotted, seen))), None)
+        if rest and is_module(f"{here.name}.{first}"):
+            return [(f"{here.name}.{first}", rest)]
+        return [(star, dotted) for star in here.stars]
     package = read(origin)
     own = package is not None and (name in package.definitions or name in package.imports)
     if name and not own and is_module(f"{origin}.{name}"):
-        return lookup(f"{origin}.{name}", rest, seen) if rest else None
-    return lookup(origin, ".".join(part for part in (name, rest) if part), seen) if name or rest else None
+        return [(f"{origin}.{name}", rest)] if rest else []
+    return [(origin, ".".join(part for part in (name, rest) if part))] if name or rest else []
 
 
 def names(module: str) -> list[str]:
@@ -151,7 +182,7 @@ def names(module: str) -> list[str]:
 def submodules(package: str) -> Iterator[str]:
     """The package and every module in it."""
     root = _find(package)
-    if root is not None:
+    if root is not None and root.name == "__init__.py":
         for path in sorted(root.parent.rglob("*.py")):
             parts = path.relative_to(root.parent).with_suffix("").parts
             yield ".".join([package, *(part for part in parts if part != "__init__")])
@@ -159,25 +190,58 @@ def submodules(package: str) -> Iterator[str]:
 
 @cache
 def is_project(module: str) -> bool:
-    """Whether a module is the project's own or its user's, not an installed library's."""
-    path = _find(module)
-    if module.split(".")[0] in OURS:
+    """Whether a module is the project's own, or its user's: no part of Python, and nothing that was installed."""
+    top = module.split(".")[0]
+    if top in OURS:
         return True
+    path = _find(module)
+    if path is None:
+        return False
     libraries = {sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")}
-    return path is not None and not any(path.is_relative_to(library) for library in libraries)
+    for place in (path.absolute(), path.resolve()):
+        if not INSTALLED.isdisjoint(place.parts) or any(place.is_relative_to(library) for library in libraries):
+            return False
+    return not _is_installed(top)
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    """Whether pip has put a package where it is (--target, too), rather than pointed to where its user works on it."""
+    for name in _distributions().get(package, []):
+        found = importlib.metadata.distribution(name)
+        editable = '"editable": true' in (found.read_text("direct_url.json") or "")
+        if found.read_text("RECORD") is not None and not editable:
+            return True
+    return False
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
 
 
 def constant(module: str, expression: ast.expr) -> object:
     """The value of a literal, or of the name of one. ValueError: it is neither."""
-    if isinstance(expression, ast.Name | ast.Attribute):
+    seen = set()
+    picks: list[int] = []
+    while isinstance(expression, ast.Name | ast.Attribute):
         found = lookup(module, text(expression))
-        if found is not None and isinstance(found.node, ast.Assign | ast.AnnAssign) and found.node.value is not None:
-            value = constant(found.module, found.node.value)
-            target = found.node.targets[0] if isinstance(found.node, ast.Assign) else found.node.target
-            if isinstance(target, ast.Tuple) and isinstance(value, tuple):  # LOW, HIGH = 0, 1
-                return value[[ast.unparse(one) for one in target.elts].index(found.name)]
-            return value
-    return ast.literal_eval(expression)
+        if found is None or not isinstance(found.node, ast.Assign | ast.AnnAssign) or found.node.value is None:
+            break
+        if found in seen:
+            raise ValueError(f"{found} is defined by itself")
+        seen.add(found)
+        target = found.node.targets[0] if isinstance(found.node, ast.Assign) else found.node.target
+        if isinstance(target, ast.Tuple):  # LOW, HIGH = 0, 1
+            picks.append([text(one) for one in target.elts].index(found.name))
+        module, expression = found.module, found.node.value
+    try:
+        value = ast.literal_eval(expression)
+    except (TypeError, RecursionError, MemoryError) as error:  # {[]: 1} and the like
+        raise ValueError(first_line(error)) from error
+    for pick in reversed(picks):
+        value = value[pick] if isinstance(value, tuple) else value
+    return value
 
 
 @cache

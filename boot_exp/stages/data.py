@@ -8,6 +8,7 @@ from typing import ClassVar
 from boot_exp.components import component
 from boot_exp.data import Dataset, Transform, prepare
 from boot_exp.stages.place import Place
+from evals.errors import printable
 from evals.listing import said
 
 
@@ -25,6 +26,6 @@ class Data:
         card = prepare(self.dataset, self.transforms, place.out)
         classes = "no labels" if card.classes is None else f"{card.classes} classes"
         size = f"{card.channels}x{card.height}x{card.width}"
-        print(f"{place.out}: {card.n:,} images of {size}, {classes}, SHA-256 {card.images_sha256}")
+        print(printable(f"{place.out}: {card.n:,} images of {size}, {classes}, SHA-256 {card.images_sha256}"))
         if card.notes:
-            print(f"{place.out}: {said(card.notes)}")
+            print(printable(f"{place.out}: {said(card.notes)}"))

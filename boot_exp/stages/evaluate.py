@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
@@ -13,6 +12,7 @@ from boot_exp.components import component
 from boot_exp.processes import join
 from boot_exp.stages.place import Place
 from boot_exp.stages.reference import EXTRACTOR, STATISTICS
+from evals.ending import tell
 from evals.evaluate import Record, evaluate_folder
 from evals.extractors import Extractor, Observation
 from evals.images import Images
@@ -40,12 +40,12 @@ class Evaluate:
         def share(batches: Iterator[Images], extractor: Extractor) -> Iterator[tuple[Images, Observation]]:
             return processes.in_turn(batches, extractor)
 
-        def tell(record: Record) -> None:
+        def tell_row(record: Record) -> None:
             if not processes.main:
                 return
             row = f"{record['method']} {record['sampler']}"
             line = f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}"
-            print(line, file=sys.stderr, flush=True)
+            tell(line)
 
         extractor = InDomain(reference / EXTRACTOR) if self.protocol is None else self.protocol.extractor()
         out = place.out if processes.main else None
@@ -53,4 +53,4 @@ class Evaluate:
             load_reference(reference / STATISTICS),
             None if self.protocol is None else self.protocol.protocol,
         )
-        evaluate_folder(samples, against, extractor, out, tell, self.kernel, share, taken)
+        evaluate_folder(samples, against, extractor, out, tell_row, self.kernel, share, taken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +23,7 @@ from boot_exp.times import Times, UniformTimes
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training
 from boot_exp.weights import SnrPlusOne, Weight
+from evals.ending import tell
 from evals.errors import ConfigurationFault
 from evals.weights import located
 
@@ -101,7 +101,7 @@ class PublishedTeacher:
         path, found = self.located()
         if self.sha256 is None:
             said = f"{self.source} has the SHA-256 {found}; bind PublishedTeacher.sha256 to have it compared"
-            print(said, file=sys.stderr, flush=True)
+            tell(said)
         network.load_state_dict(teacher.read(path))
         card = {
             "suite": place.suite,

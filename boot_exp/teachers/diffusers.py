@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from boot_exp.schedules import LinearTable, ScaledLinearTable, Schedule, Squared
 from boot_exp.teachers import OfTheHub, fitting
 from boot_exp.teachers.adm import read_state
 from evals.errors import MissingResource, StateFault
-from evals.files import first_line
+from evals.files import first_line, read_json
 
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 PREDICTED: dict[type, str] = {FromEps: "epsilon", FromV: "v_prediction", FromX: "sample"}
@@ -210,15 +209,7 @@ def _alike(theirs: object, ours: object) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise StateFault(
-            f"{path} must be the JSON that diffusers writes, got {first_line(error)}; fetch it again"
-        ) from error
-    if not isinstance(found, dict):
-        raise StateFault(f"{path} must hold a JSON object, got {type(found).__name__}; fetch it again")
-    return found
+    return read_json(path, cure="fetch it again", fault=StateFault)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

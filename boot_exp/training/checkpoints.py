@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from boot_exp.processes import like
 from evals.errors import StateFault
-from evals.files import replacing_folder, sha256_of, write_json
+from evals.files import read_json, replacing_folder, sha256_of, write_json
 
 CARD = "card.json"
 
@@ -35,18 +34,20 @@ def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a folder, after every file that it names has been checked against its hash."""
-    try:
-        card: dict[str, Any] = json.loads((folder / CARD).read_text())
-    except NotADirectoryError:
+    if folder.is_file():
         raise StateFault(
             f"{folder} must be a folder that a stage wrote, got a file; a checkpoint of others becomes one by boot-exp "
             "teacher"
-        ) from None
-    except FileNotFoundError:
-        raise StateFault(f"{folder} holds no {CARD}; make it with the stage that writes it (dvc repro)") from None
-    except ValueError as error:
-        raise StateFault(f"{folder / CARD} is damaged ({error}); delete {folder} and run its stage again") from None
-    for name, expected in card.get("sha256", {}).items():
+        )
+    if not (folder / CARD).exists():
+        raise StateFault(f"{folder} holds no {CARD}; make it with the stage that writes it (dvc repro)")
+    card = read_json(folder / CARD, cure=f"delete {folder} and run its stage again", fault=StateFault)
+    hashes = card.get("sha256", {})
+    if not isinstance(hashes, dict):
+        raise StateFault(
+            f"{folder / CARD}: sha256 must be an object, got {hashes!r}; delete {folder} and run its stage again"
+        )
+    for name, expected in hashes.items():
         path = folder / name
         if not path.is_file() or sha256_of(path) != expected:
             raise StateFault(
