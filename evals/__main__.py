@@ -128,9 +128,9 @@ def leaderboard(
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
-    from evals.leaderboard import leaderboard as rank
-    from evals.leaderboard import score_files
-    from evals.report import report
+    from evals.pages.report import report
+    from evals.tables.table import leaderboard as rank
+    from evals.tables.table import score_files
 
     rank(score_files(scores, method), [models / name / "card.json" for name in method], out)
     report(out / "leaderboard.json", samples, out / "report.html")
@@ -145,7 +145,7 @@ def study(
     out: Annotated[Path, typer.Option(help="the folder to write")],
 ) -> None:
     """Compare ablations over training seeds: mean, deviation, diversity beside FID."""
-    from evals.study import study as compare
+    from evals.tables.study import study as compare
 
     compare(name, scores, ablation, seed, out)
 
@@ -166,7 +166,7 @@ def comparison(
     reasons: Annotated[Path | None, typer.Option(help="a text on why results differ, for the page")] = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, what the literature found."""
-    from evals.comparison import comparison as compare
+    from evals.tables.comparison import comparison as compare
 
     compare(
         suite,
@@ -180,14 +180,6 @@ def comparison(
         learnt_from=learnt_from or (),
         reasons=reasons,
     )
-
-
-@app.command()
-def show(results: Annotated[Path, typer.Argument(help="a folder written by `leaderboard`")]) -> None:
-    """Print a leaderboard, and where its report and logs are."""
-    from evals.terminal import show as print_table
-
-    print_table(results / "leaderboard.json")
 
 
 def _extractor(name: str, weights: str | None, sha256: str | None, device: str) -> "Extractor":

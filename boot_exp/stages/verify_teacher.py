@@ -15,8 +15,8 @@ from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.training.checkpoints import read_card
 from evals.errors import ConfigurationFault, DataFault, MissingResource
 from evals.files import read_json, write_json
-from evals.leaderboard import Record, fid_name, read_records
 from evals.reference import load_reference
+from evals.tables.table import Record, fid_name, read_records
 
 
 @component

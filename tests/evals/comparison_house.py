@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from evals.comparison import compared, comparison, read_runs
 from evals.images import Images
-from evals.lineage import Family, read_family
+from evals.tables.comparison import compared, comparison, read_runs
+from evals.tables.lineage import Family, read_family
 from evals.zips import write_zip
 
 SEEDS = (0, 1, 2)

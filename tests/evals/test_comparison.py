@@ -9,9 +9,9 @@ import pytest
 from comparison_house import PAIRS, SEEDS, STUDENTS, TEACHER, Student, cost_of, house, row_of, sha
 
 from evals.__main__ import main
-from evals.comparison import best
-from evals.lineage import FREE
-from evals.study import METRICS
+from evals.tables.comparison import best
+from evals.tables.lineage import FREE
+from evals.tables.study import METRICS
 
 COSTS = ("images", "evaluations", "seconds", "disk")
 

@@ -10,7 +10,7 @@ import pytest
 from comparison_house import PAIRS, STUDENTS, Student, house
 
 from evals.errors import DataFault, NumericalFault
-from evals.gallery import check_names
+from evals.pages.gallery import check_names
 
 
 def spoilt(at: tuple[str, int], **changes: Any) -> Callable[[str, int, dict[str, Any]], None]:

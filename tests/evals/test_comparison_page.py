@@ -18,11 +18,11 @@ from markup import assert_tags_are_balanced
 from PIL import Image
 from test_conclusions import score
 
-from evals.comparison_plots import nfe_plot, styles
-from evals.guidance import guided
-from evals.palette import STAND_INS
-from evals.study import over_seeds
-from evals.tables import leaves
+from evals.pages.palette import STAND_INS
+from evals.pages.plots import nfe_plot, styles
+from evals.tables.guidance import guided
+from evals.tables.study import over_seeds
+from evals.tables.text import leaves
 
 
 def tables(page: str) -> list[list[dict[str, str]]]:

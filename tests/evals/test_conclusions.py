@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from evals.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, Published, conclusions, finding
+from evals.tables.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, Published, conclusions, finding
 
 
 def score(mean: float, std: float | None, method: str = "boot", **more: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 import torch_fidelity
 from cleanfid import fid as clean_fid
 from PIL import Image
+from registration import clean_fid_model, register, unresized
 
 from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
 from evals.evaluate import evaluate
@@ -19,7 +20,6 @@ from evals.indomain import Classifier, InDomain, train
 from evals.kid import KernelDistance
 from evals.manifold import precision_recall, radii
 from evals.reference import Reference, see
-from evals.registration import clean_fid_model, register, unresized
 from evals.statistics import Moments
 
 Digits = tuple[Images, np.ndarray]

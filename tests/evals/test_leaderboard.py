@@ -1,7 +1,6 @@
 """Laws of the leaderboard: one order, one set of numbers in every format, one protocol."""
 
 import csv
-import io
 import itertools
 import json
 import math
@@ -9,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from evals.errors import DataFault, Fault, NumericalFault
-from evals.leaderboard import PROTOCOL, leaderboard, score_files
-from evals.tables import figures, leaves
-from evals.terminal import show
+from evals.tables.table import PROTOCOL, leaderboard, score_files
+from evals.tables.text import leaves
 
 FIDS = {"ddim-1": 741.2000000000001, "ddim-10": 6.5 + 1 / 3, "heun-5": 6.5 + 1 / 3, "one-jump": 0.1 + 0.2}
 NFES = {"ddim-1": 1, "ddim-10": 10, "heun-5": 9, "one-jump": 1}
@@ -261,16 +258,3 @@ def test_a_leaderboard_over_an_old_one_leaves_only_its_own_files(tmp_path: Path)
     names = {path.name for path in out.iterdir()}
     assert names == {"leaderboard.json", "leaderboard.csv", "leaderboard.md", "training.json", "metrics.json"}
     assert "741" not in (out / "leaderboard.md").read_text()
-
-
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_show_prints_whole_numbers_and_the_places(tmp_path: Path, width: int) -> None:
-    path = rank(tmp_path, *(record(sampler, diversity=0.9876) for sampler in FIDS)) / "leaderboard.json"
-    text = io.StringIO()
-    show(path, Path("logs/digits"), Console(file=text, width=width))
-    for row in json.loads(path.read_text()):
-        assert any(row["sampler"] in line and figures(row["fid"]) in line for line in text.getvalue().splitlines())
-    assert str(path.with_name("report.html")) in text.getvalue()
-    assert "logs/digits" in text.getvalue()
-    if width == 80:
-        assert max(len(line.rstrip()) for line in text.getvalue().splitlines()[:-2]) <= 80

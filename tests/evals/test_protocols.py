@@ -16,10 +16,10 @@ from test_leaderboard import record
 from evals.errors import DataFault, MissingResource
 from evals.evaluate import evaluate, evaluate_folder, fid
 from evals.images import open_images
-from evals.leaderboard import fid_name, leaderboard, ranked
 from evals.protocols import PROTOCOLS, Protocol, Standard
 from evals.reference import Reference, see
-from evals.reported import reported, reported_columns
+from evals.tables.reported import reported, reported_columns
+from evals.tables.table import fid_name, leaderboard, ranked
 from evals.zips import write_zip
 
 SMALL = Protocol(name="small-50", extractor="torch-fidelity", n=50, blocks=3)

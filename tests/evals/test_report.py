@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evals.errors import DataFault
-from evals.leaderboard import leaderboard
-from evals.palette import DARK, LIGHT, STAND_INS
-from evals.report import families_of, plot, report
+from evals.pages.palette import DARK, LIGHT, STAND_INS
+from evals.pages.report import families_of, plot, report
+from evals.tables.table import leaderboard
 
 ROWS = {
     ("teacher", "ddim-1"): (1, 741.2),
@@ -99,7 +99,7 @@ def test_nothing_is_fetched(tmp_path: Path) -> None:
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, hash_seed: str) -> None:
     results, samples, out = house(tmp_path)
     report(results, samples, out)
-    code = "import sys, pathlib, evals.report; evals.report.report(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib, evals.pages.report; evals.pages.report.report(*map(pathlib.Path, sys.argv[1:]))"
     again = tmp_path / "again.html"
     command = [sys.executable, "-c", code, str(results), str(samples), str(again)]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": hash_seed})

@@ -13,8 +13,8 @@ from test_leaderboard import record as ranked_record
 
 from evals.__main__ import main
 from evals.errors import DataFault, Fault, NumericalFault
-from evals.leaderboard import PROTOCOL
-from evals.study import METRICS, over_seeds, plot, study
+from evals.tables.study import METRICS, over_seeds, plot, study
+from evals.tables.table import PROTOCOL
 
 FIDS = {"control": [1.25, 1.5, 1.0], "no-boundary": [210.0, 180.5, 250.25]}
 SIGNALS = {"signal-0.25": 0.75, "signal-0.5": 0.5, "signal-0.75": 0.25}

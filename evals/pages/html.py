@@ -9,7 +9,8 @@ from typing import Any
 from markdown import markdown
 from markupsafe import Markup, escape
 
-from evals.comparison_page import (
+from evals.pages.gallery import Strip, check_names, data_uri, first_images, side_by_side, strip
+from evals.pages.markdown import (
     GUIDANCE_WORDS,
     MAIN,
     main_columns,
@@ -18,15 +19,14 @@ from evals.comparison_page import (
     share_columns,
     share_words,
 )
-from evals.comparison_plots import Style, guidance_plot, nfe_plot, styles
-from evals.gallery import Strip, check_names, data_uri, first_images, side_by_side, strip
-from evals.guidance import Guided, agreement_columns, fid_columns, guided
-from evals.leaderboard import fid_name
-from evals.names import TEACHER
-from evals.page import as_words, rendered
-from evals.palette import in_page
-from evals.reported import WORDS, reported_columns
-from evals.tables import around, leaves
+from evals.pages.palette import in_page
+from evals.pages.plots import Style, guidance_plot, nfe_plot, styles
+from evals.pages.rendered import as_words, rendered
+from evals.tables.guidance import Guided, agreement_columns, fid_columns, guided
+from evals.tables.names import TEACHER
+from evals.tables.reported import WORDS, reported_columns
+from evals.tables.table import fid_name
+from evals.tables.text import around, leaves
 
 Record = Mapping[str, Any]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.guidance import agreement_columns, fid_columns, guided
-from evals.leaderboard import FID_NAMES, diversity_words, fid_name
-from evals.reported import WORDS, reported_columns
-from evals.tables import MISSING, Column, around, count, facts, figures, markdown, numbers, said, share_around
+from evals.tables.guidance import agreement_columns, fid_columns, guided
+from evals.tables.reported import WORDS, reported_columns
+from evals.tables.table import FID_NAMES, diversity_words, fid_name
+from evals.tables.text import MISSING, Column, around, count, facts, figures, markdown, numbers, said, share_around
 
 Record = Mapping[str, Any]
 

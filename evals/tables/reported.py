@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from evals.tables import Column, figures, numbers
+from evals.tables.text import Column, figures, numbers
 
 FILE = Path(__file__).with_name("reported.json")
 WORDS = (

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from evals.drawing import decades_as_ticks, drawing, svg
 from evals.errors import DataFault
 from evals.files import write_texts
-from evals.leaderboard import (
+from evals.pages.drawing import decades_as_ticks, drawing, svg
+from evals.tables.table import (
     SAID_IN_THE_ROW,
     SCORES,
     Record,
@@ -25,7 +25,18 @@ from evals.leaderboard import (
     score_files,
     shared_facts,
 )
-from evals.tables import Column, around, comma_separated, facts, figures, leaves, markdown, numbers, said, share_around
+from evals.tables.text import (
+    Column,
+    around,
+    comma_separated,
+    facts,
+    figures,
+    leaves,
+    markdown,
+    numbers,
+    said,
+    share_around,
+)
 
 IMAGE = "one-jump"
 """The sampler whose images a study scores; `signal-T` are the student's signals at another time T, same noise."""

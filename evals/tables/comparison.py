@@ -5,18 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.comparison_html import html
-from evals.comparison_page import page
-from evals.comparison_plots import guidance_plot, nfe_plot
-from evals.conclusions import conclusions
 from evals.errors import DataFault
 from evals.files import first_line, write_texts
-from evals.leaderboard import Record, as_json, check_protocol, headline, score_files, shared_facts
-from evals.lineage import Family, Name, read_family
-from evals.names import TEACHER, method_of, solver_of, unguided
-from evals.palette import on_paper
-from evals.study import METRICS, Run, check_samplers, over_seeds, read_run
-from evals.tables import comma_separated, leaves
+from evals.pages.html import html
+from evals.pages.markdown import page
+from evals.pages.palette import on_paper
+from evals.pages.plots import guidance_plot, nfe_plot
+from evals.tables.conclusions import conclusions
+from evals.tables.lineage import Family, Name, read_family
+from evals.tables.names import TEACHER, method_of, solver_of, unguided
+from evals.tables.study import METRICS, Run, check_samplers, over_seeds, read_run
+from evals.tables.table import Record, as_json, check_protocol, headline, score_files, shared_facts
+from evals.tables.text import comma_separated, leaves
 
 SAID_OF_TRAINING = (
     *("stage", "starts_from", "seed", "images", "evaluations", "seconds", "parameters"),

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from evals.errors import DataFault, NumericalFault
 from evals.files import first_line, write_texts
 from evals.protocols import PROTOCOLS
-from evals.reported import WORDS, reported_columns
-from evals.tables import (
+from evals.tables.reported import WORDS, reported_columns
+from evals.tables.text import (
     MISSING,
     Column,
     around,

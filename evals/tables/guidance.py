@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.tables import Column, around, numbers, share_around
+from evals.tables.text import Column, around, numbers, share_around
 
 Record = Mapping[str, Any]
 

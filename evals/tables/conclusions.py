@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.names import TEACHER
-from evals.tables import around, figures
+from evals.tables.names import TEACHER
+from evals.tables.text import around, figures
 
 Record = dict[str, Any]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from evals.drawing import decades_as_ticks, drawing, svg, values_as_ticks
-from evals.guidance import Guided, guided
-from evals.leaderboard import fid_name
-from evals.names import TEACHER
-from evals.palette import INK, MARKERS, PAPER, RULE, SERIES, STAND_INS
+from evals.pages.drawing import decades_as_ticks, drawing, svg, values_as_ticks
+from evals.pages.palette import INK, MARKERS, PAPER, RULE, SERIES, STAND_INS
+from evals.tables.guidance import Guided, guided
+from evals.tables.names import TEACHER
+from evals.tables.table import fid_name
 
 Record = Mapping[str, Any]
 

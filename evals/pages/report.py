@@ -8,10 +8,14 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from evals.drawing import decades_as_ticks, drawing, svg, values_as_ticks
 from evals.files import write_texts
-from evals.gallery import Strip, check_names, strip
-from evals.leaderboard import (
+from evals.pages.drawing import decades_as_ticks, drawing, svg, values_as_ticks
+from evals.pages.gallery import Strip, check_names, strip
+from evals.pages.palette import INK, MARKERS, RULE, SERIES, STAND_INS, in_page
+from evals.pages.rendered import as_words, rendered
+from evals.tables.names import solver_of
+from evals.tables.reported import WORDS, reported_columns
+from evals.tables.table import (
     FID_NAMES,
     Record,
     cost_columns,
@@ -24,11 +28,7 @@ from evals.leaderboard import (
     score_columns,
     shared_facts,
 )
-from evals.names import solver_of
-from evals.page import as_words, rendered
-from evals.palette import INK, MARKERS, RULE, SERIES, STAND_INS, in_page
-from evals.reported import WORDS, reported_columns
-from evals.tables import figures, leaves, said, spoken
+from evals.tables.text import figures, leaves, said, spoken
 
 
 @dataclass(frozen=True, kw_only=True)
