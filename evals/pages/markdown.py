@@ -1,175 +1,158 @@
-"""A comparison as tables and words: what the Markdown page and the HTML page both say."""
+"""The Markdown of every table, and the words that the HTML repeats."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from evals.tables.guidance import agreement_columns, fid_columns, guided
-from evals.tables.reported import WORDS, reported_columns
-from evals.tables.table import FID_NAMES, diversity_words, fid_name
-from evals.tables.text import MISSING, Column, around, count, facts, figures, markdown, numbers, said, share_around
-
-Record = Mapping[str, Any]
-
-MAIN = (1, 2, 4, 8)
-"""The NFE of the first table; more steps are in a second."""
-
-SHARES = ("precision", "recall", "diversity", "agreement")
-UNKNOWN = {"mean": None, "std": None}
-
-
-def page(made: Record, reasons: str | None) -> str:
-    """The Markdown of a comparison; `reasons` stands in it word for word."""
-    more, guidance = more_columns(made), guided(made["rows"])
-    parts = [
-        f"# {made['comparison']}: every method on one teacher",
-        markdown(main_columns(made)),
-        *main_words(made),
-        *(["## More steps", markdown(more)] if more else []),
-        f"![{fid_name(made['card'])} over NFE](comparison.svg)",
-        "## Precision, recall, diversity" + (", agreement" if _has(made, "agreement") else ""),
-        markdown(share_columns(made)),
-        share_words(made),
-    ]
-    if made["conclusions"]:
-        parts += ["## What the literature found, and what is found here", _list(made["conclusions"])]
-    if reasons is not None:
-        parts += ["## Why ours differ", reasons]
-    if guidance:
-        agreement = agreement_columns(guidance)
-        parts += ["## Guidance", f"{fid_name(made['card'])}:", markdown(fid_columns(guidance))]
-        parts += ["Class agreement:", markdown(agreement)] if agreement else []
-        parts += [GUIDANCE_WORDS, f"![{fid_name(made['card'])} over the weight](guidance.svg)"]
-    if others := reported_columns(made["comparison"]):
-        parts += ["## Reported by others", WORDS, markdown(others)]
-    parts += ["## How the numbers were made", facts(made["card"])]
-    return "\n\n".join(parts) + "\n"
-
+from evals.pages.columns import (
+    cost_columns,
+    guidance_columns,
+    leaderboard_columns,
+    main_columns,
+    more_columns,
+    reported_columns,
+    share_columns,
+    study_columns,
+)
+from evals.tables.comparison import Comparison
+from evals.tables.conclusions import Finding
+from evals.tables.guidance import guided
+from evals.tables.leaderboard import Leaderboard
+from evals.tables.reported import WORDS
+from evals.tables.row import Row
+from evals.tables.study import Study
+from evals.tables.table import Table
+from evals.tables.text import count, facts, markdown, said
 
 GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
     "teacher's NFE counts both of its calls."
 )
+MADE = "## How the numbers were made"
 
 
-def main_columns(made: Record) -> list[Column]:
-    """A row a method: FID at each NFE of MAIN, without guidance, the best student's bold; and what it cost."""
-    names = [method["method"] for method in made["methods"]]
-    costs = [method["cost"] for method in made["methods"]]
-    return [
-        Column(heading="method", cells=names),
-        *(
-            _fid_column(made, nfe, [k for k, n in enumerate(names) if n in made["best"].get(str(nfe), ())])
-            for nfe in MAIN
-        ),
-        Column(heading="data needed", cells=[_yes_or_no(cost) for cost in costs]),
-        *(
-            numbers(heading, [count(cost[key]["mean"]) if cost else MISSING for cost in costs])
-            for key, heading in (
-                ("images", "training images"),
-                ("evaluations", "network calls"),
-                ("seconds", "seconds"),
-            )
-        ),
-        numbers("disk, MB", [_megabytes(cost["disk"]["mean"]) if cost else MISSING for cost in costs]),
+def leaderboard_page(table: Leaderboard) -> str:
+    """The ranked rows, how they were made, what training cost, what others report."""
+    costs = ["## What training cost", markdown(cost_columns(table.trainings))] if table.trainings else []
+    return _page(
+        f"# {table.title}",
+        markdown(leaderboard_columns(table)),
+        f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
+        "All scores are taken in the same features. NFE is network evaluations per image.",
+        MADE,
+        facts(table.card),
+        *costs,
+        *_reported(table),
+    )
+
+
+def study_page(table: Study) -> str:
+    """The ablations, the control first, and how they were made."""
+    seeds = said(table.card["training_seeds"])
+    words = [
+        f"One training seed, {seeds}."
+        if len(table.seeds) == 1
+        else f"Mean ± sample standard deviation over the training seeds {seeds}.",
+        f"The first row, {table.lines[0].name}, is the control. Lower FID is better, higher precision and recall.",
+        diversity_words([table.first]).strip(),
+        "At another t it is that of the student's signal there, from the same noise." if table.signals else "",
     ]
+    return _page(
+        f"# {table.title}",
+        markdown(study_columns(table)),
+        " ".join(filter(None, words)),
+        f"![{table.first.card.fid_name} of every ablation and seed](study.svg)",
+        MADE,
+        facts(table.card),
+    )
 
 
-def more_columns(made: Record) -> list[Column]:
-    """FID at every other NFE, without guidance, of the methods that have one; none where none has."""
-    steps = sorted({row["nfe"] for row in _plain(made)} - {*MAIN})
-    names = [m["method"] for m in made["methods"] if any(_at(made, m["method"], nfe) for nfe in steps)]
-    if not steps:
-        return []
-    return [Column(heading="method", cells=names), *(_fid_column(made, nfe, (), names) for nfe in steps)]
+def comparison_page(table: Comparison, reasons: str | None) -> str:
+    """Every method on one teacher; `reasons` stands in it word for word."""
+    fid, more, groups = table.first.card.fid_name, more_columns(table), guided(table.lines)
+    agreement = guidance_columns(groups, "agreement")
+    guidance = (
+        [
+            *("## Guidance", f"{fid}:", markdown(guidance_columns(groups, "fid"))),
+            *(["Class agreement:", markdown(agreement)] if agreement else []),
+            *(GUIDANCE_WORDS, f"![{fid} over the weight](guidance.svg)"),
+        ]
+        if groups
+        else []
+    )
+    findings = "## What the literature found, and what is found here"
+    return _page(
+        f"# {table.title}: every method on one teacher",
+        markdown(main_columns(table)),
+        *main_words(table),
+        *(["## More steps", markdown(more)] if more else []),
+        f"![{fid} over NFE](comparison.svg)",
+        "## Precision, recall, diversity" + (", agreement" if table.has("agreement") else ""),
+        markdown(share_columns(table)),
+        shares_words(table),
+        *([findings, "\n".join(map(_bullet, table.findings))] if table.findings else []),
+        *(["## Why ours differ", reasons] if reasons is not None else []),
+        *guidance,
+        *_reported(table),
+        MADE,
+        facts(table.card),
+    )
 
 
-def share_columns(made: Record) -> list[Column]:
-    """The shares of each method at each NFE, without guidance; those that some row has."""
-    rows = _plain(made)
-    return [
-        Column(heading="method", cells=[row["method"] for row in rows]),
-        numbers("NFE", [count(row["nfe"]) for row in rows]),
-        *(
-            numbers(key, [share_around(row[key]["mean"], row[key]["std"]) for row in rows])
-            for key in SHARES
-            if _has(made, key)
-        ),
-    ]
+def diversity_words(rows: Iterable[Row]) -> str:
+    """What diversity is, in a sentence and a space, for readers of rows that have it."""
+    if all(row.diversity is None for row in rows):
+        return ""
+    return (
+        "Diversity is the mean distance between the features of two samples over that of two reference images: "
+        "1 is as spread as the data. "
+    )
 
 
-def main_words(made: Record) -> list[str]:
+def main_words(table: Comparison) -> list[str]:
     """How to read the first table, a paragraph each."""
-    card, teacher = made["card"], made["teacher"]
-    fid, seeds = fid_name(card), said(card["training_seeds"])
-    several = len(card["training_seeds"]) > 1
-    here = {row["method"] for row in _plain(made)}
-    elsewhere = [method["method"] for method in made["methods"] if method["method"] not in here]
+    first, seeds, teacher = table.first, said(table.card["training_seeds"]), table.family.teacher
+    elsewhere = [one.method for one in table.methods if one.method not in {line.name for line in table.plain}]
+    before = "The teacher was trained by others, and what that cost is not counted."
+    if teacher.images is not None:
+        before = (
+            f"The teacher's own {teacher.images:,} images, {count(teacher.evaluations)} network calls and "
+            f"{count(teacher.seconds)} seconds come before all of them."
+        )
     return [
-        f"{fid} of {card['n']:,} samples against {card['reference']} ({card['reference_split']}), by NFE, the network "
-        "evaluations of an image; lower is better. A student that takes w stands here with w = 1. "
+        f"{first.card.fid_name} of {first.n:,} samples against {first.card.reference} ({first.card.reference_split}), "
+        "by NFE, the network evaluations of an image; lower is better. A student that takes w stands here with w = 1. "
         + (f"Made for another w, and scored under Guidance: {said(elsewhere)}. " if elsewhere else "")
-        + ("" if card["extractor"] in FID_NAMES else f"The features are {card['extractor']}'s, not Inception's. ")
+        + ("" if first.card.of_inception else f"The features are {first.card.extractor}'s, not Inception's. ")
         + (
             f"A student's is the mean ± sample standard deviation over the training seeds {seeds}; the teacher was "
             "trained once. "
-            if several
+            if len(table.seeds) > 1
             else f"One training seed, {seeds}. "
         )
         + "The best student of each NFE is bold.",
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
         "a method of several phases counts each once. Network calls are forward and in images. "
-        f"{_teacher_words(teacher)} Data is needed where any training of that line starts from real images.",
+        f"{before} Data is needed where any training of that line starts from real images.",
     ]
 
 
-def _teacher_words(teacher: Record) -> str:
-    """What came before all students."""
-    if teacher["images"] is None:
-        return "The teacher was trained by others, and what that cost is not counted."
-    return (
-        f"The teacher's own {teacher['images']:,} images, {count(teacher['evaluations'])} network calls and "
-        f"{count(teacher['seconds'])} seconds come before all of them."
-    )
-
-
-def share_words(made: Record) -> str:
+def shares_words(table: Comparison) -> str:
     """What the shares are, in a paragraph."""
-    rows = [{key: row[key]["mean"] for key in SHARES} for row in _plain(made)]
     agreement = "Agreement is the share of samples that the extractor takes for the class asked for."
+    diverse = [line.first for line in table.plain if line.over("diversity").mean is not None]
     return (
         "Precision and recall are shares in the features of the FID: how many samples lie among the real images, and "
-        f"how many of those among the samples. {diversity_words(rows)}{agreement if _has(made, 'agreement') else ''}"
+        f"how many of those among the samples. {diversity_words(diverse)}{agreement if table.has('agreement') else ''}"
     ).strip()
 
 
-def _fid_column(made: Record, nfe: int, best: Sequence[int], names: Sequence[str] | None = None) -> Column:
-    names = [method["method"] for method in made["methods"]] if names is None else names
-    scores = [row["fid"] if (row := _at(made, name, nfe)) else UNKNOWN for name in names]
-    return numbers(f"NFE {nfe}", [around(score["mean"], score["std"]) for score in scores], best)
+def _page(*parts: str) -> str:
+    return "\n\n".join(parts) + "\n"
 
 
-def _plain(made: Record) -> list[Record]:
-    return [row for row in made["rows"] if row["plain"]]
+def _reported(table: Table) -> Sequence[str]:
+    columns = reported_columns(table.title)
+    return ["## Reported by others", WORDS, markdown(columns)] if columns else []
 
 
-def _at(made: Record, method: str, nfe: int) -> Record | None:
-    return next((row for row in _plain(made) if (row["method"], row["nfe"]) == (method, nfe)), None)
-
-
-def _has(made: Record, key: str) -> bool:
-    return any(row[key]["mean"] is not None for row in _plain(made))
-
-
-def _yes_or_no(cost: Record | None) -> str:
-    return MISSING if cost is None else "yes" if cost["data_needed"] else "no"
-
-
-def _megabytes(size: float) -> str:
-    return "0" if size == 0 else figures(size, digits=3, scale=1e-6)
-
-
-def _list(conclusions: Sequence[Record]) -> str:
-    return "\n".join(
-        f"* **{one['verdict'].capitalize()}.** In the literature: {one['literature']} Here: {one['here']}"
-        for one in conclusions
-    )
+def _bullet(one: Finding) -> str:
+    return f"* **{one.verdict.capitalize()}.** In the literature: {one.literature} Here: {one.here}"

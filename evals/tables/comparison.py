@@ -1,27 +1,28 @@
-"""All methods on one teacher: each score as mean and deviation over training seeds, each student at its whole cost."""
+"""All methods on one teacher: each score over training seeds, each student at its whole cost."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evals.errors import DataFault
-from evals.files import first_line, write_texts
-from evals.pages.html import html
-from evals.pages.markdown import page
-from evals.pages.palette import on_paper
-from evals.pages.plots import guidance_plot, nfe_plot
-from evals.tables.conclusions import conclusions
-from evals.tables.lineage import Family, Name, read_family
-from evals.tables.names import TEACHER, method_of, solver_of, unguided
-from evals.tables.study import METRICS, Run, check_samplers, over_seeds, read_run
-from evals.tables.table import Record, as_json, check_protocol, headline, score_files, shared_facts
-from evals.tables.text import comma_separated, leaves
-
-SAID_OF_TRAINING = (
-    *("stage", "starts_from", "seed", "images", "evaluations", "seconds", "parameters"),
-    *("device", "commit", "inputs", "sha256"),
+from evals.tables.conclusions import Finding, conclusions
+from evals.tables.lineage import Family, Spent, read_family
+from evals.tables.names import TEACHER, method_of, solver_of
+from evals.tables.table import (
+    Line,
+    Run,
+    Table,
+    check_comparable,
+    check_samplers,
+    headline_of,
+    read_run,
+    score_files,
+    shared_facts,
+    without_runs,
 )
+
 SOLVERS = [f"{TEACHER} {solver}" for solver in ("ddim", "heun", "dpmpp2m")]
 """The teacher's rows in their order; those of other solvers follow by name."""
 
@@ -29,45 +30,100 @@ Runs = Mapping[str, Sequence[Run]]
 """The scores of the teacher (one run) and of each student (one a seed)."""
 
 
-def comparison(
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A solver of the teacher's or a method: its students (one a phase), all that were trained for them, their cost."""
+
+    method: str
+    students: list[str]
+    trained: list[str]
+    cost: Spent | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Table):
+    """A line a sampler of the teacher or of a student; best: by NFE, the students' methods of the least mean FID."""
+
+    kind = "comparison"
+    methods: Sequence[Method]
+    best: Mapping[int, list[str]]
+    findings: Sequence[Finding]
+    family: Family
+
+    @property
+    def plain(self) -> list[Line]:
+        """The lines without guidance."""
+        return [line for line in self.lines if line.plain]
+
+    def at(self, method: str, nfe: int) -> Line | None:
+        """The line of a method with an NFE, without guidance."""
+        return next((line for line in self.plain if (line.name, line.first.nfe) == (method, nfe)), None)
+
+    def json(self) -> Any:
+        family = self.family
+        return {
+            "comparison": self.title,
+            "card": self.card,
+            "methods": [asdict(method) for method in self.methods],
+            "rows": [self._json(line) for line in self.lines],
+            "best": {str(nfe): names for nfe, names in self.best.items()},
+            "conclusions": [asdict(finding) for finding in self.findings],
+            "teacher": family.teacher.said(),
+            "pairs": None if family.pairs is None else family.pairs.facts,
+            "training": [{"student": name, **card.said()} for (name, _), card in family.students.items()],
+        }
+
+    def records(self) -> list[dict[str, Any]]:
+        return [without_runs(self._json(line), self.card) for line in self.lines]
+
+    def metrics(self) -> dict[str, Any]:
+        """{method: {NFE, or NFE-wWEIGHT: headline}}, the teacher's by sampler."""
+        nested: dict[str, dict[str, Any]] = {}
+        for line in self.lines:
+            weight = "" if line.first.w is None else f"-w{line.first.w:g}"
+            key = line.first.sampler if line.teacher else f"{line.first.nfe}{weight}"
+            nested.setdefault(TEACHER if line.teacher else line.name, {})[key] = headline_of(line)
+        return nested
+
+    def _json(self, line: Line) -> dict[str, Any]:
+        first = line.first
+        return {
+            "method": line.name,
+            "folder": line.folder,
+            "sampler": first.sampler,
+            "base": first.base,
+            "nfe": first.nfe,
+            "w": first.w,
+            "plain": line.plain,
+            "classes": first.classes,
+            **line.scores(),
+            "cost": None if line.cost is None else asdict(line.cost),
+            "runs": line.apart(self.card),
+        }
+
+
+def read_comparison(
     suite: str,
     *,
     students: Sequence[str],
     seeds: Sequence[int],
     scores: Path,
     models: Path,
-    samples: Path,
-    out_dir: Path,
     pairs: Path | None = None,
     learnt_from: Sequence[str] = (),
-    reasons: Path | None = None,
-) -> Record:
-    """Compare a teacher's samplers and its students; write comparison.{json,csv,md,svg,html} and metrics.json.
+) -> Comparison:
+    """The comparison of scores/teacher.json and scores/STUDENT/SEED.json, as `evaluate` wrote them.
 
-    scores/teacher.json and scores/STUDENT/SEED.json are what `evaluate` wrote; the cost of a student is `Family.cost`,
-    read from `models` and `pairs`, where students in `learnt_from` are parents and no rows; the gallery is of `samples`
-    and the first seed; `reasons` is a file to append word for word. guidance.svg is added where samples were guided.
-    DataFault: files are missing, or differ in what they must share; NumericalFault: a score is not finite.
+    The cost of a student is `Family.cost`, read from `models` and `pairs`, where students in `learnt_from` are parents
+    and no lines. DataFault: files are missing, or differ in what they must share; NumericalFault: a number is not
+    finite.
     """
     family = read_family(models, [*students, *learnt_from], seeds, pairs)
-    made = compared(suite, seeds, read_runs(scores, students, seeds), family)
-    words = None if reasons is None else _text(reasons)
-    texts = {
-        "comparison.json": as_json(made),
-        "comparison.csv": comma_separated([_flat(row, made["card"]) for row in made["rows"]]),
-        "comparison.md": page(made, words),
-        "comparison.svg": on_paper(nfe_plot(made)) + "\n",
-        "comparison.html": html(made, samples, words),
-        "metrics.json": as_json(metrics(made["rows"])),
-    }
-    if any(row["w"] is not None for row in made["rows"]):
-        texts["guidance.svg"] = on_paper(guidance_plot(made)) + "\n"
-    write_texts(out_dir, texts)
-    return made
+    return compared(suite, seeds, read_runs(scores, students, seeds), family)
 
 
-def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> dict[str, list[Run]]:
-    """The runs of the teacher and of each student, one a seed; raises as `comparison` does."""
+def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> Runs:
+    """The runs of the teacher and of each student, one a seed; raises as `read_comparison` does."""
     if not seeds or not students:
         raise DataFault(f"a comparison needs students and seeds, got {len(students)} and {len(seeds)}; name them")
     names = [f"{student}/{seed}" for student in students for seed in seeds]
@@ -79,135 +135,74 @@ def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> di
     return {TEACHER: [read_run(teacher, None)], **runs}
 
 
-def compared(suite: str, seeds: Sequence[int], runs: Runs, family: Family) -> Record:
-    """All that the files show, as one JSON: {comparison, card, teacher, pairs, methods, rows, best, conclusions, ...}.
-
-    A score or a cost is {mean, std, values}, of `over_seeds`, in the order of `seeds`; the teacher's are single.
-    """
-    records = [record for several in runs.values() for run in several for record in run.values()]
-    check_protocol(records)
-    if records[0]["suite"] != suite:
-        raise DataFault(f"scores must be of the suite {suite}, got those of {records[0]['suite']}; name that suite")
-    card = {**shared_facts(records), "training_seeds": list(seeds)}
-    rows = [
-        _row(folder, [run[sampler] for run in several], card, seeds, family)
-        for folder, several in runs.items()
-        for sampler in several[0]
+def compared(suite: str, seeds: Sequence[int], runs: Runs, family: Family) -> Comparison:
+    """The comparison of runs that were read; raises as `read_comparison` does."""
+    rows = [row for several in runs.values() for run in several for row in run.values()]
+    check_comparable(rows)
+    if rows[0].suite != suite:
+        raise DataFault(f"scores must be of the suite {suite}, got those of {rows[0].suite}; name that suite")
+    lines = [
+        _line(folder, several, sampler, seeds, family) for folder, several in runs.items() for sampler in several[0]
     ]
-    order = list(dict.fromkeys([*SOLVERS, *sorted(row["method"] for row in rows if row["folder"] == TEACHER)]))
+    order = list(dict.fromkeys([*SOLVERS, *sorted(line.name for line in lines if line.teacher)]))
     order += dict.fromkeys(method_of(student) for student in runs if student != TEACHER)
-    rows.sort(key=lambda row: (order.index(row["method"]), row["nfe"], row["w"] or 0.0, row["sampler"]))
-    _check_cells(rows)
-    methods = [_method(name, runs, seeds, family) for name in order if any(row["method"] == name for row in rows)]
-    return {
-        "comparison": suite,
-        "card": card,
-        "methods": methods,
-        "rows": rows,
-        "best": best(rows),
-        "conclusions": conclusions(rows, methods),
-        "teacher": _training(family.teacher),
-        "pairs": family.pairs,
-        "training": [{"student": name, **_training(card)} for (name, _), card in family.students.items()],
-    }
+    lines.sort(key=lambda line: (order.index(line.name), line.first.nfe, line.first.w or 0.0, line.first.sampler))
+    _check_cells(lines)
+    return Comparison(
+        title=suite,
+        lines=lines,
+        card={**shared_facts(rows), "training_seeds": list(seeds)},
+        seeds=seeds,
+        methods=[_method(name, runs, seeds, family) for name in order if any(line.name == name for line in lines)],
+        best=best(lines),
+        findings=conclusions(lines),
+        family=family,
+    )
 
 
-def best(rows: Sequence[Record]) -> dict[str, list[str]]:
-    """{NFE: the students' methods of the least mean FID}, without guidance.
-
-    A row is plain that has no w, or is a student's at w = 1: the conditional model. A teacher's at w = 1 is dearer than
-    its own without.
-    """
-    groups: dict[int, list[Record]] = {}
-    for row in rows:
-        if row["folder"] != TEACHER and row["plain"]:
-            groups.setdefault(row["nfe"], []).append(row)
-    least = {nfe: min(row["fid"]["mean"] for row in group) for nfe, group in groups.items()}
-    return {
-        str(nfe): [row["method"] for row in groups[nfe] if row["fid"]["mean"] == least[nfe]] for nfe in sorted(groups)
-    }
+def best(lines: Sequence[Line]) -> dict[int, list[str]]:
+    """{NFE: the students' methods of the least mean FID}, without guidance."""
+    groups: dict[int, list[Line]] = {}
+    for line in lines:
+        if not line.teacher and line.plain:
+            groups.setdefault(line.first.nfe, []).append(line)
+    least = {nfe: min(line.level for line in group) for nfe, group in groups.items()}
+    return {nfe: [line.name for line in groups[nfe] if line.level == least[nfe]] for nfe in sorted(groups)}
 
 
-def metrics(rows: Sequence[Record]) -> Record:
-    """{method: {NFE, or NFE-wWEIGHT: headline}}, the teacher's by sampler, for `dvc metrics diff`."""
-    nested: dict[str, Record] = {}
-    for row in rows:
-        teacher = row["folder"] == TEACHER
-        weight = "" if row["w"] is None else f"-w{row['w']:g}"
-        key = row["sampler"] if teacher else f"{row['nfe']}{weight}"
-        scores = headline({metric: row[metric]["mean"] for metric in METRICS})
-        nested.setdefault(TEACHER if teacher else row["method"], {})[key] = scores
-    return nested
+def _line(folder: str, runs: Sequence[Run], sampler: str, seeds: Sequence[int], family: Family) -> Line:
+    rows = [run[sampler] for run in runs]
+    for field, values in (
+        ("nfe", [row.nfe for row in rows]),
+        ("w", [row.w for row in rows]),
+        ("classes", [row.classes for row in rows]),
+    ):
+        if len(set(values)) > 1:
+            got = ", ".join(map(str, values))
+            raise DataFault(f"{folder} {sampler} must have one {field} in all seeds, got {got}; sample alike")
+    if folder == TEACHER:
+        name = f"{TEACHER} {solver_of(rows[0].base)}"
+        return Line(name=name, folder=folder, rows=rows, seeds=[row.card.training_seed for row in rows])
+    cost = Spent.of([family.cost([(folder, seed)]) for seed in seeds])
+    return Line(name=method_of(folder), folder=folder, rows=rows, seeds=seeds, cost=cost)
 
 
-def _row(folder: str, records: Sequence[Record], card: Record, seeds: Sequence[int], family: Family) -> Record:
-    first = records[0]
-    for field in ("nfe", "w", "classes"):
-        if len({record.get(field) for record in records}) > 1:
-            got = ", ".join(str(record.get(field)) for record in records)
-            raise DataFault(f"{folder} {first['sampler']} must have one {field} in all seeds, got {got}; sample alike")
-    teacher, base = folder == TEACHER, unguided(first["sampler"])
-    alone = [{k: v for k, v in leaves(record["card"]) if k not in card or card[k] != v} for record in records]
-    own = [record["card"].get("training_seed") for record in records] if teacher else seeds
-    return {
-        "method": f"{TEACHER} {solver_of(base)}" if teacher else method_of(folder),
-        "folder": folder,
-        "sampler": first["sampler"],
-        "base": base,
-        "nfe": first["nfe"],
-        "w": first.get("w"),
-        "plain": first.get("w") is None or (first["w"] == 1 and not teacher),
-        "classes": first.get("classes"),
-        **{metric: over_seeds([record.get(metric) for record in records]) for metric in METRICS},
-        "cost": None if teacher else _cost([[(folder, seed)] for seed in seeds], family),
-        "runs": [{"seed": seed, **rest} for seed, rest in zip(own, alone, strict=True)],
-    }
-
-
-def _method(name: str, runs: Runs, seeds: Sequence[int], family: Family) -> Record:
+def _method(name: str, runs: Runs, seeds: Sequence[int], family: Family) -> Method:
     phases = [student for student in runs if student != TEACHER and method_of(student) == name]
-    lines = [line for student in phases for line in family.lineage((student, seeds[0]))]
-    return {
-        "method": name,
-        "students": phases,
-        "trained": sorted({student for student, _ in lines}),
-        "cost": _cost([[(phase, seed) for phase in phases] for seed in seeds], family) if phases else None,
-    }
+    trained = {student for phase in phases for student, _ in family.lineage((phase, seeds[0]))}
+    cost = Spent.of([family.cost([(phase, seed) for phase in phases]) for seed in seeds]) if phases else None
+    return Method(method=name, students=phases, trained=sorted(trained), cost=cost)
 
 
-def _cost(needed: Sequence[Sequence[Name]], family: Family) -> Record:
-    costs = [family.cost(names) for names in needed]
-    return {
-        "data_needed": any(cost.data for cost in costs),
-        "images": over_seeds([cost.images for cost in costs]),
-        "evaluations": over_seeds([cost.evaluations for cost in costs]),
-        "seconds": over_seeds([cost.seconds for cost in costs]),
-        "disk": over_seeds([cost.disk for cost in costs]),
-    }
-
-
-def _check_cells(rows: Sequence[Record]) -> None:
-    cells = Counter((row["method"], row["nfe"], row["w"]) for row in rows)
+def _check_cells(lines: Sequence[Line]) -> None:
+    cells = Counter((line.name, line.first.nfe, line.first.w) for line in lines)
     (method, nfe, w), times = cells.most_common(1)[0]
     if times > 1:
-        which = [f"{row['folder']} {row['sampler']}" for row in rows if (row["method"], row["nfe"]) == (method, nfe)]
+        which = [
+            f"{line.folder} {line.first.sampler}" for line in lines if (line.name, line.first.nfe) == (method, nfe)
+        ]
         weight = "no weight" if w is None else f"w {w:g}"
         raise DataFault(
             f"a method must have one row of an NFE and a weight, got {times} of {method} with NFE {nfe} and {weight} "
             f"({', '.join(which)}); keep one"
         )
-
-
-def _training(card: Mapping[str, Any]) -> Record:
-    return {key: card[key] for key in SAID_OF_TRAINING if key in card}
-
-
-def _flat(row: Record, card: Record) -> Record:
-    return {key: value for key, value in row.items() if key != "runs"} | {"card": card}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise DataFault(f"{path} must be a readable text, got {first_line(error)}; write it again") from error

@@ -1,25 +1,50 @@
 """What the literature found, held against what is measured here: verdict and words follow from the numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from evals.tables.names import TEACHER
+from evals.tables.table import Line
 from evals.tables.text import around, figures
-
-Record = dict[str, Any]
 
 AGREES, DIFFERS, UNRESOLVED = "agrees", "differs", "not resolved by the seeds"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """A method's line with so many evaluations, without w."""
+
+    method: str
+    nfe: int
+
+    def of(self, lines: Sequence[Line]) -> Line | None:
+        """That line, where there is one."""
+        wanted = (self.method, self.nfe, None)
+        return next((line for line in lines if (line.name, line.first.nfe, line.first.w) == wanted), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestStudent:
+    """The student of the least FID with one evaluation, of those that need real images or of those that do not."""
+
+    data: bool
+
+    def of(self, lines: Sequence[Line]) -> Line | None:
+        """That line, where there is one."""
+        students = [line for line in lines if line.cost is not None and line.first.nfe == 1 and line.plain]
+        alike = [line for line in students if line.cost is not None and line.cost.data_needed == self.data]
+        return min(alike, key=lambda line: line.level, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Published:
-    """Two FIDs of one paper or of several: who has them, where, and the source."""
+    """Two FIDs of one paper or of several: who has them, where, the source, and which lines here are like the two."""
 
     names: tuple[str, str]
     fids: tuple[float, float]
     where: str
     source: str
+    here: tuple[Sampler | BestStudent, Sampler | BestStudent]
 
     @property
     def words(self) -> str:
@@ -36,61 +61,79 @@ BOOT_AND_DDIM_10 = Published(
     fids=(16.3, 18.3),
     where="ImageNet 64",
     source="arXiv 2306.05544",
+    here=(Sampler(method="boot", nfe=1), Sampler(method=f"{TEACHER} ddim", nfe=10)),
 )
 BOOT_AND_DDIM_50 = Published(
     names=("BOOT at one evaluation", "its teacher with DDIM 50"),
     fids=(16.3, 13.7),
     where="ImageNet 64",
     source="arXiv 2306.05544",
+    here=(Sampler(method="boot", nfe=1), Sampler(method=f"{TEACHER} ddim", nfe=50)),
 )
 WITH_AND_WITHOUT_DATA = Published(
     names=("consistency distillation, which needs data,", "BOOT, which needs none,"),
     fids=(6.20, 16.3),
     where="ImageNet 64, one evaluation",
     source="arXiv 2303.01469 and 2306.05544",
+    here=(BestStudent(data=True), BestStudent(data=False)),
 )
 
 
-def conclusions(rows: Sequence[Record], methods: Sequence[Record]) -> list[Record]:
-    """The comparisons of the literature that these rows allow, each with its numbers, its verdict and its words."""
-    boot = _at(rows, "boot", 1)
-    with_data = {method["method"] for method in methods if method["cost"] and method["cost"]["data_needed"]}
-    students = [row for row in rows if row["folder"] != TEACHER and row["nfe"] == 1 and row["plain"]]
-    candidates = [
-        (BOOT_AND_DDIM_10, boot, _at(rows, f"{TEACHER} ddim", 10)),
-        (BOOT_AND_DDIM_50, boot, _at(rows, f"{TEACHER} ddim", 50)),
-        (
-            WITH_AND_WITHOUT_DATA,
-            _best(row for row in students if row["method"] in with_data),
-            _best(row for row in students if row["method"] not in with_data),
-        ),
-    ]
-    return [finding(published, ours, theirs) for published, ours, theirs in candidates if ours and theirs]
+@dataclass(frozen=True, kw_only=True)
+class Fids:
+    """The two FIDs that were published."""
+
+    first: float
+    second: float
+    source: str
 
 
-def finding(published: Published, first: Record, second: Record) -> Record:
-    """Two rows held against what was published of such two: difference, ratio, the larger deviation, verdict, words."""
-    fid, against = first["fid"], second["fid"]
-    difference = fid["mean"] - against["mean"]
-    spreads = [score["std"] for score in (fid, against) if score["std"] is not None]
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Two lines held against what was published of two like them; deviation: the larger of the two."""
+
+    first: str
+    second: str
+    difference: float
+    deviation: float | None
+    ratio: float | None
+    published: Fids
+    verdict: str
+    literature: str
+    here: str
+
+
+def conclusions(lines: Sequence[Line]) -> list[Finding]:
+    """The comparisons of the literature that these lines allow, each with its numbers, its verdict and its words."""
+    found = []
+    for published in (BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, WITH_AND_WITHOUT_DATA):
+        first, second = (which.of(lines) for which in published.here)
+        if first is not None and second is not None:
+            found.append(finding(published, first, second))
+    return found
+
+
+def finding(published: Published, first: Line, second: Line) -> Finding:
+    """Two lines held against what was published."""
+    difference = first.level - second.level
+    spreads = [fid.std for fid in (first.fid, second.fid) if fid.std is not None]
     spread = max(spreads) if spreads else None
-    verdict = _verdict(difference, spread, published.fids[0] - published.fids[1])
-    ratio = fid["mean"] / against["mean"] if against["mean"] else None
-    ours = (
-        f"{_name(first)} has {around(fid['mean'], fid['std'])} beside {around(against['mean'], against['std'])} of "
-        f"{_name(second)}: {_better(difference)}, ratio {figures(ratio, digits=3)}. {_held(difference, spread)}"
+    ratio = first.level / second.level if second.level else None
+    fids = published.fids
+    return Finding(
+        first=_name(first),
+        second=_name(second),
+        difference=difference,
+        deviation=spread,
+        ratio=ratio,
+        published=Fids(first=fids[0], second=fids[1], source=published.source),
+        verdict=_verdict(difference, spread, fids[0] - fids[1]),
+        literature=published.words,
+        here=(
+            f"{_name(first)} has {around(first.level, first.fid.std)} beside {around(second.level, second.fid.std)} "
+            f"of {_name(second)}: {_better(difference)}, ratio {figures(ratio, digits=3)}. {_held(difference, spread)}"
+        ),
     )
-    return {
-        "first": _name(first),
-        "second": _name(second),
-        "difference": difference,
-        "deviation": spread,
-        "ratio": ratio,
-        "published": {"first": published.fids[0], "second": published.fids[1], "source": published.source},
-        "verdict": verdict,
-        "literature": published.words,
-        "here": ours,
-    }
 
 
 def _verdict(difference: float, spread: float | None, published: float) -> str:
@@ -114,13 +157,5 @@ def _better(difference: float) -> str:
     return "equal" if difference == 0 else "better" if difference < 0 else "worse"
 
 
-def _name(row: Record) -> str:
-    return f"{row['method']} at NFE {row['nfe']}"
-
-
-def _at(rows: Sequence[Record], method: str, nfe: int) -> Record | None:
-    return next((row for row in rows if (row["method"], row["nfe"], row["w"]) == (method, nfe, None)), None)
-
-
-def _best(rows: Iterable[Record]) -> Record | None:
-    return min(rows, key=lambda row: row["fid"]["mean"], default=None)
+def _name(line: Line) -> str:
+    return f"{line.name} at NFE {line.first.nfe}"

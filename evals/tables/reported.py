@@ -1,11 +1,12 @@
 """What the literature reports: rows that stand beside measured ones and are never ranked among them."""
 
-import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from evals.tables.text import Column, figures, numbers
+from evals.fields import from_json
+from evals.tables.row import read_value
 
 FILE = Path(__file__).with_name("reported.json")
 WORDS = (
@@ -14,26 +15,23 @@ WORDS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """A published FID-50k of some suites: whose, in which source, and where the number itself was seen."""
+
+    suites: list[str]
+    method: str
+    nfe: int
+    fid: float
+    source: str
+    seen: str
+
+
 @cache
-def _all() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
-    return found
+def _all() -> Sequence[Reported]:
+    return [from_json(Reported, one, where=FILE, cure="correct it") for one in read_value(FILE)]
 
 
-def reported(suite: str) -> list[dict[str, Any]]:
-    """The rows of a suite, {suites, method, nfe, fid, source, seen}, by NFE and FID."""
-    return sorted((row for row in _all() if suite in row["suites"]), key=lambda row: (row["nfe"], row["fid"]))
-
-
-def reported_columns(suite: str) -> list[Column]:
-    """Those rows as a table; none where there are none."""
-    rows = reported(suite)
-    if not rows:
-        return []
-    return [
-        Column(heading="reported", cells=[row["method"] for row in rows]),
-        numbers("NFE", [str(row["nfe"]) for row in rows]),
-        numbers("FID-50k", [figures(row["fid"], digits=3) for row in rows]),
-        Column(heading="source", cells=[row["source"] for row in rows]),
-        Column(heading="found in", cells=[row["seen"] for row in rows]),
-    ]
+def reported(suite: str) -> list[Reported]:
+    """What is reported of a suite, by NFE and FID."""
+    return sorted((row for row in _all() if suite in row.suites), key=lambda row: (row.nfe, row.fid))

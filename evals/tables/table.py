@@ -1,76 +1,112 @@
-"""Ranks measured rows of one protocol, and writes them as JSON, CSV and Markdown."""
+"""Tables of scores: rows over training seeds and what all of them share; leaderboards and studies."""
 
-import json
-import math
-import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar
 
-from evals.errors import DataFault, NumericalFault
-from evals.files import first_line, write_texts
-from evals.protocols import PROTOCOLS
-from evals.tables.reported import WORDS, reported_columns
-from evals.tables.text import (
-    MISSING,
-    Column,
-    around,
-    comma_separated,
-    count,
-    facts,
-    figures,
-    leaves,
-    markdown,
-    numbers,
-    said,
-    share,
-    spoken,
-)
+from evals.errors import DataFault
+from evals.tables.lineage import Spent
+from evals.tables.names import TEACHER
+from evals.tables.row import SCORES, Comparable, Row, read_rows, shared
+from evals.tables.spread import Spread
+from evals.tables.text import leaves
 
-Record: TypeAlias = dict[str, Any]
-"""One row: suite, method, sampler, nfe, n, fid, ..., and the card that says how the number was made."""
-
-SCORES = (
-    *("fid", "fid_std", "fid_min", "kid_mean", "kid_std", "precision", "recall", "diversity", "agreement", "score"),
-    *("seconds_per_image",),
-)
+METRICS = tuple(score for score in SCORES if score != "kid_std")
 HEADLINE = ("fid", "recall", "diversity", "agreement")
-KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)
-NEEDED = ("suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card")
-NEEDED_IN_CARD = ("extractor", "reference", "reference_split", "resize", "seeds", "selection")
-PROTOCOL = (
-    *("suite", "n", "protocol", "extractor", "extractor_sha256", "resize"),
-    *("reference", "reference_split", "reference_sha256", "reference_n"),
-)
-SAID_IN_THE_ROW = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
-COSTS = {
-    "images": "images",
-    "images_seen": "images seen",
-    "evaluations": "network calls",
-    "seconds": "seconds",
-}
-FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}
+
+Run = Mapping[str, Row]
+"""The rows of one model, by sampler."""
 
 
-def leaderboard(metric_files: Iterable[Path], training_files: Iterable[Path], out_dir: Path) -> list[Record]:
-    """Rank the rows of metric files; write leaderboard.{json,csv,md}, training.json and metrics.json into `out_dir`.
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The rows of one sampler, one a training seed, in the order of `seeds`; what they have in common is the first's.
 
-    A metric file is a list of records, a training file one card with its `stage`; the folder is one suite's.
-    Raises DataFault when a file cannot be read, rows of two protocols meet or two have one name, NumericalFault when
-    a number is not finite.
+    name: the method, or the ablation; folder: where the scores and samples of its models lie; cost: of a student.
     """
-    records = ranked([record for path in metric_files for record in read_records(path)])
-    cards = sorted((_training_card(path, _json(path)) for path in training_files), key=lambda c: str(c["stage"]))
-    texts = {
-        "leaderboard.json": as_json(records),
-        "leaderboard.csv": comma_separated(records),
-        "leaderboard.md": _page(records, cards),
-        "training.json": as_json(cards),
-        "metrics.json": as_json(metrics(records)),
-    }
-    write_texts(out_dir, texts)
-    return records
+
+    name: str
+    folder: str
+    rows: Sequence[Row]
+    seeds: Sequence[int | None]
+    cost: Spent | None = None
+
+    @property
+    def first(self) -> Row:
+        """The row of the first seed."""
+        return self.rows[0]
+
+    @property
+    def teacher(self) -> bool:
+        """Whether it is a sampler of the teacher's."""
+        return self.folder == TEACHER
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is without guidance: it has no w, or is a student's at w = 1, which is the conditional model.
+
+        A teacher's at w = 1 is dearer than its own without.
+        """
+        return self.first.w is None or (self.first.w == 1 and not self.teacher)
+
+    @property
+    def fid(self) -> Spread:
+        """FID, which every row has."""
+        return self.over("fid")
+
+    @property
+    def level(self) -> float:
+        """The mean FID."""
+        mean = self.fid.mean
+        assert mean is not None, "every row has a FID"
+        return mean
+
+    def over(self, score: str) -> Spread:
+        """A score over the seeds."""
+        return Spread.of([row.of(score) for row in self.rows])
+
+    def scores(self) -> dict[str, Any]:
+        """Every score over the seeds, for JSON."""
+        return {metric: asdict(self.over(metric)) for metric in METRICS}
+
+    def apart(self, card: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What each seed's card says beside `card`, which all rows of the table share."""
+        own = [{k: v for k, v in leaves(row.card.facts) if k not in card or card[k] != v} for row in self.rows]
+        return [{"seed": seed, **rest} for seed, rest in zip(self.seeds, own, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(ABC):
+    """Lines that compare; card: the facts that all rows share; seeds: of the trainings, in their order."""
+
+    kind: ClassVar[str]
+    title: str
+    lines: Sequence[Line]
+    card: Mapping[str, Any]
+    seeds: Sequence[int] = ()
+
+    @property
+    def first(self) -> Row:
+        """A row, for what all share."""
+        return self.lines[0].first
+
+    def has(self, score: str) -> bool:
+        """Whether some line without guidance has this score of all its seeds."""
+        return any(line.over(score).mean is not None for line in self.lines if line.plain)
+
+    @abstractmethod
+    def json(self) -> Any:
+        """All that the table says."""
+
+    @abstractmethod
+    def records(self) -> list[dict[str, Any]]:
+        """A line of the CSV each."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, Any]:
+        """The headline of every line, nested by name, for `dvc metrics diff`."""
 
 
 def score_files(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -87,211 +123,59 @@ def score_files(folder: Path, names: Sequence[str]) -> list[Path]:
     return files
 
 
-def metrics(records: Sequence[Record]) -> Record:
-    """{method: {sampler: headline}}, for `dvc metrics diff`; a method of several training seeds is method/seed."""
-    seeds: dict[str, set[Any]] = {}
-    for row in records:
-        seeds.setdefault(row["method"], set()).add(row["card"].get("training_seed"))
-    nested: dict[str, Record] = {}
-    for row in records:
-        method = row["method"]
-        key = method if len(seeds[method]) == 1 else f"{method}/{row['card'].get('training_seed')}"
-        nested.setdefault(key, {})[row["sampler"]] = headline(row)
-    return nested
+def read_run(path: Path, seed: int | None) -> Run:
+    """The rows of one file of `evaluate`; DataFault: of two with one sampler, or not of the training with `seed`."""
+    rows = read_rows(path)
+    run = {row.sampler: row for row in rows}
+    if len(run) < len(rows):
+        raise DataFault(f"{path} must score each sampler once, got {', '.join(r.sampler for r in rows)}; keep one")
+    for row in rows:
+        trained = seed if row.card.training_seed is None else row.card.training_seed
+        if seed is not None and trained != seed:
+            raise DataFault(f"{path} must be of the training seed in its name, got {trained}; evaluate it again")
+    return run
 
 
-def headline(scores: Mapping[str, Any]) -> Record:
-    """The few scores that two versions of a project are compared by, unrounded; those that are there."""
-    return {key: scores[key] for key in HEADLINE if scores.get(key) is not None}
-
-
-def ranked(records: Sequence[Record]) -> list[Record]:
-    """Records by rising FID, then NFE, each with the same keys in the same order.
-
-    Raises DataFault when there are none, when two differ in what makes a FID comparable (PROTOCOL) or when two have
-    the same method, sampler and training seed.
-    """
-    check_protocol(records)
-    named = Counter((name_of(record), record["card"].get("training_seed")) for record in records)
-    (name, _), times = named.most_common(1)[0]
-    if times > 1:
-        raise DataFault(
-            f"rows ranked together must differ in method, sampler or training seed, got {name} {times} times; keep one"
-        )
-    ordered = sorted(records, key=lambda row: (row["fid"], row["nfe"], row["method"], row["sampler"]))
-    return [_with_stable_keys(record) for record in ordered]
-
-
-def check_protocol(records: Sequence[Record]) -> None:
-    """Raises DataFault when there are no records, or when two differ in what makes a FID comparable (PROTOCOL)."""
-    if not records:
+def check_comparable(rows: Sequence[Row]) -> None:
+    """DataFault: there are no rows, or two differ in what makes a FID comparable."""
+    if not rows:
         raise DataFault("a leaderboard must have at least one row, got none; evaluate some samples first")
-    first = records[0]
-    for other in records[1:]:
-        for field in PROTOCOL:
-            ours, theirs = (row.get(field, row["card"].get(field)) for row in (first, other))
+    first = rows[0]
+    for other in rows[1:]:
+        for name in (one.name for one in fields(Comparable)):
+            ours, theirs = getattr(first.comparable, name), getattr(other.comparable, name)
             if ours != theirs:
                 raise DataFault(
-                    f"rows ranked together must share their {field}, got {ours!r} ({name_of(first)}) and "
-                    f"{theirs!r} ({name_of(other)}); evaluate both alike, or rank them in two folders"
+                    f"rows ranked together must share their {name}, got {ours!r} ({first.name}) and "
+                    f"{theirs!r} ({other.name}); evaluate both alike, or rank them in two folders"
                 )
 
 
-def read_leaderboard(path: Path) -> list[Record]:
-    """The rows of a leaderboard.json, ranked; raises as `leaderboard` does."""
-    return ranked(read_records(path))
+def check_samplers(names: Sequence[str], runs: Sequence[Run], of: str) -> None:
+    """DataFault: runs `of` one thing, each with its name, have not the same samplers."""
+    for other, run in zip(names, runs, strict=True):
+        if run.keys() != runs[0].keys():
+            raise DataFault(
+                f"runs of one {of} must have the same samplers, got {', '.join(runs[0])} ({names[0]}) and "
+                f"{', '.join(run)} ({other}); sample both alike"
+            )
 
 
-def read_training(path: Path) -> list[Record]:
-    """The cards of a training.json, as `leaderboard` wrote it."""
-    return [_training_card(path, card) for card in _list(path)]
-
-
-def score_columns(records: Sequence[Record]) -> list[Column]:
-    """The table's columns, rounded for reading; a score that no row has is left out."""
-    scores = {
-        fid_name(records[0]["card"]): [_fid_cell(row) for row in records],
-        "least FID": [figures(row.get("fid_min")) for row in records],
-        "KID × 10³": [around(row["kid_mean"], row["kid_std"], scale=1e3) for row in records],
-        "precision": [share(row["precision"]) for row in records],
-        "recall": [share(row["recall"]) for row in records],
-        "diversity": [share(row["diversity"]) for row in records],
-        "agreement": [share(row["agreement"]) for row in records],
-        "score": [figures(row["score"]) for row in records],
-        "ms / image": [figures(row["seconds_per_image"], digits=3, scale=1e3) for row in records],
-    }
-    return [
-        Column(heading="method", cells=[str(row["method"]) for row in records]),
-        Column(heading="sampler", cells=[str(row["sampler"]) for row in records]),
-        numbers("NFE", [count(row["nfe"]) for row in records]),
-        *(numbers(heading, cells) for heading, cells in scores.items() if set(cells) != {MISSING}),
-    ]
-
-
-def fact_columns(records: Sequence[Record], may_differ: Collection[str] = SAID_IN_THE_ROW) -> list[Column]:
-    """What rows may differ in without a loss of rank (seeds, selection, EMA, commit, ...), where they do."""
-    cards = [dict(leaves(row["card"])) for row in records]
-    shared = shared_facts(records)
-    names = dict.fromkeys(name for row in cards for name in row if name.partition(".")[0] in may_differ)
-    return [
-        Column(heading=spoken(name), cells=[_shortened(said(row.get(name))) for row in cards])
-        for name in names
-        if name not in shared
-    ]
-
-
-def shared_facts(records: Sequence[Record]) -> dict[str, Any]:
+def shared_facts(rows: Sequence[Row]) -> dict[str, Any]:
     """n, and every leaf of the cards that all rows share, by its dotted name."""
-    first, *others = [{"n": row["n"], **dict(leaves(row["card"]))} for row in records]
-    return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in others)}
+    return shared([{"n": row.n, **dict(leaves(row.card.facts))} for row in rows])
 
 
-def cost_columns(cards: Sequence[Record]) -> list[Column]:
-    """The training cost of every stage: images, network calls, seconds."""
-    return [
-        Column(heading="stage", cells=[str(card["stage"]) for card in cards]),
-        *(
-            numbers(heading, [count(card.get(key)) for card in cards])
-            for key, heading in COSTS.items()
-            if any(card.get(key) is not None for card in cards)
-        ),
-    ]
+def headline(of: Callable[[str], float | None]) -> dict[str, Any]:
+    """The few scores that two versions of a project are compared by, unrounded; those that are there."""
+    return {key: value for key in HEADLINE if (value := of(key)) is not None}
 
 
-def fid_name(card: Mapping[str, Any]) -> str:
-    """FID (and clean-FID, arXiv 2104.11222) is a name for Inception's features; others are named with it.
-
-    FID-50k is a name for what a protocol made of 50,000 samples, and for nothing else.
-    """
-    name = FID_NAMES.get(card["extractor"], f"FID ({card['extractor']})")
-    return f"{name}-50k ({card['protocol']})" if card.get("protocol") in PROTOCOLS else name
+def headline_of(line: Line) -> dict[str, Any]:
+    """The headline of a line's means."""
+    return headline(lambda score: line.over(score).mean)
 
 
-def diversity_words(records: Sequence[Record]) -> str:
-    """What diversity is, in a sentence and a space, for readers of records that have it."""
-    if all(row.get("diversity") is None for row in records):
-        return ""
-    return (
-        "Diversity is the mean distance between the features of two samples over that of two reference images: "
-        "1 is as spread as the data. "
-    )
-
-
-def name_of(record: Record) -> str:
-    """A row's name for people: its method and its sampler."""
-    return f"{record['method']} {record['sampler']}"
-
-
-def _fid_cell(row: Record) -> str:
-    return figures(row["fid"]) if row.get("fid_std") is None else around(row["fid"], row["fid_std"])
-
-
-def _with_stable_keys(record: Record) -> Record:
-    rest = sorted(record.keys() - {*KEYS, "card"})
-    keys = [key for key in KEYS if key in record or key not in ("fid_std", "fid_min")]
-    return {key: record.get(key) for key in (*keys, *rest)} | {"card": record["card"]}
-
-
-def _shortened(text: str) -> str:
-    return re.sub(r"\b[0-9a-f]{40,64}\b", lambda sha: sha[0][:10], text)
-
-
-def _page(records: Sequence[Record], cards: Sequence[Record]) -> str:
-    parts = [
-        f"# {records[0]['suite']}",
-        markdown([*score_columns(records), *fact_columns(records)]),
-        f"Lower FID and KID are better, higher precision and recall. {diversity_words(records)}"
-        "All scores are taken in the same features. NFE is network evaluations per image.",
-        "## How the numbers were made",
-        facts(shared_facts(records)),
-    ]
-    if cards:
-        parts += ["## What training cost", markdown(cost_columns(cards))]
-    if others := reported_columns(records[0]["suite"]):
-        parts += ["## Reported by others", WORDS, markdown(others)]
-    return "\n\n".join(parts) + "\n"
-
-
-def as_json(value: object) -> str:
-    """Indented JSON, keys in their own order."""
-    return json.dumps(value, indent=2) + "\n"
-
-
-def read_records(path: Path) -> list[Record]:
-    """The rows of one file of `evaluate`, unranked; raises as `leaderboard` does."""
-    return [_checked(path, record) for record in _list(path)]
-
-
-def _checked(path: Path, record: Record) -> Record:
-    card = record.get("card")
-    said_in_card = card if isinstance(card, dict) else {}
-    missing = [key for key in NEEDED if key not in record]
-    missing += [f"card.{key}" for key in NEEDED_IN_CARD if key not in said_in_card]
-    if missing:
-        raise DataFault(f"{path}: a row must say its {missing[0]}, got {sorted(record)}; evaluate it again")
-    for key in SCORES:
-        value = record.get(key)
-        absent = value is None and key != "fid"
-        if not absent and not (isinstance(value, int | float) and math.isfinite(value)):
-            raise NumericalFault(f"{path}: {key} of {name_of(record)} must be finite, got {value}; sample anew")
-    return record
-
-
-def _training_card(path: Path, card: Any) -> Record:
-    if not isinstance(card, dict) or "stage" not in card:
-        raise DataFault(f"{path}: a training card must be an object with a stage, got {card!r:.60}; train again")
-    return card
-
-
-def _list(path: Path) -> list[Any]:
-    rows = _json(path)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataFault(f"{path}: must hold a list of objects, got {type(rows).__name__}; evaluate it again")
-    return rows
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataFault(f"{path} must be readable JSON, got {first_line(error)}; make it anew") from error
+def without_runs(row: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+    """A line of JSON as one of CSV, which has no lists of runs."""
+    return {key: value for key, value in row.items() if key != "runs"} | {"card": card}
