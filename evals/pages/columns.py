@@ -98,7 +98,7 @@ def study_columns(table: Study) -> list[Column]:
     """FID and shares of each ablation, and what the cards of ablations say otherwise."""
     shares = {name: [line.over(name) for line in table.lines] for name in ("precision", "recall", "diversity")}
     for time, lines in table.signals.items():
-        shares[f"diversity at t = {time}"] = [line.over("diversity") for line in lines]
+        shares[f"diversity at t = {time}"] = [lines[line.name].over("diversity") for line in table.lines]
     return [
         Column(heading="ablation", cells=[line.name for line in table.lines]),
         numbers(table.first.card.fid_name, [fid_words(line.fid) for line in table.lines]),

@@ -124,7 +124,7 @@ def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> st
         shared=_as_words(table.card.items()),
         titles=[_title(line) for line in table.lines],
         title_colours=[looks[line.name].colour for line in table.lines],
-        cards=[_facts(row) for row in table.json()["rows"]],
+        cards=[_facts(row) for row in map(table.row, table.lines)],
     )
 
 

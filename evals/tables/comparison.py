@@ -16,11 +16,9 @@ from evals.tables.table import (
     Table,
     check_comparable,
     check_samplers,
-    headline_of,
     read_run,
     score_files,
     shared_facts,
-    without_runs,
 )
 
 SOLVERS = [f"{TEACHER} {solver}" for solver in ("ddim", "heun", "dpmpp2m")]
@@ -65,7 +63,7 @@ class Comparison(Table):
             "comparison": self.title,
             "card": self.card,
             "methods": [asdict(method) for method in self.methods],
-            "rows": [self._json(line) for line in self.lines],
+            "rows": [self.row(line) for line in self.lines],
             "best": {str(nfe): names for nfe, names in self.best.items()},
             "conclusions": [asdict(finding) for finding in self.findings],
             "teacher": family.teacher.said(),
@@ -73,19 +71,12 @@ class Comparison(Table):
             "training": [{"student": name, **card.said()} for (name, _), card in family.students.items()],
         }
 
-    def records(self) -> list[dict[str, Any]]:
-        return [without_runs(self._json(line), self.card) for line in self.lines]
+    def path(self, line: Line) -> tuple[str, str]:
+        """The method and NFE, or NFE-wWEIGHT; of the teacher its sampler."""
+        weight = "" if line.first.w is None else f"-w{line.first.w:g}"
+        return (TEACHER, line.first.sampler) if line.teacher else (line.name, f"{line.first.nfe}{weight}")
 
-    def metrics(self) -> dict[str, Any]:
-        """{method: {NFE, or NFE-wWEIGHT: headline}}, the teacher's by sampler."""
-        nested: dict[str, dict[str, Any]] = {}
-        for line in self.lines:
-            weight = "" if line.first.w is None else f"-w{line.first.w:g}"
-            key = line.first.sampler if line.teacher else f"{line.first.nfe}{weight}"
-            nested.setdefault(TEACHER if line.teacher else line.name, {})[key] = headline_of(line)
-        return nested
-
-    def _json(self, line: Line) -> dict[str, Any]:
+    def row(self, line: Line) -> dict[str, Any]:
         first = line.first
         return {
             "method": line.name,

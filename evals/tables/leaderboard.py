@@ -8,7 +8,7 @@ from typing import Any
 
 from evals.errors import DataFault
 from evals.tables.row import Row, Training, read_rows, read_training
-from evals.tables.table import Line, Table, check_comparable, headline, score_files, shared_facts
+from evals.tables.table import Line, Table, check_comparable, score_files, shared_facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +26,13 @@ class Leaderboard(Table):
     def json(self) -> Any:
         return [row.json() for row in self.rows]
 
-    def records(self) -> list[dict[str, Any]]:
-        return [row.json() for row in self.rows]
+    def row(self, line: Line) -> dict[str, Any]:
+        return line.first.json()
 
-    def metrics(self) -> dict[str, Any]:
-        """{method: {sampler: headline}}; a method of several training seeds is method/seed."""
-        seeds: dict[str, set[int | None]] = {}
-        for row in self.rows:
-            seeds.setdefault(row.method, set()).add(row.card.training_seed)
-        nested: dict[str, dict[str, Any]] = {}
-        for row in self.rows:
-            key = row.method if len(seeds[row.method]) == 1 else f"{row.method}/{row.card.training_seed}"
-            nested.setdefault(key, {})[row.sampler] = headline(row.of)
-        return nested
+    def path(self, line: Line) -> tuple[str, str]:
+        """The method and the sampler; a method of several training seeds is METHOD/SEED."""
+        seeds = {row.card.training_seed for row in self.rows if row.method == line.name}
+        return line.name if len(seeds) == 1 else f"{line.name}/{line.seeds[0]}", line.first.sampler
 
 
 def leaderboard(rows: Sequence[Row], trainings: Iterable[Training]) -> Leaderboard:

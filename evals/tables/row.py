@@ -17,19 +17,25 @@ WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
-    """How the scores of a row were made. `facts` is all that it says; the fields are what tables ask for."""
+class Measure:
+    """What two cards must share for the FIDs of their rows to be comparable."""
 
+    protocol: str | None = None
     extractor: str
+    extractor_sha256: str | None = None
+    resize: str | None
     reference: str
     reference_split: str | None
-    resize: str | None
-    seeds: Any
-    selection: str
-    protocol: str | None = None
-    extractor_sha256: str | None = None
     reference_sha256: str | None = None
     reference_n: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card(Measure):
+    """How the scores of a row were made. `facts` is all that it says; the fields are what tables ask for."""
+
+    seeds: Any
+    selection: str
     training_seed: int | None = None
     commit: str | None = None
     facts: Facts = field(repr=False)
@@ -70,22 +76,6 @@ SCORES = tuple(score.name for score in fields(Scores))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparable:
-    """What two rows must share for their FIDs to be comparable."""
-
-    suite: str
-    n: int
-    protocol: str | None
-    extractor: str
-    extractor_sha256: str | None
-    resize: str | None
-    reference: str
-    reference_split: str | None
-    reference_sha256: str | None
-    reference_n: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row(Scores):
     """One sampler of one model: its scores and their card.
 
@@ -119,20 +109,10 @@ class Row(Scores):
         return signal_time(self.sampler)
 
     @property
-    def comparable(self) -> Comparable:
+    def comparable(self) -> dict[str, Any]:
         """What the FIDs of other rows must share with this one's."""
-        return Comparable(
-            suite=self.suite,
-            n=self.n,
-            protocol=self.card.protocol,
-            extractor=self.card.extractor,
-            extractor_sha256=self.card.extractor_sha256,
-            resize=self.card.resize,
-            reference=self.card.reference,
-            reference_split=self.card.reference_split,
-            reference_sha256=self.card.reference_sha256,
-            reference_n=self.card.reference_n,
-        )
+        measure = {one.name: getattr(self.card, one.name) for one in fields(Measure)}
+        return {"suite": self.suite, "n": self.n, **measure}
 
     def of(self, score: str) -> float | None:
         """A score by its name in SCORES."""

@@ -7,52 +7,38 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import DataFault
-from evals.tables.table import (
-    Line,
-    Table,
-    check_comparable,
-    check_samplers,
-    headline_of,
-    read_run,
-    score_files,
-    shared_facts,
-    without_runs,
-)
+from evals.tables.table import Line, Table, check_comparable, check_samplers, read_run, score_files, shared_facts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Table):
     """A line an ablation, the control first.
 
-    signals: the lines of the student's signal at other times, by time, from noise to data.
+    signals: the lines of the student's signal at other times, by time, from noise to data, and by ablation.
     """
 
     kind = "study"
-    signals: Mapping[str, Sequence[Line]]
+    signals: Mapping[str, Mapping[str, Line]]
 
     def ratio(self, line: Line) -> float | None:
         """A line's mean FID over the control's."""
         return line.level / self.lines[0].level if self.lines[0].level else None
 
     def json(self) -> Any:
-        rows = [
-            {
-                "ablation": line.name,
-                **line.scores(),
-                "fid_ratio": self.ratio(line),
-                "diversity_at": {of[k].first.sampler: asdict(of[k].over("diversity")) for of in self.signals.values()},
-                "runs": line.apart(self.card),
-            }
-            for k, line in enumerate(self.lines)
-        ]
-        return {"study": self.title, "card": self.card, "rows": rows}
+        return {"study": self.title, "card": self.card, "rows": [self.row(line) for line in self.lines]}
 
-    def records(self) -> list[dict[str, Any]]:
-        return [without_runs(row, self.card) for row in self.json()["rows"]]
+    def row(self, line: Line) -> dict[str, Any]:
+        signals = [lines[line.name] for lines in self.signals.values()]
+        return {
+            "ablation": line.name,
+            **line.scores(),
+            "fid_ratio": self.ratio(line),
+            "diversity_at": {signal.first.sampler: asdict(signal.over("diversity")) for signal in signals},
+            "runs": line.apart(self.card),
+        }
 
-    def metrics(self) -> dict[str, Any]:
-        """{ablation: headline}."""
-        return {line.name: headline_of(line) for line in self.lines}
+    def path(self, line: Line) -> tuple[str, str]:
+        return line.name, ""
 
 
 def read_study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int]) -> Study:
@@ -74,11 +60,9 @@ def read_study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequen
 
     of = dict(zip(names, runs, strict=True))
 
-    def lines(sampler: str) -> list[Line]:
-        return [
-            Line(name=one, folder=one, rows=[of[f"{one}/{seed}"][sampler] for seed in seeds], seeds=seeds)
-            for one in ablations
-        ]
+    def lines(sampler: str) -> dict[str, Line]:
+        rows = {one: [of[f"{one}/{seed}"][sampler] for seed in seeds] for one in ablations}
+        return {one: Line(name=one, folder=one, rows=several, seeds=seeds) for one, several in rows.items()}
 
     times = {row.signal: sampler for sampler, row in runs[0].items() if row.signal is not None}
     [image] = [sampler for sampler, row in runs[0].items() if row.signal is None]
@@ -87,7 +71,7 @@ def read_study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequen
     once = {key: list(dict.fromkeys(values)) for key, values in several.items()}
     return Study(
         title=title,
-        lines=lines(image),
+        lines=list(lines(image).values()),
         signals={time: lines(times[time]) for time in sorted(times, key=float, reverse=True)},
         seeds=seeds,
         card={

@@ -1,15 +1,15 @@
 """Tables of scores: rows over training seeds and what all of them share; leaderboards and studies."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from evals.errors import DataFault
 from evals.tables.lineage import Spent
 from evals.tables.names import TEACHER
-from evals.tables.row import SCORES, Comparable, Row, read_rows, shared
+from evals.tables.row import SCORES, Row, read_rows, shared
 from evals.tables.spread import Spread
 from evals.tables.text import leaves
 
@@ -101,12 +101,26 @@ class Table(ABC):
         """All that the table says."""
 
     @abstractmethod
-    def records(self) -> list[dict[str, Any]]:
-        """A line of the CSV each."""
+    def row(self, line: Line) -> dict[str, Any]:
+        """What it says of a line."""
 
     @abstractmethod
+    def path(self, line: Line) -> tuple[str, str]:
+        """Where the headline of a line is among the metrics; the second name may be empty."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """A line of the CSV each: what is said of each line but of its seeds alone, and the card."""
+        rows = [{"card": self.card, **self.row(line)} for line in self.lines]
+        return [{k: v for k, v in row.items() if k not in ("runs", "card")} | {"card": row["card"]} for row in rows]
+
     def metrics(self) -> dict[str, Any]:
-        """The headline of every line, nested by name, for `dvc metrics diff`."""
+        """The few scores that two versions of a project are compared by, unrounded, for `dvc metrics diff`."""
+        nested: dict[str, dict[str, Any]] = {}
+        for line in self.lines:
+            name, key = self.path(line)
+            scores = {score: mean for score in HEADLINE if (mean := line.over(score).mean) is not None}
+            nested.setdefault(name, {}).update({key: scores} if key else scores)
+        return nested
 
 
 def score_files(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -142,9 +156,8 @@ def check_comparable(rows: Sequence[Row]) -> None:
         raise DataFault("a leaderboard must have at least one row, got none; evaluate some samples first")
     first = rows[0]
     for other in rows[1:]:
-        for name in (one.name for one in fields(Comparable)):
-            ours, theirs = getattr(first.comparable, name), getattr(other.comparable, name)
-            if ours != theirs:
+        for name, ours in first.comparable.items():
+            if ours != (theirs := other.comparable[name]):
                 raise DataFault(
                     f"rows ranked together must share their {name}, got {ours!r} ({first.name}) and "
                     f"{theirs!r} ({other.name}); evaluate both alike, or rank them in two folders"
@@ -164,18 +177,3 @@ def check_samplers(names: Sequence[str], runs: Sequence[Run], of: str) -> None:
 def shared_facts(rows: Sequence[Row]) -> dict[str, Any]:
     """n, and every leaf of the cards that all rows share, by its dotted name."""
     return shared([{"n": row.n, **dict(leaves(row.card.facts))} for row in rows])
-
-
-def headline(of: Callable[[str], float | None]) -> dict[str, Any]:
-    """The few scores that two versions of a project are compared by, unrounded; those that are there."""
-    return {key: value for key in HEADLINE if (value := of(key)) is not None}
-
-
-def headline_of(line: Line) -> dict[str, Any]:
-    """The headline of a line's means."""
-    return headline(lambda score: line.over(score).mean)
-
-
-def without_runs(row: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
-    """A line of JSON as one of CSV, which has no lists of runs."""
-    return {key: value for key, value in row.items() if key != "runs"} | {"card": card}
