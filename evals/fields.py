@@ -24,6 +24,9 @@ def from_json(kind: type[T], value: object, *, where: Path, cure: str, of: str =
     """
     if not isinstance(value, dict):
         raise DataFault(f"{where}: {of.rstrip('.') or 'what it holds'} must be an object, got {value!r:.60}; {cure}")
+    for name, number in _numbers(value):
+        if not finite(number):
+            raise NumericalFault(f"{where}: {of}{name}{whose} must be finite, got {number!r:.60}; {cure}")
     hints = get_type_hints(kind)
     found: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]
@@ -41,9 +44,6 @@ def from_json(kind: type[T], value: object, *, where: Path, cure: str, of: str =
             raise NumericalFault(f"{where}: {of}{name}{whose} must be finite, got {value[name]!r:.60}; {cure}")
         else:
             raise DataFault(f"{where}: {of}{name}{whose} must be {_words(hint)}, got {value[name]!r:.60}; {cure}")
-    for name, number in _numbers(value):
-        if not finite(number):
-            raise NumericalFault(f"{where}: {of}{name}{whose} must be finite, got {number!r:.60}; {cure}")
     return kind(**found)
 
 

@@ -22,8 +22,9 @@ class Spread:
         """The spread of values, of which some may be missing."""
         there = [value for value in values if value is not None]
         whole = len(there) == len(values)
-        return Spread(
-            mean=float(np.mean(there)) if whole else None,
-            std=float(np.std(there, ddof=1)) if whole and len(values) > 1 else None,
-            values=list(values),
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused where it is written
+            return Spread(
+                mean=float(np.mean(there)) if whole else None,
+                std=float(np.std(there, ddof=1)) if whole and len(values) > 1 else None,
+                values=list(values),
+            )

@@ -153,6 +153,16 @@ def test_reasons_are_appended_and_are_markdown_without_tags(whole: tuple[Path, d
     assert "<b>" not in page
 
 
+def test_reasons_may_lie_in_a_folder_by_suite(tmp_path: Path) -> None:
+    built = house(tmp_path, students={"boot": STUDENTS["boot"]}, pairs=None)
+    built.write("reasons/other.md", "not this")
+    built.compare(reasons=tmp_path / "reasons")
+    assert "Why ours differ" not in (tmp_path / "out/comparison.md").read_text()
+    (tmp_path / "reasons/made.md").write_text("Because.\n")
+    built.compare(reasons=tmp_path / "reasons")
+    assert "## Why ours differ\n\nBecause.\n\n" in (tmp_path / "out/comparison.md").read_text()
+
+
 def decoded(page: str, alt: str) -> Iterator[tuple[str, np.ndarray]]:
     for name, data in re.findall(rf'alt="{alt}" src="data:image/png;base64,([^"]*)"', page):
         yield name, np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))

@@ -276,3 +276,23 @@ def test_a_leaderboard_over_an_old_one_leaves_only_its_own_files(tmp_path: Path)
     names = {path.name for path in out.iterdir()}
     assert names == {"leaderboard.json", "leaderboard.csv", "leaderboard.md", "training.json", "metrics.json"}
     assert "741" not in (out / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("row", "card", "cost", "words"),
+    [
+        ({"w": math.nan}, {}, {}, "w of teacher ddim-1 must be finite, got nan"),
+        ({"fid_blocks": [1.0, math.inf]}, {}, {}, "fid_blocks"),
+        ({"extra": math.nan}, {}, {}, "extra of teacher ddim-1 must be finite"),
+        ({}, {"reference_pairwise_distance": math.inf}, {}, "card.reference_pairwise_distance"),
+        ({}, {}, {"seconds": math.nan}, "seconds must be finite, got nan; train again"),
+        ({"seconds_per_image": 1e306}, {}, {}, "a number of a table must be finite, got inf"),
+    ],
+)
+def test_no_number_that_is_not_finite_is_stored_or_printed(
+    tmp_path: Path, row: dict[str, Any], card: dict[str, Any], cost: dict[str, Any], words: str
+) -> None:
+    scores = written(tmp_path / "scores.json", [record("ddim-1", card=card, **row)])
+    with pytest.raises(NumericalFault) as fault:
+        write_leaderboard([scores], [written(tmp_path / "card.json", training("boot", **cost))], tmp_path / "out")
+    assert words in str(fault.value) and not (tmp_path / "out").exists()

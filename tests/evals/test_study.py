@@ -157,6 +157,7 @@ def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
         (run("control", 1)[:3], DataFault, r"same samplers.*\(control/3\).*\(control/1\)"),
         (run("control", 1, fid=float("nan")), NumericalFault, "finite"),
         ([], DataFault, "got none"),
+        (run("control", 1) * 2, DataFault, "must score each sampler once, got one-jump, signal-0.25"),
         *((run("control", 1, **{field: "another"}), DataFault, field) for field in ("suite", "n")),
     ],
 )
@@ -165,6 +166,19 @@ def test_what_does_not_compare_is_refused(tmp_path: Path, rows: Any, kind: type[
     with pytest.raises(kind, match=words) as fault:
         compared(tmp_path)
     assert "\n" not in str(fault.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("fids", "words"),
+    [([1.7e308] * 2, "rows.0.fid.mean = inf"), ([1e-300, 1e300], "rows.1.fid_ratio = inf")],
+)
+def test_finite_scores_whose_table_is_not_are_refused(tmp_path: Path, fids: list[float], words: str) -> None:
+    for ablation, fid in zip(FIDS, fids, strict=True):
+        for seed in SEEDS:
+            wrote(tmp_path, run(ablation, seed, fid=fid), ablation, seed)
+    with pytest.raises(NumericalFault, match=words):
+        compared(tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_extractor_is_refused(tmp_path: Path) -> None:
