@@ -64,8 +64,8 @@ def train_extractor(
 
     progress = _Progress(f"extractor of {suite or data.name}")
     card = train(data, out, suite=suite or data.name, seed=seed, updates=updates, tell=progress).card
-    accuracy = card["held_out_accuracy"]
-    _tell(f"{card['name']}: accuracy {accuracy:.3f} on a held-out tenth of {card['n']:,} images, in {out}")
+    accuracy = card.held_out_accuracy
+    _tell(f"{card.name}: accuracy {accuracy:.3f} on a held-out tenth of {card.n:,} images, in {out}")
 
 
 @app.command()

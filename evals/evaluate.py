@@ -1,6 +1,5 @@
 """Scores of samples against a reference, each record with the card that says how it came about."""
 
-import math
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from typing import Any
 
 from evals.errors import DataFault
 from evals.extractors import Extractor
-from evals.files import read_json, write_json
+from evals.files import write_json
 from evals.frechet import frechet_distance
 from evals.images import open_images
 from evals.kid import STANDARD, KernelDistance
@@ -17,11 +16,10 @@ from evals.manifold import NEIGHBOURS, precision_recall, radii
 from evals.pairs import pairwise_distance
 from evals.protocols import Protocol
 from evals.reference import Reference, Seen, Share, one_by_one, see
+from evals.samples import read_samples_card
 
 EVALUATOR = "boot_exp evals 1"
 """Raised whenever a change could move a number."""
-
-FROM_SAMPLES = ("suite", "method", "sampler", "nfe", "n", "seconds_per_image", "card")
 
 Record = dict[str, Any]
 
@@ -107,17 +105,15 @@ def evaluate_folder(
     for stem in sorted(zips.keys() ^ cards.keys()):
         have, lack = ("zip", "json") if stem in zips else ("json", "zip")
         raise DataFault(f"{samples_dir / stem}.{have} needs {stem}.{lack} beside it, which is missing; sample again")
-    claims = {stem: _claim(path) for stem, path in sorted(cards.items())}
+    claims = {stem: read_samples_card(path) for stem, path in sorted(cards.items())}
     records = []
     for stem, claim in claims.items():
         # A protocol's network knows classes of its own, which are none of the samples'.
-        asked = claim.get("classes") if protocol is None else None
+        asked = claim.classes if protocol is None else None
         scores = evaluate(zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol)
-        if scores["n"] != claim["n"]:
-            raise DataFault(
-                f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"
-            )
-        record = claim | scores | {"card": claim["card"] | scores["card"]}
+        if scores["n"] != claim.n:
+            raise DataFault(f"{zips[stem]} must hold the {claim.n} images of its card, got {scores['n']}; sample again")
+        record = {**claim.facts, **scores, "card": {**claim.card, **scores["card"]}}
         tell(record)
         records.append(record)
     if out_json is not None:
@@ -136,19 +132,3 @@ def _fid(seen: Seen, reference: Reference, extractor: Extractor) -> Record:
     }
     distance = frechet_distance(seen.moments.gaussian(), reference.gaussian)
     return {"n": seen.n, "fid": distance, "card": card}
-
-
-def _claim(path: Path) -> Record:
-    claim = read_json(path)
-    missing = [field for field in FROM_SAMPLES if field not in claim]
-    if missing or not isinstance(claim["card"], dict):
-        raise DataFault(
-            f"{path} must say {', '.join(FROM_SAMPLES)} (card an object), got no {', '.join(missing) or 'object'}; "
-            "sample again"
-        )
-    classes, w = claim.get("classes"), claim.get("w")
-    if not (classes is None or (type(classes) is int and classes > 0)):
-        raise DataFault(f"{path}: classes must be a whole number from 1, got {classes!r}; sample again")
-    if not (w is None or (type(w) in (int, float) and math.isfinite(w))):
-        raise DataFault(f"{path}: w must be a finite number or null, got {w!r}; sample again")
-    return claim

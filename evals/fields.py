@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from evals.errors import DataFault, NumericalFault
+from evals.errors import DataFault, Fault, NumericalFault
 
 Facts = Mapping[str, Any]
 """A JSON object as it was written."""
@@ -15,15 +15,24 @@ Facts = Mapping[str, Any]
 T = TypeVar("T")
 
 
-def from_json(kind: type[T], value: object, *, where: Path, cure: str, of: str = "", whose: str = "") -> T:
+def from_json(
+    kind: type[T],
+    value: object,
+    *,
+    where: Path,
+    cure: str,
+    of: str = "",
+    whose: str = "",
+    fault: type[Fault] = DataFault,
+) -> T:
     """An object read from the file `where` as a dataclass; its field `facts`, if it has one, gets the whole object.
 
     of: where in the file the object lies, as in "card."; whose: for messages, as in " of boot one-jump".
-    DataFault: a field without default is missing, or one is of another kind than its annotation (a text, a whole
-    number, an object, None, one of several texts, or a dataclass). NumericalFault: a number is not finite.
+    Raises `fault` where a field without default is missing, or one is of another kind than its annotation (a text, a
+    number, an object, a list, None, one of several texts, or a dataclass); NumericalFault: a number is not finite.
     """
     if not isinstance(value, dict):
-        raise DataFault(f"{where}: {of.rstrip('.') or 'what it holds'} must be an object, got {value!r:.60}; {cure}")
+        raise fault(f"{where}: {of.rstrip('.') or 'what it holds'} must be an object, got {value!r:.60}; {cure}")
     for name, number in _numbers(value):
         if not finite(number):
             raise NumericalFault(f"{where}: {of}{name}{whose} must be finite, got {number!r:.60}; {cure}")
@@ -35,15 +44,14 @@ def from_json(kind: type[T], value: object, *, where: Path, cure: str, of: str =
             found[name] = value
         elif name not in value:
             if field.default is MISSING and field.default_factory is MISSING:
-                raise DataFault(f"{where} must say its {of}{name}, got {', '.join(value) or 'nothing'}; {cure}")
+                raise fault(f"{where} must say its {of}{name}, got {', '.join(value) or 'nothing'}; {cure}")
         elif isinstance(hint, type) and is_dataclass(hint):
-            found[name] = from_json(hint, value[name], where=where, cure=cure, of=f"{of}{name}.", whose=whose)
+            inner = f"{of}{name}."
+            found[name] = from_json(hint, value[name], where=where, cure=cure, of=inner, whose=whose, fault=fault)
         elif _fits(value[name], hint):
             found[name] = value[name]
-        elif float in (hint, *get_args(hint)):
-            raise NumericalFault(f"{where}: {of}{name}{whose} must be finite, got {value[name]!r:.60}; {cure}")
         else:
-            raise DataFault(f"{where}: {of}{name}{whose} must be {_words(hint)}, got {value[name]!r:.60}; {cure}")
+            raise fault(f"{where}: {of}{name}{whose} must be {_words(hint)}, got {value[name]!r:.60}; {cure}")
     return kind(**found)
 
 
@@ -88,7 +96,7 @@ def _words(hint: Any) -> str:
         return "an object"
     if get_origin(hint) is list:
         return "a list"
-    named = {str: "a text", int: "a whole number", type(None): "null"}
+    named = {str: "a text", int: "a whole number", float: "a finite number", type(None): "null"}
     return named[hint] if hint in named else " or ".join(_words(one) for one in get_args(hint))
 
 

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
 from evals.extractors import Observation
+from evals.fields import from_json
 from evals.files import first_line, read_json, replacing_folder, sha256_of, write_json
 from evals.images import Fingerprint, Images
 from evals.threads import one_thread
@@ -51,17 +52,33 @@ class Classifier(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtractorCard:
+    """How a network was trained: on n images of a size (height, width), judged by a held-out tenth of them."""
+
+    name: str
+    suite: str
+    seed: int
+    n: int
+    updates: int
+    held_out_accuracy: float
+    size: list[int]
+    channels: int
+    classes: int
+    images_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A network and its card: suite, seed, n, accuracy on the held-out tenth, shape, fingerprint of the images."""
+    """A network and its card."""
 
     network: Classifier
-    card: dict[str, Any]
+    card: ExtractorCard
 
     def save(self, folder: Path) -> None:
         """Writes network.safetensors and card.json; the folder appears when both are there."""
         with replacing_folder(folder, holding=CARD) as partial:
             save_file(self.network.state_dict(), partial / WEIGHTS)
-            write_json(partial / CARD, self.card)
+            write_json(partial / CARD, asdict(self.card))
 
 
 def train(
@@ -107,18 +124,18 @@ def train(
     right = torch.cat([logits.argmax(1) for _, logits in _passes(network, x[held])]) == y[held]
     fingerprint = Fingerprint()
     fingerprint.add(images)
-    card = {
-        "name": f"in-domain-{suite}",
-        "suite": suite,
-        "seed": seed,
-        "n": n,
-        "updates": updates,
-        "held_out_accuracy": round(float(right.double().mean()), 4),
-        "size": list(size),
-        "channels": channels,
-        "classes": classes,
-        "images_sha256": fingerprint.hexdigest(),
-    }
+    card = ExtractorCard(
+        name=f"in-domain-{suite}",
+        suite=suite,
+        seed=seed,
+        n=n,
+        updates=updates,
+        held_out_accuracy=round(float(right.double().mean()), 4),
+        size=list(size),
+        channels=channels,
+        classes=classes,
+        images_sha256=fingerprint.hexdigest(),
+    )
     return Trained(network=network, card=card)
 
 
@@ -152,14 +169,14 @@ class InDomain:
                 f"an extractor must be a folder with {WEIGHTS} and {CARD}, got {folder}; "
                 "make one with: python -m evals train-extractor DATA --out FOLDER"
             )
-        self.card = read_json(folder / CARD)
+        card = from_json(
+            ExtractorCard, read_json(folder / CARD), where=folder / CARD, cure="train it again", fault=StateFault
+        )
+        self.card, self.name = card, card.name
         try:
-            self.name = str(self.card["name"])
-            height, width = self.card["size"]
-            self.shape: tuple[int, int, int] = (height, width, self.card["channels"])
-            self._network = Classifier(
-                size=(height, width), channels=self.card["channels"], classes=self.card["classes"]
-            )
+            height, width = card.size
+            self.shape: tuple[int, int, int] = (height, width, card.channels)
+            self._network = Classifier(size=(height, width), channels=card.channels, classes=card.classes)
             self._network.load_state_dict(load_file(folder / WEIGHTS))
             self._network.eval()
         except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:

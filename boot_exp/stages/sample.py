@@ -32,6 +32,7 @@ from boot_exp.training.journal import Meter
 from boot_exp.training.work import Shard, alone, in_shards
 from evals.errors import ConfigurationFault, NumericalFault
 from evals.files import read_json, replacing_folder, write_json
+from evals.samples import SamplesCard
 from evals.zips import join_zips, write_zip
 
 
@@ -111,7 +112,7 @@ class Sample:
                     seconds = sum(read_json(shard.spent)["seconds"] for shard in shards)
                     join_zips(work / f"{sampler.name}.zip", [shard.path for shard in shards])
                     record = self.record(place, sampler, asked.evaluations, card, seconds, processes)
-                    write_json(work / f"{sampler.name}.json", record)
+                    write_json(work / f"{sampler.name}.json", record.json())
                     shutil.rmtree(work / f"{sampler.name}.shards")
         if not processes.main:
             return
@@ -179,23 +180,22 @@ class Sample:
 
     def record(
         self, place: Place, sampler: Sampler, calls: int, card: dict[str, Any], seconds: float, processes: Processes
-    ) -> dict[str, Any]:
+    ) -> SamplesCard:
         """What the evaluator needs to know of these samples, and how they were made.
 
         calls: network calls of one call of the model.
         """
         in_turn = card.get("classes") is not None and isinstance(self.labels, LabelsInTurn)
-        asked = {"classes": card.get("classes")} if in_turn else {}
-        asked |= {"w": sampler.w} if sampler.w is not None else {}
-        return {
-            "suite": place.suite,
-            "method": place.name,
-            "sampler": sampler.name,
-            "nfe": sampler.nfe * calls,
-            "n": self.n,
-            **asked,
-            "seconds_per_image": seconds / self.n,
-            "card": {
+        return SamplesCard(
+            suite=place.suite,
+            method=place.name,
+            sampler=sampler.name,
+            nfe=sampler.nfe * calls,
+            n=self.n,
+            classes=card.get("classes") if in_turn else None,
+            w=sampler.w,
+            seconds_per_image=seconds / self.n,
+            card={
                 "seeds": [self.seed],
                 "selection": "single",
                 "solver": repr(sampler),
@@ -206,4 +206,4 @@ class Sample:
                 "training_seed": card["seed"],
                 **provenance(processes.device),
             },
-        }
+        )

@@ -58,7 +58,7 @@ def test_an_object_becomes_its_class_and_keeps_all_that_it_said() -> None:
         ({"count": 3.0}, DataFault, "a whole number, got 3.0"),
         ({"count": 10**400}, NumericalFault, "count of boot must be finite, got 1000"),
         ({"share": math.nan}, NumericalFault, "share of boot must be finite, got nan"),
-        ({"share": "1"}, NumericalFault, "share of boot must be finite, got '1'"),
+        ({"share": "1"}, DataFault, "share of boot must be a finite number, got '1'"),
         ({"kind": "c"}, DataFault, "kind of boot must be one of a, b or null, got 'c'"),
         ({"tags": [1]}, DataFault, "tags of boot must be a list or null, got"),
         ({"more": []}, DataFault, "more of boot must be an object or null, got"),

@@ -48,10 +48,10 @@ def test_training_is_the_same_for_a_seed_and_leaves_the_random_state_alone(digit
 
 def test_the_card_says_what_it_is(in_domain: InDomain, digits: Digits) -> None:
     assert in_domain.name == "in-domain-digits"
-    assert in_domain.card["held_out_accuracy"] > 0.9
-    assert (in_domain.card["n"], in_domain.card["seed"]) == (1797, 0)
-    assert in_domain.card["classes"] == 10
-    sha256 = in_domain.card["images_sha256"]
+    assert in_domain.card.held_out_accuracy > 0.9
+    assert (in_domain.card.n, in_domain.card.seed) == (1797, 0)
+    assert in_domain.card.classes == 10
+    sha256 = in_domain.card.images_sha256
     assert len(sha256) == 64 and sha256 != in_domain.sha256
 
 

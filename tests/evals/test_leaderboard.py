@@ -247,8 +247,8 @@ def test_markdown_is_even(tmp_path: Path) -> None:
         (json.dumps([record("ddim-1") | {"card": {"extractor": "x"}}]), DataFault),
         (json.dumps([record("ddim-1", fid=math.nan)]), NumericalFault),
         (json.dumps([record("ddim-1", precision=math.inf)]), NumericalFault),
-        (json.dumps([record("ddim-1", fid=None)]), NumericalFault),
-        (json.dumps([record("ddim-1", fid="6.5")]), NumericalFault),
+        (json.dumps([record("ddim-1", fid=None)]), DataFault),
+        (json.dumps([record("ddim-1", fid="6.5")]), DataFault),
     ],
 )
 def test_bad_metrics_are_one_line_and_leave_nothing(tmp_path: Path, content: str | None, kind: type[Fault]) -> None:
