@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,47 @@ from numpy.typing import NDArray
 from boot_exp.data.images import draw, still_there
 from boot_exp.seeds import NOISE
 from evals.errors import DataFault
+from evals.fields import from_json
 from evals.files import first_line, read_json, sha256_of
 
 CARD = "card.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsCard:
+    """What must be known of stored pairs to learn from them: n of them, `shard` to a file, of images (C, H, W).
+
+    seed: of their noise; classes: pair i is of class i mod classes; inputs: the hash of their teacher.
+    """
+
+    n: int
+    shard: int
+    seed: int
+    shape: list[int]
+    classes: int | None
+    inputs: Mapping[str, str]
+    sha256: Mapping[str, str]
+    sha256_of_pairs: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholePairsCard(PairsCard):
+    """All that is written of pairs: by which sampler, of which NFE, with how many network calls for all of them.
+
+    noise: the generator that the seed is for.
+    """
+
+    suite: str
+    noise: str
+    sampler: str
+    w: float | None
+    nfe: int
+    evaluations: int
+    seconds: float
+    bytes: int
+    commit: str
+    torch: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +60,7 @@ class Pairs:
     """x0: float32 [N, C, H, W], in shards, memory mapped; pair i is of noise i of a seed, class i mod classes."""
 
     folder: Path
-    card: dict[str, Any]
+    card: PairsCard
     shards: tuple[NDArray[np.float32], ...]
 
     @classmethod
@@ -30,14 +68,15 @@ class Pairs:
         """Opens what the pairs stage wrote, once its files are checked. DataFault: missing, damaged, of other noise."""
         if not folder.is_dir():
             raise DataFault(f"the pairs {folder} must be made first, got no such folder; run the pairs stage")
-        card = read_json(folder / CARD)
-        if (noise := card.get("noise")) != NOISE:
+        said = read_json(folder / CARD)
+        if (noise := said.get("noise")) != NOISE:
             raise DataFault(
                 f"pairs are of noise that is drawn anew, which must be {NOISE}, got {noise or 'another'} in "
                 f"{folder / CARD}; make the pairs again"
             )
+        card = from_json(PairsCard, said, where=folder / CARD, cure="make the pairs again")
         shards = []
-        for name, expected in card["sha256"].items():
+        for name, expected in card.sha256.items():
             path = folder / name
             if not path.is_file() or sha256_of(path) != expected:
                 raise DataFault(
@@ -51,11 +90,11 @@ class Pairs:
 
     def draw(self, *, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
         """The indices [batch] that training sees after `images_seen` pairs; see `images.draw`."""
-        return draw(n=self.card["n"], images_seen=images_seen, batch=batch, seed=seed)
+        return draw(n=self.card.n, images_seen=images_seen, batch=batch, seed=seed)
 
     def x0(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the teacher made of the noise of those indices, [B, C, H, W]."""
-        size = self.card["shard"]
+        size = self.card.shard
         for shard in np.unique(indices // size):
             still_there(self.shards[shard])
         return np.stack([self.shards[index // size][index % size] for index in indices])

@@ -12,6 +12,7 @@ from boot_exp.stages.place import Place
 from boot_exp.stages.reference import STATISTICS, PublishedReference
 from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher
+from boot_exp.training.cards import Model
 from boot_exp.training.checkpoints import read_card
 from evals.errors import ConfigurationFault, DataFault, MissingResource
 from evals.files import read_json, write_json
@@ -52,7 +53,7 @@ class VerifyTeacher:
             if processes.main:
                 self.prepare(teacher, replace(place, out=against))
         made = place.out / "samples.json"
-        alike = {"config": place.config, "weights": read_card(teacher.out)["sha256"]["weights.safetensors"]}
+        alike = {"config": place.config, "weights": Model.of(read_card(teacher.out), teacher.out).weights}
         if not processes.any(processes.main and made.is_file() and read_json(made) == alike):
             self.sample.run(samples, model=teacher.out)
             if processes.main:
