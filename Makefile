@@ -17,7 +17,8 @@ help:  ## this list
 
 repro: .venv/ready  ## run the suite: make repro, or make repro SUITE=fashion_mnist
 	$(DVC) leaderboard@$(SUITE) && boot-exp lock
-	@$(BIN)/python -m evals show results/$(SUITE)
+	@cat results/$(SUITE)/leaderboard.md
+	@echo 'The report is results/$(SUITE)/report.html; make tensorboard shows the logs.'
 
 study: .venv/ready  ## train and compare the ablations of params.yaml
 	$(DVC) study && boot-exp lock

@@ -17,7 +17,7 @@ from torch import nn
 from boot_exp.config import runs, runtime
 from boot_exp.config.faults import Faults
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import Pairs
+from boot_exp.data.pairs import Pairs, PairsCard
 from boot_exp.denoisers import guided
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
@@ -77,7 +77,9 @@ def _source(start: Start, data: Images, shape: tuple[int, ...], classes: int | N
         return FromNoise(shape=shape, classes=classes)
     if start is Start.IMAGES:
         return FromImages(images=data, seed=0, classes=classes)
-    card = {"n": 4096, "shard": 4096, "seed": 0, "shape": list(shape), "classes": classes}
+    card = PairsCard(
+        n=4096, shard=4096, seed=0, shape=list(shape), classes=classes, inputs={}, sha256={}, sha256_of_pairs=""
+    )
     x0 = np.random.default_rng(0).standard_normal((4096, *shape), dtype=np.float32)
     return FromPairs(pairs=Pairs(folder=Path(), card=card, shards=(x0,)), seed=0)
 

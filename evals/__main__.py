@@ -64,8 +64,8 @@ def train_extractor(
 
     progress = _Progress(f"extractor of {suite or data.name}")
     card = train(data, out, suite=suite or data.name, seed=seed, updates=updates, tell=progress).card
-    accuracy = card["held_out_accuracy"]
-    tell(f"{card['name']}: accuracy {accuracy:.3f} on a held-out tenth of {card['n']:,} images, in {out}")
+    accuracy = card.held_out_accuracy
+    tell(f"{card.name}: accuracy {accuracy:.3f} on a held-out tenth of {card.n:,} images, in {out}")
 
 
 @app.command()
@@ -128,12 +128,9 @@ def leaderboard(
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
-    from evals.leaderboard import leaderboard as rank
-    from evals.leaderboard import score_files
-    from evals.report import report
+    from evals.pages.results import leaderboard as write
 
-    rank(score_files(scores, method), [models / name / "card.json" for name in method], out)
-    report(out / "leaderboard.json", samples, out / "report.html")
+    write(scores, models, samples, method, out)
 
 
 @app.command()
@@ -145,9 +142,9 @@ def study(
     out: Annotated[Path, typer.Option(help="the folder to write")],
 ) -> None:
     """Compare ablations over training seeds: mean, deviation, diversity beside FID."""
-    from evals.study import study as compare
+    from evals.pages.results import study as write
 
-    compare(name, scores, ablation, seed, out)
+    write(name, scores, ablation, seed, out)
 
 
 @app.command()
@@ -163,31 +160,25 @@ def comparison(
     learnt_from: Annotated[
         list[str] | None, typer.Option(help="a student that others learnt from, itself not ranked; repeat it")
     ] = None,
-    reasons: Annotated[Path | None, typer.Option(help="a text on why results differ, for the page")] = None,
+    reasons: Annotated[
+        Path | None, typer.Option(help="a text on why results differ, or a folder that may have SUITE.md")
+    ] = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, what the literature found."""
-    from evals.comparison import comparison as compare
+    from evals.pages.results import comparison as write
 
-    compare(
+    write(
         suite,
         students=student,
         seeds=seed,
         scores=scores,
         models=models,
         samples=samples,
-        out_dir=out,
+        out=out,
         pairs=pairs,
         learnt_from=learnt_from or (),
         reasons=reasons,
     )
-
-
-@app.command()
-def show(results: Annotated[Path, typer.Argument(help="a folder written by `leaderboard`")]) -> None:
-    """Print a leaderboard, and where its report and logs are."""
-    from evals.terminal import show as print_table
-
-    print_table(results / "leaderboard.json")
 
 
 def _extractor(name: str, weights: str | None, sha256: str | None, device: str) -> "Extractor":

@@ -1,14 +1,14 @@
 """Scores of samples against a reference, each record with the card that says how it came about."""
 
-import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evals.errors import DataFault, NumericalFault
+from evals.errors import DataFault
 from evals.extractors import Extractor
-from evals.files import read_json, write_json
+from evals.fields import check_finite
+from evals.files import write_json
 from evals.frechet import frechet_distance
 from evals.images import open_images
 from evals.kid import STANDARD, KernelDistance
@@ -16,12 +16,12 @@ from evals.manifold import NEIGHBOURS, precision_recall, radii
 from evals.pairs import pairwise_distance
 from evals.protocols import Protocol
 from evals.reference import Reference
+from evals.samples import read_samples_card
 from evals.see import Seen, Share, one_by_one, see
 
+CURE = "look at the samples, the reference and the extractor's features"
 EVALUATOR = "boot_exp evals 1"
 """Raised whenever a change could move a number."""
-
-FROM_SAMPLES = ("suite", "method", "sampler", "nfe", "n", "seconds_per_image", "card")
 
 Record = dict[str, Any]
 
@@ -82,23 +82,8 @@ def evaluate(
         record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
         record["card"]["neighbours"] = NEIGHBOURS
         record["card"]["reference_pairwise_distance"] = spread
-    check_finite(record)
+    check_finite(record, CURE)
     return record
-
-
-def check_finite(record: Record) -> None:
-    """NumericalFault: a number of a record is NaN or infinite, and must not be taken for a result."""
-    waiting: list[tuple[str, Any]] = [("the record", record)]
-    while waiting:
-        name, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += value.items()
-        elif isinstance(value, list):
-            waiting += [(name, part) for part in value]
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise NumericalFault(
-                f"{name} must be finite, got {value}; look at the samples, the reference and the extractor's features"
-            )
 
 
 def evaluate_folder(
@@ -124,18 +109,16 @@ def evaluate_folder(
     for stem in sorted(zips.keys() ^ cards.keys()):
         have, lack = ("zip", "json") if stem in zips else ("json", "zip")
         raise DataFault(f"{samples_dir / stem}.{have} needs {stem}.{lack} beside it, which is missing; sample again")
-    claims = {stem: _claim(path) for stem, path in sorted(cards.items())}
+    claims = {stem: read_samples_card(path) for stem, path in sorted(cards.items())}
     records = []
     for stem, claim in claims.items():
         # A protocol's network knows classes of its own, which are none of the samples'.
-        asked = claim.get("classes") if protocol is None else None
+        asked = claim.classes if protocol is None else None
         scores = evaluate(zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol)
-        if scores["n"] != claim["n"]:
-            raise DataFault(
-                f"{zips[stem]} must hold the {claim['n']} images of its card, got {scores['n']}; sample again"
-            )
-        record = claim | scores | {"card": claim["card"] | scores["card"]}
-        check_finite(record)
+        if scores["n"] != claim.n:
+            raise DataFault(f"{zips[stem]} must hold the {claim.n} images of its card, got {scores['n']}; sample again")
+        record = {**claim.facts, **scores, "card": {**claim.card, **scores["card"]}}
+        check_finite(record, CURE)
         tell(record)
         records.append(record)
     if out_json is not None:
@@ -156,19 +139,3 @@ def _fid(seen: Seen, reference: Reference, extractor: Extractor) -> Record:
         card["samples_notes"] = dict(sorted(seen.notes.items()))
     distance = frechet_distance(seen.moments.gaussian(), reference.gaussian)
     return {"n": seen.n, "fid": distance, "card": card}
-
-
-def _claim(path: Path) -> Record:
-    claim = read_json(path)
-    missing = [field for field in FROM_SAMPLES if field not in claim]
-    if missing or not isinstance(claim["card"], dict):
-        raise DataFault(
-            f"{path} must say {', '.join(FROM_SAMPLES)} (card an object), got no {', '.join(missing) or 'object'}; "
-            "sample again"
-        )
-    classes, w = claim.get("classes"), claim.get("w")
-    if not (classes is None or (type(classes) is int and classes > 0)):
-        raise DataFault(f"{path}: classes must be a whole number from 1, got {classes!r}; sample again")
-    if not (w is None or (type(w) in (int, float) and math.isfinite(w))):
-        raise DataFault(f"{path}: w must be a finite number or null, got {w!r}; sample again")
-    return claim

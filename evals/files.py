@@ -8,10 +8,10 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 from evals.errors import ConfigurationFault, DataFault, Fault, OutputFault
 
@@ -170,19 +170,6 @@ def strict_json(text: str) -> Any:
     if SURROGATE.search(text):
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises at half of a pair
     return value
-
-
-def typed(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass of values that JSON gave. TypeError: a field is missing, unknown, or of another type than it must."""
-    for name, wanted in get_type_hints(kind).items():
-        value = values.get(name)
-        if get_origin(wanted) is Sequence:
-            fits = isinstance(value, list) and all(isinstance(item, get_args(wanted)) for item in value)
-        else:
-            fits = isinstance(value, wanted) and not isinstance(value, bool)
-        if name in values and not fits:
-            raise TypeError(f"{name} must be {getattr(wanted, '__name__', wanted)}, got {value!r}")
-    return kind(**values)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

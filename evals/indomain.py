@@ -2,8 +2,8 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from evals.arrays import load_array
 from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
 from evals.extractors import Observation, check_weights
+from evals.fields import from_json
 from evals.files import read_json, reading, replacing_folder, sha256_of, write_json
 from evals.images import Fingerprint, Images
 from evals.threads import one_thread
@@ -53,17 +54,33 @@ class Classifier(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtractorCard:
+    """How a network was trained: on n images of a size (height, width), judged by a held-out tenth of them."""
+
+    name: str
+    suite: str
+    seed: int
+    n: int
+    updates: int
+    held_out_accuracy: float
+    size: list[int]
+    channels: int
+    classes: int
+    images_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A network and its card: suite, seed, n, accuracy on the held-out tenth, shape, fingerprint of the images."""
+    """A network and its card."""
 
     network: Classifier
-    card: dict[str, Any]
+    card: ExtractorCard
 
     def save(self, folder: Path) -> None:
         """Writes network.safetensors and card.json; the folder appears when both are there."""
         with replacing_folder(folder, holding=CARD) as partial:
             save_file(self.network.state_dict(), partial / WEIGHTS)
-            write_json(partial / CARD, self.card)
+            write_json(partial / CARD, asdict(self.card))
 
 
 def train(
@@ -109,18 +126,18 @@ def train(
     right = torch.cat([logits.argmax(1) for _, logits in _passes(network, x[held])]) == y[held]
     fingerprint = Fingerprint()
     fingerprint.add(images)
-    card = {
-        "name": f"in-domain-{suite}",
-        "suite": suite,
-        "seed": seed,
-        "n": n,
-        "updates": updates,
-        "held_out_accuracy": round(float(right.double().mean()), 4),
-        "size": list(size),
-        "channels": channels,
-        "classes": classes,
-        "images_sha256": fingerprint.hexdigest(),
-    }
+    card = ExtractorCard(
+        name=f"in-domain-{suite}",
+        suite=suite,
+        seed=seed,
+        n=n,
+        updates=updates,
+        held_out_accuracy=round(float(right.double().mean()), 4),
+        size=list(size),
+        channels=channels,
+        classes=classes,
+        images_sha256=fingerprint.hexdigest(),
+    )
     return Trained(network=network, card=card)
 
 
@@ -154,14 +171,16 @@ class InDomain:
                 f"an extractor must be a folder with {WEIGHTS} and {CARD}, got {folder}; "
                 "make one with: python -m evals train-extractor DATA --out FOLDER"
             )
-        self.card = read_json(folder / CARD)
+        said = read_json(folder / CARD, cure="train it again", fault=StateFault)
+        card = from_json(ExtractorCard, said, where=folder / CARD, cure="train it again", fault=StateFault)
+        self.card, self.name = card, card.name
         with reading(folder, "must hold an extractor's card and weights that belong together", AGAIN, StateFault):
-            self.name, self.shape, classes = _said(self.card)
+            self.shape = _shape(card)
             # Copies: what load_file gives may lie in a map of the file, which ends the process where it is cut.
             weights = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS).items()}
             # Without memory, until it is known that the file has all that the card says.
             with torch.device("meta"):
-                self._network = Classifier(size=self.shape[:2], channels=self.shape[2], classes=classes)
+                self._network = Classifier(size=self.shape[:2], channels=self.shape[2], classes=card.classes)
             for name, tensor in self._network.state_dict().items():
                 if name in weights and weights[name].dtype != tensor.dtype:
                     raise ValueError(f"{weights[name].dtype} for {tensor.dtype} in {name}")
@@ -183,16 +202,13 @@ class InDomain:
         return Observation(features=features.numpy(), probabilities=probabilities.numpy())
 
 
-def _said(card: Mapping[str, Any]) -> tuple[str, tuple[int, int, int], int]:
-    """Name, shape and classes of a card. ValueError: they are no network's of ours."""
-    name, size, channels, classes = (card.get(key) for key in ("name", "size", "channels", "classes"))
-    sizes = [*size, channels, classes] if isinstance(size, list) and len(size) == 2 else []
-    if not isinstance(name, str) or not sizes or not all(type(number) is int for number in sizes):
-        raise ValueError("a card without name, size, channels and classes")
-    height, width, channels, classes = sizes
-    if not all(SMALLEST <= side <= LARGEST for side in (height, width)) or channels not in (1, 3) or classes < 2:
-        raise ValueError(f"{height}x{width}x{channels} and {classes} classes")
-    return name, (height, width, channels), classes
+def _shape(card: ExtractorCard) -> tuple[int, int, int]:
+    """Height, width and channels of a card. ValueError: they are no network's of ours."""
+    if len(card.size) != 2 or not all(SMALLEST <= side <= LARGEST for side in card.size):
+        raise ValueError(f"a size of {card.size}")
+    if card.channels not in (1, 3) or card.classes < 2:
+        raise ValueError(f"{card.channels} channels and {card.classes} classes")
+    return card.size[0], card.size[1], card.channels
 
 
 def to_input(images: Tensor) -> Tensor:

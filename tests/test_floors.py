@@ -23,6 +23,8 @@ FLOORS = [
     ["check"],
     ["__main__"],
 ]
+EVALS_FLOORS = {"tables": 1, "pages": 2, "__main__": 3}
+"""Rooms of evals above those that judge images, which are all on its lowest floor."""
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FILES = sorted(path.relative_to(ROOT) for package in ("boot_exp", "evals") for path in (ROOT / package).rglob("*.py"))
 
@@ -54,6 +56,14 @@ def test_no_import_goes_up(file: Path) -> None:
         there = room(tuple(name.split(".")))
         if name.startswith("boot_exp.") and there in FLOOR:
             assert FLOOR[there] <= FLOOR[here], f"{file} imports {name} from a higher floor"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parts[0] == "evals"], ids=str)
+def test_no_import_of_evals_goes_up(file: Path) -> None:
+    here = EVALS_FLOORS.get(room(file.parts) or "", 0)
+    for name in imports(file):
+        there = EVALS_FLOORS.get(room(tuple(name.split("."))) or "", 0) if name.startswith("evals.") else 0
+        assert there <= here, f"{file} imports {name} from a higher floor"
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)

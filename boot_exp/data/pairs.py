@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,47 @@ from boot_exp.data.images import draw, still_there
 from boot_exp.seeds import NOISE
 from evals.arrays import header_of
 from evals.errors import DataFault
+from evals.fields import from_json
 from evals.files import read_json, reading, sha256_of
 
 CARD = "card.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsCard:
+    """What must be known of stored pairs to learn from them: n of them, `shard` to a file, of images (C, H, W).
+
+    seed: of their noise; classes: pair i is of class i mod classes; inputs: the hash of their teacher.
+    """
+
+    n: int
+    shard: int
+    seed: int
+    shape: list[int]
+    classes: int | None
+    inputs: Mapping[str, str]
+    sha256: Mapping[str, str]
+    sha256_of_pairs: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholePairsCard(PairsCard):
+    """All that is written of pairs: by which sampler, of which NFE, with how many network calls for all of them.
+
+    noise: the generator that the seed is for.
+    """
+
+    suite: str
+    noise: str
+    sampler: str
+    w: float | None
+    nfe: int
+    evaluations: int
+    seconds: float
+    bytes: int
+    commit: str
+    torch: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +61,7 @@ class Pairs:
     """x0: float32 [N, C, H, W], in shards, memory mapped; pair i is of noise i of a seed, class i mod classes."""
 
     folder: Path
-    card: dict[str, Any]
+    card: PairsCard
     shards: tuple[NDArray[np.float32], ...]
 
     @classmethod
@@ -31,21 +69,22 @@ class Pairs:
         """Opens what the pairs stage wrote, once its files are checked. DataFault: missing, damaged, of other noise."""
         if not folder.is_dir():
             raise DataFault(f"the pairs {folder} must be made first, got no such folder; run the pairs stage")
-        card = read_json(folder / CARD)
-        if (noise := card.get("noise")) != NOISE:
+        said = read_json(folder / CARD, cure="make the pairs again")
+        if (noise := said.get("noise")) != NOISE:
             raise DataFault(
                 f"pairs are of noise that is drawn anew, which must be {NOISE}, got {noise or 'another'} in "
                 f"{folder / CARD}; make the pairs again"
             )
-        n, size, image, hashes = _said(card, folder / CARD)
+        card = from_json(PairsCard, said, where=folder / CARD, cure="make the pairs again")
+        _check(card, folder / CARD)
         shards = []
-        for index, (name, expected) in enumerate(sorted(hashes.items())):
+        for index, (name, expected) in enumerate(sorted(card.sha256.items())):
             path = folder / name
             if not path.is_file() or sha256_of(path) != expected:
                 raise DataFault(
                     f"{path} must be what its card says, got another SHA-256 or nothing; make the pairs again"
                 )
-            shape = (min(size, n - index * size), *image)
+            shape = (min(card.shard, card.n - index * card.shard), *card.shape)
             header = header_of(path)
             if header.dtype != np.float32 or header.shape != shape or header.fortran:
                 raise DataFault(
@@ -58,38 +97,29 @@ class Pairs:
 
     def draw(self, *, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
         """The indices [batch] that training sees after `images_seen` pairs; see `images.draw`."""
-        return draw(n=self.card["n"], images_seen=images_seen, batch=batch, seed=seed)
+        return draw(n=self.card.n, images_seen=images_seen, batch=batch, seed=seed)
 
     def x0(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the teacher made of the noise of those indices, [B, C, H, W]."""
-        size = self.card["shard"]
+        size = self.card.shard
         for shard in np.unique(indices // size):
             still_there(self.shards[shard])
         return np.stack([self.shards[index // size][index % size] for index in indices])
 
 
-def _said(card: dict[str, Any], path: Path) -> tuple[int, int, tuple[int, ...], dict[str, str]]:
-    """How many pairs, how many in a shard, their shape, the hashes of their files. DataFault: the card is damaged."""
-    n, size, classes = (card.get(name) for name in ("n", "shard", "classes"))
-    shape, hashes = card.get("shape"), card.get("sha256")
-    if (
-        type(n) is int
-        and type(size) is int
-        and min(n, size) > 0
-        and "classes" in card
-        and (classes is None or (type(classes) is int and classes > 0))
-        and isinstance(shape, list)
-        and len(shape) == 3
-        and all(type(axis) is int and axis > 0 for axis in shape)
-        and isinstance(hashes, dict)
-        and len(hashes) == (n + size - 1) // size
-        and set(hashes) == {f"x0-{index:05}.npy" for index in range(len(hashes))}
-        and type(card.get("seed")) is int
-        and card["seed"] >= 0
-        and isinstance(card.get("inputs"), dict)
-        and all(isinstance(found, str) for found in (card["inputs"].get("teacher"), card.get("sha256_of_pairs")))
+def _check(card: PairsCard, path: Path) -> None:
+    """DataFault: the card counts what cannot be, or names other files than its shards."""
+    shards = -(-card.n // card.shard) if min(card.n, card.shard) > 0 else 0
+    if not (
+        shards == len(card.sha256) > 0
+        and set(card.sha256) == {f"x0-{index:05}.npy" for index in range(shards)}
+        and len(card.shape) == 3
+        and min(card.shape) > 0
+        and card.seed >= 0
+        and (card.classes is None or card.classes > 0)
+        and isinstance(card.inputs.get("teacher"), str)
+        and all(isinstance(hash_, str) for hash_ in card.sha256.values())
     ):
-        return n, size, tuple(shape), hashes
-    raise DataFault(
-        f"{path} must say n, seed, shape, teacher, shard and the hash of each shard, got others; make the pairs again"
-    )
+        raise DataFault(
+            f"{path} must say n, seed, shape, teacher, shard and each hash, got others; make the pairs again"
+        )

@@ -70,8 +70,8 @@ class FromPairs:
         card, where = self.pairs.card, generator.device
         drawn = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
         indices, x0 = on(where, torch.from_numpy(drawn)), on(where, torch.from_numpy(self.pairs.x0(drawn)))
-        eps = sample_noise(card["seed"], indices, tuple(card["shape"]), purpose=PAIRS)
-        return eps, x0, None if card["classes"] is None else indices % card["classes"]
+        eps = sample_noise(card.seed, indices, tuple(card.shape), purpose=PAIRS)
+        return eps, x0, None if card.classes is None else indices % card.classes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from boot_exp.samplers import Sampler
 from boot_exp.seeds import generator
 from boot_exp.stages.place import Place
 from boot_exp.stages.trained import PREVIEWS, check_unconditional, train_and_write
+from boot_exp.training.cards import Distilled, Model
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.loop import Training
 from evals.errors import ConfigurationFault, DataFault
@@ -47,7 +48,7 @@ class Distil:
         """
         start = self.method.starts_from
         self.check_given(start, data=data, pairs=pairs)
-        card = load_weights(self.teacher, teacher)
+        stored = Model.of(load_weights(self.teacher, teacher), teacher)
         processes = join(self.compute.find())
         if processes.sharded and not getattr(self.method, "shardable", True):
             raise ConfigurationFault(
@@ -55,16 +56,15 @@ class Distil:
                 "without --use_fsdp"
             )
         where = processes.device
-        shape, classes = tuple(card["shape"]), card.get("classes")
-        weights = card["sha256"]["weights.safetensors"]
+        shape, classes = tuple(stored.shape), stored.classes
         # In this order: a student has weights that can learn, and nothing in it is dropped out.
         model = self.compute.put(self.student(self.teacher.eval()), where)
         frozen = self.compute.frozen(self.teacher, where)
         self.check_told(start, model)
-        source, inputs = self.source(data, pairs, shape, classes, {"teacher": weights})
+        source, inputs = self.source(data, pairs, shape, classes, {"teacher": stored.weights})
         condition = classes_in_turn(range(PREVIEWS), classes, where)
         if self.guidance is not None:
-            check_unconditional(card)
+            check_unconditional(stored)
             w = self.guidance(generator(self.training.seed, device=where), PREVIEWS)
             condition = Condition(label=condition.label, w=w)
         train_and_write(
@@ -81,11 +81,8 @@ class Distil:
             condition=condition,
             shape=shape,
             inputs=inputs,
-            facts={
-                "classes": classes,
-                "starts_from": start.value,
-                "w": None if self.guidance is None else self.guidance.fixed,
-            },
+            classes=classes,
+            kind=Distilled(starts_from=start.value, w=None if self.guidance is None else self.guidance.fixed),
             compute=self.compute,
             processes=processes,
         )
@@ -142,10 +139,10 @@ class Distil:
             from boot_exp.data.pairs import Pairs
 
             stored = Pairs.load(pairs)
-            made_for(pairs, tuple(stored.card["shape"]), shape)
-            if stored.card["inputs"]["teacher"] != inputs["teacher"]:
+            made_for(pairs, tuple(stored.card.shape), shape)
+            if stored.card.inputs.get("teacher") != inputs["teacher"]:
                 raise DataFault(f"{pairs} must be of the teacher that is given, got another's; make the pairs again")
-            return FromPairs(pairs=stored, seed=seed), {**inputs, "pairs": stored.card["sha256_of_pairs"]}
+            return FromPairs(pairs=stored, seed=seed), {**inputs, "pairs": stored.card.sha256_of_pairs}
         return FromNoise(shape=shape, classes=classes), inputs
 
 

@@ -6,9 +6,8 @@ import hashlib
 import shutil
 import time
 from contextlib import nullcontext
-from dataclasses import field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from boot_exp.components import Count, Natural, component
 from boot_exp.compute import Compute
 from boot_exp.conditions import classes_in_turn
-from boot_exp.data.pairs import CARD
+from boot_exp.data.pairs import CARD, WholePairsCard
 from boot_exp.denoisers import Guided, Networked, guided
 from boot_exp.processes import Processes, join
 from boot_exp.samplers import Sampler, noise_of
@@ -25,6 +24,7 @@ from boot_exp.seeds import NOISE, PAIRS
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import Stopped, stop_requests
+from boot_exp.training.cards import Model
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
 from boot_exp.training.work import alone, in_shards
@@ -46,25 +46,23 @@ class Pairs:
 
     def run(self, place: Place, *, teacher: Path) -> None:
         """Writes x0-NNNNN.npy, float32 [shard, C, H, W], and card.json; shards of an interrupted run are kept."""
-        card = load_weights(self.teacher, teacher)
+        card = Model.of(load_weights(self.teacher, teacher), teacher)
         if self.sampler.w is not None:
             check_unconditional(card)
         processes = join(self.compute.find())
         ready = self.compute.frozen(self.teacher, processes.device)
-        work = place.work(card["sha256"]["weights.safetensors"])
+        work = place.work(card.weights)
         with alone(work) if processes.main else nullcontext():
             self.make(place, ready if self.sampler.w is None else guided(ready), card, work, processes)
 
-    def make(
-        self, place: Place, model: Networked | Guided, card: dict[str, Any], work: Path, processes: Processes
-    ) -> None:
+    def make(self, place: Place, model: Networked | Guided, card: Model, work: Path, processes: Processes) -> None:
         """Makes the shards that are not in the work folder yet, then moves all of them to their place."""
-        shape = tuple(card["shape"])
+        shape = tuple(card.shape)
         work.mkdir(parents=True, exist_ok=True)
         seconds = 0.0
 
         def solve(indices: range) -> NDArray[np.float32]:
-            return self.solve(model, indices, shape, card.get("classes"), processes.device)
+            return self.solve(model, indices, shape, card.classes, processes.device)
 
         title = f"{place.suite} pairs"
         with Meter(title=title, total=self.n, quiet=not processes.main) as meter, stop_requests() as stops:
@@ -89,30 +87,30 @@ class Pairs:
             return
         files = sorted(work.glob("x0-*.npy"))
         hashes = {path.name: sha256_of(path) for path in files}
-        made = {
-            "suite": place.suite,
-            "n": self.n,
-            "shape": list(shape),
-            "classes": card.get("classes"),
-            "seed": self.seed,
-            "noise": NOISE,
-            "shard": self.shard,
-            "sampler": repr(self.sampler),
-            "w": self.sampler.w,
-            "nfe": self.sampler.nfe * model.evaluations,
-            "evaluations": self.n * self.sampler.nfe * model.evaluations,
-            "seconds": round(seconds, 1),
-            "bytes": sum(path.stat().st_size for path in files),
-            "inputs": {"teacher": card["sha256"]["weights.safetensors"]},
-            "sha256": hashes,
-            "sha256_of_pairs": hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
+        made = WholePairsCard(
+            suite=place.suite,
+            n=self.n,
+            shape=list(shape),
+            classes=card.classes,
+            seed=self.seed,
+            noise=NOISE,
+            shard=self.shard,
+            sampler=repr(self.sampler),
+            w=self.sampler.w,
+            nfe=self.sampler.nfe * model.evaluations,
+            evaluations=self.n * self.sampler.nfe * model.evaluations,
+            seconds=round(seconds, 1),
+            bytes=sum(path.stat().st_size for path in files),
+            inputs={"teacher": card.weights},
+            sha256=hashes,
+            sha256_of_pairs=hashlib.sha256("".join(hashes.values()).encode()).hexdigest(),
             **provenance(processes.device),
-        }
+        )
         with stop_requests() as stops:
             with replacing_folder(place.out, holding=CARD) as folder:
                 for path in files:
                     shutil.copyfile(path, folder / path.name)  # the work may lie on another disk
-                write_json(folder / CARD, made)
+                write_json(folder / CARD, asdict(made))
             if not stops:  # DVC deletes the result of a stage that was stopped
                 shutil.rmtree(work)
 

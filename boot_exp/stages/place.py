@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -41,7 +40,7 @@ class Place:
         return root / ".work" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def provenance(where: torch.device) -> dict[str, Any]:
+def provenance(where: torch.device) -> dict[str, str]:
     """Commit, torch and device of this run; a commit with uncommitted changes in the code ends in "+"."""
 
     def git(*arguments: str) -> str:

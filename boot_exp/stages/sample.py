@@ -27,11 +27,13 @@ from boot_exp.samplers import Sampler, flat, noise_of
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
 from boot_exp.stopping import stop_requests
+from boot_exp.training.cards import Model
 from boot_exp.training.checkpoints import load_weights
 from boot_exp.training.journal import Meter
 from boot_exp.training.work import Shard, alone, in_shards
 from evals.errors import ConfigurationFault, NumericalFault
 from evals.files import read_json, replacing_folder, write_json
+from evals.samples import SamplesCard
 from evals.zips import join_zips, write_zip
 
 
@@ -82,14 +84,14 @@ class Sample:
 
     def run(self, place: Place, *, model: Path) -> None:
         """Writes NAME.zip and NAME.json for each sampler; what an interrupted run has drawn is kept."""
-        card = load_weights(self.model, model)
+        card = Model.of(load_weights(self.model, model), model)
         processes = join(self.compute.find())
         ready = self.compute.frozen(self.model, processes.device)
-        work = place.work(card["sha256"]["weights.safetensors"])
+        work = place.work(card.weights)
         with alone(work) if processes.main else nullcontext():
             self.draw(place, ready, card, work, processes)
 
-    def draw(self, place: Place, model: Any, card: dict[str, Any], work: Path, processes: Processes) -> None:
+    def draw(self, place: Place, model: Any, card: Model, work: Path, processes: Processes) -> None:
         """Draws into the work folder what is not there yet, then moves all of it to its place."""
         work.mkdir(parents=True, exist_ok=True)
         if processes.main:
@@ -111,7 +113,7 @@ class Sample:
                     seconds = sum(read_json(shard.spent)["seconds"] for shard in shards)
                     join_zips(work / f"{sampler.name}.zip", [shard.path for shard in shards])
                     record = self.record(place, sampler, asked.evaluations, card, seconds, processes)
-                    write_json(work / f"{sampler.name}.json", record)
+                    write_json(work / f"{sampler.name}.json", record.json())
                     shutil.rmtree(work / f"{sampler.name}.shards")
         if not processes.main:
             return
@@ -122,19 +124,19 @@ class Sample:
             if not stops:  # DVC deletes the result of a stage that was stopped
                 shutil.rmtree(work)
 
-    def asked(self, model: Any, sampler: Sampler, card: dict[str, Any]) -> Any:
+    def asked(self, model: Any, sampler: Sampler, card: Model) -> Any:
         """What answers for a sampler's w: a teacher is guided, a student is told w, or was made for it.
 
         ConfigurationFault: a student that takes no w is asked for another than it was distilled at.
         """
         if sampler.w is None:
             return model
-        if "starts_from" not in card:
+        if not card.student:
             check_unconditional(card)
             return guided(model)
-        if not model.takes_w and sampler.w != card["w"]:
+        if not model.takes_w and sampler.w != card.w:
             raise ConfigurationFault(
-                f"a student that takes no w must be sampled at the w it was distilled at, {card['w']}, "
+                f"a student that takes no w must be sampled at the w it was distilled at, {card.w}, "
                 f"got {sampler.name}; sample without w, or distil with takes_w = True"
             )
         return model
@@ -144,7 +146,7 @@ class Sample:
         shards: Sequence[Shard],
         model: Any,
         sampler: Sampler,
-        card: dict[str, Any],
+        card: Model,
         meter: Meter,
         processes: Processes,
     ) -> None:
@@ -161,10 +163,10 @@ class Sample:
                 deque(images, maxlen=0)
 
     def images(
-        self, model: Any, sampler: Sampler, card: dict[str, Any], batches: Sequence[range], processes: Processes
+        self, model: Any, sampler: Sampler, card: Model, batches: Sequence[range], processes: Processes
     ) -> Iterator[tuple[NDArray[np.uint8], float]]:
         """The images of each batch of indices, uint8 [B, H, W, C], and the seconds that the sampler took for them."""
-        shape, classes, where = tuple(card["shape"]), card.get("classes"), processes.device
+        shape, classes, where = tuple(card.shape), card.classes, processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
             started = time.perf_counter()
@@ -178,32 +180,31 @@ class Sample:
         return (made for _, made in processes.in_turn(batches, drawn))
 
     def record(
-        self, place: Place, sampler: Sampler, calls: int, card: dict[str, Any], seconds: float, processes: Processes
-    ) -> dict[str, Any]:
+        self, place: Place, sampler: Sampler, calls: int, card: Model, seconds: float, processes: Processes
+    ) -> SamplesCard:
         """What the evaluator needs to know of these samples, and how they were made.
 
         calls: network calls of one call of the model.
         """
-        in_turn = card.get("classes") is not None and isinstance(self.labels, LabelsInTurn)
-        asked = {"classes": card.get("classes")} if in_turn else {}
-        asked |= {"w": sampler.w} if sampler.w is not None else {}
-        return {
-            "suite": place.suite,
-            "method": place.name,
-            "sampler": sampler.name,
-            "nfe": sampler.nfe * calls,
-            "n": self.n,
-            **asked,
-            "seconds_per_image": seconds / self.n,
-            "card": {
+        in_turn = card.classes is not None and isinstance(self.labels, LabelsInTurn)
+        return SamplesCard(
+            suite=place.suite,
+            method=place.name,
+            sampler=sampler.name,
+            nfe=sampler.nfe * calls,
+            n=self.n,
+            classes=card.classes if in_turn else None,
+            w=sampler.w,
+            seconds_per_image=seconds / self.n,
+            card={
                 "seeds": [self.seed],
                 "selection": "single",
                 "solver": repr(sampler),
-                "ema": card["ema"],
-                **({} if card.get("classes") is None else {"labels": repr(self.labels)}),
-                "weights_sha256": card["sha256"]["weights.safetensors"],
-                "training_images": card["images"],
-                "training_seed": card["seed"],
+                "ema": card.ema,
+                **({} if card.classes is None else {"labels": repr(self.labels)}),
+                "weights_sha256": card.weights,
+                "training_images": card.images,
+                "training_seed": card.seed,
                 **provenance(processes.device),
             },
-        }
+        )

@@ -20,6 +20,7 @@ from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
 from boot_exp.times import Times, UniformTimes
+from boot_exp.training.cards import Imported, ModelCard, Taught
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training
 from boot_exp.weights import SnrPlusOne, Weight
@@ -68,7 +69,8 @@ class Teacher:
             condition=classes_in_turn(range(PREVIEWS), classes, processes.device),
             shape=(card.channels, card.height, card.width),
             inputs={"data": card.images_sha256},
-            facts={"classes": classes, "label_dropout": None if classes is None else self.label_dropout},
+            classes=classes,
+            kind=Taught(label_dropout=None if classes is None else self.label_dropout),
             compute=self.compute,
             processes=processes,
         )
@@ -103,25 +105,24 @@ class PublishedTeacher:
             said = f"{self.source} has the SHA-256 {found}; bind PublishedTeacher.sha256 to have it compared"
             tell(said)
         network.load_state_dict(teacher.read(path))
-        card = {
-            "suite": place.suite,
-            "stage": place.name,
-            "shape": list(teacher.shape),
-            "images": None,
-            "seconds": None,
-            "evaluations": None,
-            "architecture": str(teacher),
-            "parameters": sum(parameter.numel() for parameter in teacher.parameters()),
-            "seed": None,
-            "ema": {"rule": "as published"},
-            "classes": teacher.classes,
-            "label_dropout": None,
-            "source": self.source,
-            "inputs": {"checkpoint": found},
-            "config": place.config,
-            **provenance(torch.device("cpu")),
-        }
-        write_folder(place.out, {"weights": teacher.state_dict()}, card)
+        card = ModelCard(
+            suite=place.suite,
+            stage=place.name,
+            shape=teacher.shape,
+            classes=teacher.classes,
+            images=None,
+            seconds=None,
+            evaluations=None,
+            architecture=str(teacher),
+            parameters=sum(parameter.numel() for parameter in teacher.parameters()),
+            seed=None,
+            ema={"rule": "as published"},
+            inputs={"checkpoint": found},
+            config=place.config,
+            made_by=provenance(torch.device("cpu")),
+            kind=Imported(label_dropout=None, source=self.source),
+        )
+        write_folder(place.out, {"weights": teacher.state_dict()}, card.json())
 
     def located(self) -> tuple[Path, str]:
         """Where the file or folder is, and the hash of the weights.

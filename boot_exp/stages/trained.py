@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from boot_exp.processes import Processes, whole
 from boot_exp.samplers import Sampler, noise_of
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stopping import stop_requests
+from boot_exp.training.cards import Distilled, Effort, Model, ModelCard, Taught
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training, fit
 from boot_exp.training.work import Work, alone
@@ -24,12 +24,12 @@ from evals.errors import ConfigurationFault
 PREVIEWS = 64
 
 
-def check_unconditional(card: Mapping[str, Any]) -> None:
+def check_unconditional(model: Model) -> None:
     """ConfigurationFault: a teacher is to be guided, and was never trained without labels."""
-    if "starts_from" not in card and not card.get("label_dropout"):
+    if not model.student and not model.label_dropout:
         raise ConfigurationFault(
             "a teacher that is guided must have been trained without labels as well, got label_dropout "
-            f"{card.get('label_dropout')}; train one with Teacher.label_dropout, or leave guidance away"
+            f"{model.label_dropout}; train one with Teacher.label_dropout, or leave guidance away"
         )
 
 
@@ -43,14 +43,15 @@ def train_and_write(
     condition: Condition,
     shape: tuple[int, ...],
     inputs: Mapping[str, str],
-    facts: Mapping[str, Any],
+    classes: int | None,
+    kind: Taught | Distilled,
     compute: Compute,
     processes: Processes,
 ) -> None:
     """Trains, then writes the averaged weights and a card; the work state goes once they are there.
 
     condition: of the pictures shown on the way, PREVIEWS or as many as a batch has; shape: of one image, (C, H, W);
-    inputs: hashes of what the model was made from; facts: what else its card says.
+    inputs: hashes of what the model was made from; classes, kind: for its card.
     """
     where = processes.device
     shown = range(min(PREVIEWS, training.batch))
@@ -80,26 +81,25 @@ def train_and_write(
         weights = whole(trained.average.state_dict())
         if not processes.main:
             return
-        card = {
-            "suite": place.suite,
-            "stage": place.name,
-            "shape": list(shape),
-            "images": trained.images,
-            "seconds": round(trained.seconds, 1),
-            "evaluations": trained.evaluations,
-            "skipped_steps": trained.skipped,
-            "memory_peak": trained.memory,
-            "processes": processes.count,
-            "architecture": architecture,
-            "parameters": parameters,
-            "seed": training.seed,
-            "ema": {"rule": type(training.ema).__name__, **vars(training.ema)},
-            **facts,
-            "inputs": dict(inputs),
-            "config": place.config,
-            **made_by,
-        }
+        card = ModelCard(
+            suite=place.suite,
+            stage=place.name,
+            shape=shape,
+            classes=classes,
+            images=trained.images,
+            seconds=round(trained.seconds, 1),
+            evaluations=trained.evaluations,
+            architecture=architecture,
+            parameters=parameters,
+            seed=training.seed,
+            ema={"rule": type(training.ema).__name__, **vars(training.ema)},
+            inputs=dict(inputs),
+            config=place.config,
+            made_by=made_by,
+            kind=kind,
+            effort=Effort(skipped_steps=trained.skipped, memory_peak=trained.memory, processes=processes.count),
+        )
         with stop_requests() as stops:
-            write_folder(place.out, {"weights": weights}, card)
+            write_folder(place.out, {"weights": weights}, card.json())
             if not stops:  # DVC deletes the result of a stage that was stopped
                 work.clear()

@@ -12,11 +12,12 @@ from boot_exp.stages.place import Place
 from boot_exp.stages.reference import STATISTICS, PublishedReference
 from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher
+from boot_exp.training.cards import Model
 from boot_exp.training.checkpoints import read_card
 from evals.errors import ConfigurationFault, DataFault, MissingResource
 from evals.files import read_json, write_json
-from evals.leaderboard import Record, fid_name, read_records
 from evals.reference import load_reference
+from evals.tables.row import Row, read_rows
 
 
 @component
@@ -52,16 +53,16 @@ class VerifyTeacher:
             if processes.main:
                 self.prepare(teacher, replace(place, out=against))
         made = place.out / "samples.json"
-        alike = {"config": place.config, "weights": read_card(teacher.out)["sha256"]["weights.safetensors"]}
+        alike = {"config": place.config, "weights": Model.of(read_card(teacher.out), teacher.out).weights}
         if not processes.any(processes.main and made.is_file() and read_json(made) == alike):
             self.sample.run(samples, model=teacher.out)
             if processes.main:
                 write_json(made, alike)
         self.evaluate.run(scores, samples=samples.out, reference=against)
         if processes.main:
-            rows = read_records(scores.out)
+            rows = read_rows(scores.out)
             reported = {"fid": self.fid, "nfe": self.nfe, "source": self.source}
-            write_json(place.out / "verified.json", {"reported": reported, "measured": rows})
+            write_json(place.out / "verified.json", {"reported": reported, "measured": [row.facts for row in rows]})
             print("\n".join(self.lines(rows)))
 
     @staticmethod
@@ -91,15 +92,14 @@ class VerifyTeacher:
             )
         self.teacher.run(teacher)
 
-    def lines(self, rows: list[Record]) -> list[str]:
+    def lines(self, rows: list[Row]) -> list[str]:
         """What was measured beside what was reported, a line each, with how it was made."""
         lines = [f"reported: FID {self.fid:g} with {self.nfe} evaluations ({self.source})"]
         for row in rows:
-            card = row["card"]
-            several = f", least of {len(row['fid_blocks'])} {row['fid_min']:.4g}" if row.get("fid_blocks") else ""
+            several = "" if row.fid_blocks is None else f", least of {len(row.fid_blocks)} {row.fid_min:.4g}"
             lines.append(
-                f"measured: {fid_name(card)} {row['fid']:.4g}{several} with {row['nfe']} evaluations "
-                f"({row['sampler']}, n {row['n']:,}, protocol {card.get('protocol') or 'none'}, reference "
-                f"{card['reference']})"
+                f"measured: {row.card.fid_name} {row.fid:.4g}{several} with {row.nfe} evaluations "
+                f"({row.sampler}, n {row.n:,}, protocol {row.card.protocol or 'none'}, reference "
+                f"{row.card.reference})"
             )
         return lines

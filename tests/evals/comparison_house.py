@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from evals.comparison import compared, comparison, read_runs
 from evals.images import Images
-from evals.lineage import Family, read_family
+from evals.pages.results import comparison
+from evals.tables.comparison import Comparison, compared, read_runs
+from evals.tables.lineage import Cost, Family, Spent, read_family
+from evals.tables.row import row_of as read_row
+from evals.tables.table import Line
 from evals.zips import write_zip
 
 SEEDS = (0, 1, 2)
@@ -119,22 +122,27 @@ class House:
         pairs = None if self.pairs is None else self.folder / "pairs"
         return read_family(self.folder / "models", list(self.students), self.seeds, pairs)
 
-    def made(self, students: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> dict[str, Any]:
-        """What comparison.json would say of the ranked students, with no file written."""
+    def table(self, students: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> Comparison:
+        """The comparison of the ranked students, with no file written."""
         seeds = self.seeds if seeds is None else seeds
         runs = read_runs(self.folder / "scores", self.ranked if students is None else students, seeds)
         return compared("made", seeds, runs, self.family())
 
-    def compare(self, reasons: Path | None = None) -> dict[str, Any]:
+    def made(self, students: Sequence[str] | None = None, seeds: Sequence[int] | None = None) -> dict[str, Any]:
+        """What comparison.json would say of it."""
+        made: dict[str, Any] = self.table(students, seeds).json()
+        return made
+
+    def compare(self, reasons: Path | None = None) -> None:
         """The whole comparison, in folder/out."""
-        return comparison(
+        comparison(
             "made",
             students=self.ranked,
             seeds=self.seeds,
             scores=self.folder / "scores",
             models=self.folder / "models",
             samples=self.folder / "samples",
-            out_dir=self.folder / "out",
+            out=self.folder / "out",
             pairs=None if self.pairs is None else self.folder / "pairs",
             learnt_from=self.learnt_from,
             reasons=reasons,
@@ -175,3 +183,17 @@ def row_of(made: dict[str, Any], method: str, nfe: int, w: float | None = None) 
 def cost_of(made: dict[str, Any], method: str) -> dict[str, Any]:
     [cost] = [one["cost"] for one in made["methods"] if one["method"] == method]
     return cost
+
+
+def line(
+    method: str, fids: Sequence[float], *, nfe: int = 1, data: bool | None = False, w: float | None = None
+) -> Line:
+    """A made-up line, a row a FID; data: whether it needs any, None: it is a line of the teacher's."""
+    made = House(folder=Path("nowhere"), teacher={}, students={})
+    rows = []
+    for seed, fid in enumerate(fids):
+        record = made.record(method, seed, "one-jump", nfe, fid) | ({} if w is None else {"w": w})
+        rows.append(read_row(record, Path("nowhere")))
+    cost = None if data is None else Spent.of([Cost(images=1, evaluations=1, seconds=1.0, disk=0, data=data)])
+    folder = "teacher" if data is None else method
+    return Line(name=method, folder=folder, rows=rows, seeds=list(range(len(fids))), cost=cost)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_leaderboard import training
 
 from evals.__main__ import _Progress, main
 from evals.images import Images
@@ -134,7 +135,7 @@ def test_a_leaderboard_ranks_the_methods_named(run, tmp_path: Path) -> None:
         row = {"suite": "s", "method": method, "sampler": "a", "nfe": 1, "n": 2, "fid": 1.5 + place}
         for path, value in (
             (tmp_path / f"scores/{method}.json", [row | {"seconds_per_image": 1.0, "card": card}]),
-            (tmp_path / f"models/{method}/card.json", {"stage": method}),
+            (tmp_path / f"models/{method}/card.json", training(method)),
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(value))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparison_house import PAIRS, SEEDS, STUDENTS, TEACHER, Student, cost_of, house, row_of, sha
+from comparison_house import PAIRS, SEEDS, STUDENTS, TEACHER, Student, cost_of, house, line, row_of, sha
 
 from evals.__main__ import main
-from evals.comparison import best
-from evals.lineage import FREE
-from evals.study import METRICS
+from evals.tables.comparison import best
+from evals.tables.lineage import FREE
+from evals.tables.table import METRICS
 
 COSTS = ("images", "evaluations", "seconds", "disk")
 
@@ -113,20 +113,22 @@ def test_a_method_costs_what_all_its_phases_took_and_a_phase_what_led_to_it(tmp_
 @pytest.mark.parametrize("draw", range(5))
 def test_of_any_rows_the_best_have_the_minimum(draw: int) -> None:
     rng = np.random.default_rng(draw)
-    rows = [
-        {
-            "method": f"m{k}",
-            "folder": "teacher" if k % 4 == 0 else f"m{k}",
-            "nfe": int(rng.integers(1, 3)),
-            "plain": rng.random() < 0.8,
-            "fid": {"mean": float(rng.integers(1, 6))},
-        }
+    lines = [
+        line(
+            f"m{k}",
+            [float(rng.integers(1, 6))],
+            nfe=int(rng.integers(1, 3)),
+            data=None if k % 4 == 0 else False,
+            w=None if rng.random() < 0.8 else 2.0,
+        )
         for k in range(20)
     ]
-    for nfe, names in best(rows).items():
-        group = [r for r in rows if r["folder"] != "teacher" and r["plain"] and str(r["nfe"]) == nfe]
-        least = min(r["fid"]["mean"] for r in group)
-        assert names == [r["method"] for r in group if r["fid"]["mean"] == least]
+    found = best(lines)
+    assert set(found) == {1, 2}
+    for nfe, names in found.items():
+        group = [one for one in lines if one.cost is not None and one.first.w is None and one.first.nfe == nfe]
+        least = min(one.first.fid for one in group)
+        assert names == [one.name for one in group if one.first.fid == least]
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

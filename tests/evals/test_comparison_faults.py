@@ -10,7 +10,7 @@ import pytest
 from comparison_house import PAIRS, STUDENTS, Student, house
 
 from evals.errors import DataFault, NumericalFault
-from evals.gallery import check_names
+from evals.pages.gallery import check_names
 
 
 def spoilt(at: tuple[str, int], **changes: Any) -> Callable[[str, int, dict[str, Any]], None]:
@@ -72,7 +72,7 @@ def student(name: str, **changes: Any) -> dict[str, Student]:
             "boot/0 must have learnt from the teacher or",
         ),
         ({"students": student("boot", parent="boot")}, "boot/0 must have learnt from the teacher or"),
-        ({"students": student("boot", starts_from="air")}, "one of noise, images, pairs, got 'air'"),
+        ({"students": student("boot", starts_from="air")}, "one of noise, images, pairs or null, got 'air'"),
         ({"students": student("boot_1")}, r"got 2 of boot with NFE 1 and no weight \(boot one-jump, boot_1 one-jump\)"),
         (
             {"pairs": PAIRS | {"sha256_of_pairs": "00"}},

@@ -13,16 +13,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from comparison_house import STUDENTS, TEACHER, house, pixels, row_of
+from comparison_house import STUDENTS, TEACHER, Student, house, pixels, row_of
 from markup import assert_tags_are_balanced
 from PIL import Image
-from test_conclusions import score
 
-from evals.comparison_plots import nfe_plot, styles
-from evals.guidance import guided
-from evals.palette import STAND_INS
-from evals.study import over_seeds
-from evals.tables import leaves
+from evals.pages.palette import STAND_INS
+from evals.pages.plots import comparison_plot, styles
+from evals.tables.comparison import Method
+from evals.tables.text import leaves
 
 
 def tables(page: str) -> list[list[dict[str, str]]]:
@@ -155,6 +153,16 @@ def test_reasons_are_appended_and_are_markdown_without_tags(whole: tuple[Path, d
     assert "<b>" not in page
 
 
+def test_reasons_may_lie_in_a_folder_by_suite(tmp_path: Path) -> None:
+    built = house(tmp_path, students={"boot": STUDENTS["boot"]}, pairs=None)
+    built.write("reasons/other.md", "not this")
+    built.compare(reasons=tmp_path / "reasons")
+    assert "Why ours differ" not in (tmp_path / "out/comparison.md").read_text()
+    (tmp_path / "reasons/made.md").write_text("Because.\n")
+    built.compare(reasons=tmp_path / "reasons")
+    assert "## Why ours differ\n\nBecause.\n\n" in (tmp_path / "out/comparison.md").read_text()
+
+
 def decoded(page: str, alt: str) -> Iterator[tuple[str, np.ndarray]]:
     for name, data in re.findall(rf'alt="{alt}" src="data:image/png;base64,([^"]*)"', page):
         yield name, np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
@@ -216,24 +224,24 @@ def test_the_drawings_name_every_method_and_stand_alone(whole: tuple[Path, dict[
         text = (folder / "out" / name).read_text()
         assert not any(colour in text for colour in STAND_INS.values()) and "var(" not in text
         words = {node.text for node in ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}text")}
-        groups = {group.name for group in guided(made["rows"])}
+        groups = {"teacher ddim, NFE 16", "guided, NFE 4"}
         plain = {row["method"] for row in made["rows"] if row["plain"]}
         assert words >= ({"FID (in-domain-made)"} | (plain if name == "comparison.svg" else groups))
 
 
 def test_methods_look_unlike_each_other() -> None:
     names = [*(f"teacher solver{k}" for k in range(5)), *(f"m{k}" for k in range(12))]
-    looks = list(styles([{"method": name} for name in names]).values())
+    looks = list(styles([Method(method=name, students=[], trained=[], cost=None) for name in names]).values())
     assert len({(look.colour, look.marker) for look in looks}) == len(names)
     assert len({look.colour for look in looks[5:12]}) == 7
     assert not {look.colour for look in looks[:5]} & {look.colour for look in looks[5:]}
 
 
 @pytest.mark.parametrize("fids", [[0.0, 0.0], [3.0, 9.0], [1e-9, 1e-9]])
-def test_fids_that_do_not_suit_a_logarithm_are_no_error(fids: list[float]) -> None:
-    row = score(0, 0, "a", agreement=None) | {"fid": over_seeds(fids)}
-    made = {"methods": [{"method": "a"}], "rows": [row], "card": {"extractor": "x"}}
-    assert nfe_plot(made).startswith("<svg")
+def test_fids_that_do_not_suit_a_logarithm_are_no_error(tmp_path: Path, fids: list[float]) -> None:
+    boot = Student(starts_from="noise", fids={("one-jump", 1, None): fids})
+    built = house(tmp_path, teacher={("ddim-1", 1, None): fids[0]}, students={"boot": boot}, seeds=(0, 1))
+    assert comparison_plot(built.table()).startswith("<svg")
 
 
 def test_a_teacher_of_others_cost_nothing_that_is_known(tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """Laws of the conclusions: verdicts and words follow from the numbers."""
 
-from typing import Any
-
 import pytest
+from comparison_house import line
 
-from evals.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, Published, conclusions, finding
+from evals.tables.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, Published, conclusions, finding
 
 
-def score(mean: float, std: float | None, method: str = "boot", **more: Any) -> dict[str, Any]:
-    plain = {"nfe": 1, "w": None, "plain": True}
-    return {"method": method, "folder": method, **plain, "fid": {"mean": mean, "std": std}, **more}
+def around(mean: float, std: float | None) -> list[float]:
+    """FIDs of that mean and sample deviation; one, where there is none."""
+    return [mean] if std is None else [mean - std, mean, mean + std]
 
 
 @pytest.mark.parametrize(
@@ -33,12 +32,12 @@ def test_verdict_and_words_follow_from_the_numbers(
     verdict: str,
     words: list[str],
 ) -> None:
-    found = finding(published, score(*ours), score(*theirs, method="teacher ddim"))
-    assert found["verdict"] == verdict
+    found = finding(published, line("boot", around(*ours)), line("teacher ddim", around(*theirs), data=None))
+    assert found.verdict == verdict
     for part in words:
-        assert part in found["here"]
-    assert found["difference"] == ours[0] - theirs[0]
-    assert ("not resolved" in found["here"]) == (verdict.startswith("not resolved") and ours[0] != theirs[0])
+        assert part in found.here
+    assert found.difference == pytest.approx(ours[0] - theirs[0], abs=1e-12)
+    assert ("not resolved" in found.here) == (verdict.startswith("not resolved") and ours[0] != theirs[0])
 
 
 def test_the_literature_says_what_was_published() -> None:
@@ -47,12 +46,13 @@ def test_the_literature_says_what_was_published() -> None:
 
 
 def test_data_is_judged_by_the_best_with_it_and_the_best_without() -> None:
-    rows = [score(2.0, 0.1, "a"), score(1.5, 0.1, "b"), score(1.9, 0.1, "c"), score(1.7, 0.1, "d")]
-    methods = [{"method": name, "cost": {"data_needed": name in "ab"}} for name in "abcd"]
-    [found] = conclusions(rows, methods)
-    assert (found["first"], found["second"], found["verdict"]) == ("b at NFE 1", "d at NFE 1", "agrees")
-    [found] = conclusions([rows[0], *rows[2:]], methods)
-    assert (found["first"], found["second"], found["verdict"]) == ("a at NFE 1", "d at NFE 1", "differs")
-    guided = score(0.1, 0.1, "c") | {"w": 2.0, "plain": False}
-    assert conclusions([*rows, guided], methods) == conclusions(rows, methods), "guided rows are no part of it"
-    assert conclusions(rows[:2], methods) == [], "nothing is said of what is not there"
+    a, b, c, d = (
+        line(name, around(fid, 0.1), data=name in "ab") for name, fid in zip("abcd", (2.0, 1.5, 1.9, 1.7), strict=True)
+    )
+    [found] = conclusions([a, b, c, d])
+    assert (found.first, found.second, found.verdict) == ("b at NFE 1", "d at NFE 1", "agrees")
+    [found] = conclusions([a, c, d])
+    assert (found.first, found.second, found.verdict) == ("a at NFE 1", "d at NFE 1", "differs")
+    guided = line("c", around(0.1, 0.1), w=2.0)
+    assert conclusions([a, b, c, d, guided]) == conclusions([a, b, c, d]), "guided lines are no part of it"
+    assert conclusions([a, b]) == [], "nothing is said of what is not there"

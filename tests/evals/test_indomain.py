@@ -10,6 +10,7 @@ import torch
 import torch_fidelity
 from cleanfid import fid as clean_fid
 from PIL import Image
+from registration import clean_fid_model, register, unresized
 from safetensors.torch import load_file, save
 
 from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
@@ -21,7 +22,6 @@ from evals.indomain import Classifier, InDomain, train
 from evals.kid import KernelDistance
 from evals.manifold import precision_recall, radii
 from evals.reference import Reference
-from evals.registration import clean_fid_model, register, unresized
 from evals.see import see
 from evals.statistics import Moments
 
@@ -51,10 +51,10 @@ def test_training_is_the_same_for_a_seed_and_leaves_the_random_state_alone(digit
 
 def test_the_card_says_what_it_is(in_domain: InDomain, digits: Digits) -> None:
     assert in_domain.name == "in-domain-digits"
-    assert in_domain.card["held_out_accuracy"] > 0.9
-    assert (in_domain.card["n"], in_domain.card["seed"]) == (1797, 0)
-    assert in_domain.card["classes"] == 10
-    sha256 = in_domain.card["images_sha256"]
+    assert in_domain.card.held_out_accuracy > 0.9
+    assert (in_domain.card.n, in_domain.card.seed) == (1797, 0)
+    assert in_domain.card.classes == 10
+    sha256 = in_domain.card.images_sha256
     assert len(sha256) == 64 and sha256 != in_domain.sha256
 
 

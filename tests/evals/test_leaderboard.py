@@ -1,20 +1,22 @@
 """Laws of the leaderboard: one order, one set of numbers in every format, one protocol."""
 
 import csv
-import io
 import itertools
 import json
 import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from evals.errors import DataFault, Fault, NumericalFault
-from evals.leaderboard import PROTOCOL, leaderboard, score_files
-from evals.tables import figures, leaves
-from evals.terminal import show
+from evals.files import write_texts
+from evals.pages.results import leaderboard_texts
+from evals.tables.leaderboard import leaderboard
+from evals.tables.row import Measure, read_rows, read_training
+from evals.tables.table import score_files
+from evals.tables.text import leaves
 
 FIDS = {"ddim-1": 741.2000000000001, "ddim-10": 6.5 + 1 / 3, "heun-5": 6.5 + 1 / 3, "one-jump": 0.1 + 0.2}
 NFES = {"ddim-1": 1, "ddim-10": 10, "heun-5": 9, "one-jump": 1}
@@ -62,11 +64,23 @@ def written(path: Path, value: object) -> Path:
     return path
 
 
+def training(stage: str, **changes: Any) -> dict[str, Any]:
+    """A made-up card of a training."""
+    cost = {"images": 512000, "evaluations": 1700000, "seconds": 320.9}
+    hashes = {"inputs": {}, "sha256": {"weights.safetensors": "ef" * 32}}
+    return {"stage": stage, "seed": 0, **cost, **hashes, **changes}
+
+
+def write_leaderboard(scores: list[Path], trainings: list[Path], out: Path) -> None:
+    """All of a leaderboard but its report."""
+    table = leaderboard([row for path in scores for row in read_rows(path)], map(read_training, trainings))
+    write_texts(out, leaderboard_texts(table))
+
+
 def rank(folder: Path, *rows: dict[str, Any]) -> Path:
     """Ranks rows, one a file, into folder/out."""
     files = [written(folder / f"{i}.json", [row]) for i, row in enumerate(rows)]
-    training = written(folder / "boot.json", {"stage": "boot", "images": 512000, "evaluations": 1700000})
-    leaderboard(files, [training], folder / "out")
+    write_leaderboard(files, [written(folder / "boot.json", training("boot"))], folder / "out")
     return folder / "out"
 
 
@@ -123,13 +137,14 @@ def test_keys_are_the_same_whatever_a_row_leaves_out(tmp_path: Path) -> None:
     assert markdown_rows((out / "leaderboard.md").read_text())[0]["score"] == "–"
 
 
-@pytest.mark.parametrize("field", PROTOCOL)
+@pytest.mark.parametrize("field", ["suite", "n", *(field.name for field in fields(Measure))])
 def test_rows_of_two_protocols_are_not_ranked(tmp_path: Path, field: str) -> None:
     ours, theirs = record("ddim-10"), record("one-jump")
-    (theirs if field in theirs else theirs["card"])[field] = "another"
+    said = theirs if field in theirs else theirs["card"]
+    said[field] = 7 if isinstance(said.get(field), int) else "another"
     with pytest.raises(DataFault) as fault:
         rank(tmp_path, ours, theirs)
-    for part in (field, "another", "teacher ddim-10", "boot one-jump"):
+    for part in (field, str(said[field]), "teacher ddim-10", "boot one-jump"):
         assert part in str(fault.value)
     assert not (tmp_path / "out").exists()
 
@@ -232,8 +247,8 @@ def test_markdown_is_even(tmp_path: Path) -> None:
         (json.dumps([record("ddim-1") | {"card": {"extractor": "x"}}]), DataFault),
         (json.dumps([record("ddim-1", fid=math.nan)]), NumericalFault),
         (json.dumps([record("ddim-1", precision=math.inf)]), NumericalFault),
-        (json.dumps([record("ddim-1", fid=None)]), NumericalFault),
-        (json.dumps([record("ddim-1", fid="6.5")]), NumericalFault),
+        (json.dumps([record("ddim-1", fid=None)]), DataFault),
+        (json.dumps([record("ddim-1", fid="6.5")]), DataFault),
     ],
 )
 def test_bad_metrics_are_one_line_and_leave_nothing(tmp_path: Path, content: str | None, kind: type[Fault]) -> None:
@@ -241,7 +256,7 @@ def test_bad_metrics_are_one_line_and_leave_nothing(tmp_path: Path, content: str
     if content is not None:
         path.write_text(content)
     with pytest.raises(kind) as fault:
-        leaderboard([path], [], tmp_path / "out")
+        write_leaderboard([path], [], tmp_path / "out")
     assert "\n" not in str(fault.value)
     assert not (tmp_path / "out").exists()
 
@@ -251,7 +266,7 @@ def test_bad_training_cards_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "card.json").write_text(content)
     metrics = written(tmp_path / "metrics.json", [record("ddim-1")])
     with pytest.raises(DataFault, match=r"card\.json"):
-        leaderboard([metrics], [tmp_path / "card.json"], tmp_path / "out")
+        write_leaderboard([metrics], [tmp_path / "card.json"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -263,14 +278,21 @@ def test_a_leaderboard_over_an_old_one_leaves_only_its_own_files(tmp_path: Path)
     assert "741" not in (out / "leaderboard.md").read_text()
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
-def test_show_prints_whole_numbers_and_the_places(tmp_path: Path, width: int) -> None:
-    path = rank(tmp_path, *(record(sampler, diversity=0.9876) for sampler in FIDS)) / "leaderboard.json"
-    text = io.StringIO()
-    show(path, Path("logs/digits"), Console(file=text, width=width))
-    for row in json.loads(path.read_text()):
-        assert any(row["sampler"] in line and figures(row["fid"]) in line for line in text.getvalue().splitlines())
-    assert str(path.with_name("report.html")) in text.getvalue()
-    assert "logs/digits" in text.getvalue()
-    if width == 80:
-        assert max(len(line.rstrip()) for line in text.getvalue().splitlines()[:-2]) <= 80
+@pytest.mark.parametrize(
+    ("row", "card", "cost", "words"),
+    [
+        ({"w": math.nan}, {}, {}, "w of teacher ddim-1 must be finite, got nan"),
+        ({"fid_blocks": [1.0, math.inf]}, {}, {}, "fid_blocks"),
+        ({"extra": math.nan}, {}, {}, "extra of teacher ddim-1 must be finite"),
+        ({}, {"reference_pairwise_distance": math.inf}, {}, "card.reference_pairwise_distance"),
+        ({}, {}, {"seconds": math.nan}, "seconds must be finite, got nan; train again"),
+        ({"seconds_per_image": 1e306}, {}, {}, "a number of a table must be finite, got inf"),
+    ],
+)
+def test_no_number_that_is_not_finite_is_stored_or_printed(
+    tmp_path: Path, row: dict[str, Any], card: dict[str, Any], cost: dict[str, Any], words: str
+) -> None:
+    scores = written(tmp_path / "scores.json", [record("ddim-1", card=card, **row)])
+    with pytest.raises(NumericalFault) as fault:
+        write_leaderboard([scores], [written(tmp_path / "card.json", training("boot", **cost))], tmp_path / "out")
+    assert words in str(fault.value) and not (tmp_path / "out").exists()

@@ -6,21 +6,23 @@ import dataclasses
 import json
 import statistics
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from test_evaluate import Pixels, claim, pictures
-from test_leaderboard import record
+from test_leaderboard import record, write_leaderboard
 
 from evals.errors import DataFault, MissingResource
 from evals.evaluate import evaluate, evaluate_folder, fid
+from evals.fields import from_json
 from evals.images import open_images
-from evals.leaderboard import fid_name, leaderboard, ranked
+from evals.pages.columns import reported_columns
 from evals.protocols import PROTOCOLS, Protocol, Standard
 from evals.reference import Reference
-from evals.reported import reported, reported_columns
 from evals.see import see
+from evals.tables.leaderboard import leaderboard
+from evals.tables.reported import Reported, reported
+from evals.tables.row import Card, row_of
 from evals.zips import write_zip
 
 SMALL = Protocol(name="small-50", extractor="torch-fidelity", n=50, blocks=3)
@@ -74,21 +76,24 @@ def test_blocks_may_be_cut_anywhere_in_a_batch(tmp_path: Path) -> None:
 
 
 def test_fifty_thousand_is_said_of_a_protocols_number_alone() -> None:
-    card = {"extractor": "inception-v3-compat"}
+    def fid_name(extractor: str, protocol: str | None) -> str:
+        card = record("ddim-1", card={"extractor": extractor, "protocol": protocol})["card"]
+        return from_json(Card, card, where=Path("a.json"), cure="none").fid_name
+
     for name in PROTOCOLS:
-        assert fid_name({**card, "protocol": name}) == f"FID-50k ({name})"
+        assert fid_name("inception-v3-compat", name) == f"FID-50k ({name})"
         for n in (10_000, 49_999, 200_000):
             called = PROTOCOLS[name].called(n)
-            assert fid_name({**card, "protocol": called}) == "FID" and "50k" not in called
+            assert fid_name("inception-v3-compat", called) == "FID" and "50k" not in called
         assert {PROTOCOLS[name].called(n) for n in (50_000, 100_000, 150_000)} == {name}
-    assert fid_name({"extractor": "in-domain-digits"}) == "FID (in-domain-digits)"
+    assert fid_name("in-domain-digits", None) == "FID (in-domain-digits)"
 
 
 @pytest.mark.parametrize("other", ["adm-50k", "edm, n 2,000", None])
 def test_rows_of_two_protocols_are_not_ranked(other: str | None) -> None:
     one, two = (record(name, card={"protocol": p}) for name, p in (("ddim-1", "edm-50k"), ("ddim-10", other)))
     with pytest.raises(DataFault, match="must share their protocol"):
-        ranked([one, two])
+        leaderboard([row_of(row, Path("a.json")) for row in (one, two)], [])
 
 
 def test_a_leaderboard_says_mean_deviation_and_least(tmp_path: Path) -> None:
@@ -97,7 +102,7 @@ def test_a_leaderboard_says_mean_deviation_and_least(tmp_path: Path) -> None:
     for row in rows:
         row |= {"fid": 2.04, "fid_std": 0.03, "fid_min": 1.97, "fid_blocks": [1.97, 2.05, 2.1]}
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    leaderboard([tmp_path / "rows.json"], [], tmp_path / "out")
+    write_leaderboard([tmp_path / "rows.json"], [], tmp_path / "out")
     page = (tmp_path / "out/leaderboard.md").read_text()
     assert "FID-50k (edm-50k)" in page and "least FID" in page and "1.970" in page and "0.03" in page
     back = json.loads((tmp_path / "out/leaderboard.json").read_text())
@@ -107,7 +112,7 @@ def test_a_leaderboard_says_mean_deviation_and_least(tmp_path: Path) -> None:
 def test_reported_rows_stand_apart(tmp_path: Path) -> None:
     rows = [record("ddim-1", suite="cifar10"), record("ddim-10", suite="cifar10")]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
-    leaderboard([tmp_path / "rows.json"], [], tmp_path / "out")
+    write_leaderboard([tmp_path / "rows.json"], [], tmp_path / "out")
     page = (tmp_path / "out/leaderboard.md").read_text()
     above, below = page.split("## Reported by others")
     assert "4.38" not in above and "4.38" in below and "arXiv 2306.05544" in below
@@ -117,12 +122,12 @@ def test_reported_rows_stand_apart(tmp_path: Path) -> None:
 
 def test_every_reported_row_says_where_it_is_from() -> None:
     leaves = Path(__file__).parents[2] / "gin/experiments"
-    rows: list[dict[str, Any]] = [row for suite in leaves.iterdir() for row in reported(suite.name)]
-    assert rows and all(row["fid"] > 0 and row["nfe"] >= 1 and "arXiv" in row["source"] and row["seen"] for row in rows)
+    rows: list[Reported] = [row for suite in leaves.iterdir() for row in reported(suite.name)]
+    assert rows and all(row.fid > 0 and row.nfe >= 1 and "arXiv" in row.source and row.seen for row in rows)
     for suite in ("cifar10", "ffhq_64", "imagenet_64", "imagenet_64_adm", "imagenet_64_edm", "lsun_bedroom_256"):
         several = reported(suite)
-        assert len({(row["method"], row["nfe"]) for row in several}) == len(several) > 5
-    named = {suite for row in rows for suite in row["suites"]}
+        assert len({(row.method, row.nfe) for row in several}) == len(several) > 5
+    named = {suite for row in rows for suite in row.suites}
     assert named <= {suite.name for suite in leaves.iterdir()}, "every row is of a suite that there is"
 
 

@@ -17,11 +17,13 @@ import pytest
 from markup import assert_tags_are_balanced
 from numpy.typing import NDArray
 from PIL import Image
+from test_leaderboard import training
 
 from evals.errors import DataFault
-from evals.leaderboard import leaderboard
-from evals.palette import DARK, LIGHT, STAND_INS
-from evals.report import families_of, plot, report
+from evals.pages.palette import DARK, LIGHT, STAND_INS, in_page
+from evals.pages.plots import leaderboard_plot, solvers_of
+from evals.pages.results import leaderboard
+from evals.tables.row import Row, row_of
 
 ROWS = {
     ("teacher", "ddim-1"): (1, 741.2),
@@ -70,20 +72,31 @@ def write_zip(path: Path, images: NDArray[np.uint8], name: str = "{:06}.png") ->
             archive.writestr(name.format(index), png.getvalue())
 
 
-def house(folder: Path, channels: int = 1, **changes: Any) -> tuple[Path, Path, Path]:
-    """Results and samples of ROWS, and where the report goes."""
-    (folder / "metrics.json").write_text(json.dumps([record(*row, **changes) for row in ROWS]))
-    (folder / "boot.json").write_text(json.dumps({"stage": "boot", "images": 512000, "seconds": 320.9}))
-    leaderboard([folder / "metrics.json"], [folder / "boot.json"], folder / "results")
+def house(folder: Path, channels: int = 1, **changes: Any) -> tuple[Path, Path]:
+    """Scores, models and samples of ROWS: the samples, and where the report goes."""
+    for method in ("teacher", "boot"):
+        rows = [record(*row, **changes) for row in ROWS if row[0] == method]
+        for path, value in ((f"scores/{method}.json", rows), (f"models/{method}/card.json", training(method))):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(json.dumps(value))
     for method, sampler in ROWS:
         write_zip(folder / "samples" / method / f"{sampler}.zip", images_of(method, sampler, channels))
-    return folder / "results/leaderboard.json", folder / "samples", folder / "results/report.html"
+    return folder / "samples", folder / "results/report.html"
+
+
+def report(folder: Path, out: str = "results") -> None:
+    """The whole leaderboard of a house."""
+    leaderboard(folder / "scores", folder / "models", folder / "samples", ["teacher", "boot"], folder / out)
+
+
+def rows_of(*records: dict[str, Any]) -> list[Row]:
+    return [row_of(one, Path("nowhere")) for one in records]
 
 
 def page_of(folder: Path, **changes: Any) -> str:
-    places = house(folder, **changes)
-    report(*places)
-    return places[2].read_text(encoding="utf-8")
+    _, out = house(folder, **changes)
+    report(folder)
+    return out.read_text(encoding="utf-8")
 
 
 def test_nothing_is_fetched(tmp_path: Path) -> None:
@@ -97,13 +110,14 @@ def test_nothing_is_fetched(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, hash_seed: str) -> None:
-    results, samples, out = house(tmp_path)
-    report(results, samples, out)
-    code = "import sys, pathlib, evals.report; evals.report.report(*map(pathlib.Path, sys.argv[1:]))"
-    again = tmp_path / "again.html"
-    command = [sys.executable, "-c", code, str(results), str(samples), str(again)]
+    house(tmp_path)
+    report(tmp_path)
+    folders = [part for name in ("scores", "models", "samples") for part in (f"--{name}", str(tmp_path / name))]
+    methods = ["--method", "teacher", "--method", "boot", "--out", str(tmp_path / "again")]
+    command = [sys.executable, "-m", "evals", "leaderboard", *folders, *methods]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": hash_seed})
-    assert out.read_bytes() == again.read_bytes()
+    for path in (tmp_path / "results").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -127,19 +141,19 @@ def test_the_gallery_names_seed_and_indices(tmp_path: Path) -> None:
 
 def test_the_samples_of_a_training_seed_lie_in_its_folder(tmp_path: Path) -> None:
     card = record("boot", "one-jump")["card"] | {"training_seed": 3}
-    results, samples, out = house(tmp_path, card=card)
+    samples, out = house(tmp_path, card=card)
     (samples / "boot").rename(samples / "held")
     (samples / "boot").mkdir()
     (samples / "held").rename(samples / "boot" / "3")
-    report(results, samples, out)
+    report(tmp_path)
     assert "The first 16 samples of boot one-jump" in out.read_text()
 
 
 def test_fewer_images_than_columns_are_all_shown(tmp_path: Path) -> None:
-    results, samples, out = house(tmp_path)
+    samples, out = house(tmp_path)
     for method, sampler in ROWS:
         write_zip(samples / method / f"{sampler}.zip", images_of(method, sampler, 1)[:3])
-    report(results, samples, out)
+    report(tmp_path)
     assert "Samples 0 to\n2 of every row" in out.read_text()
 
 
@@ -175,19 +189,12 @@ def _of_two_sizes(path: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [_removed, _cut, _without_images, _named_otherwise, _damaged, _of_two_sizes])
 def test_a_bad_zip_is_one_line_and_leaves_nothing(tmp_path: Path, spoil: Any) -> None:
-    results, samples, out = house(tmp_path)
+    samples, out = house(tmp_path)
     spoil(samples / "teacher" / "ddim-10.zip")
     with pytest.raises(DataFault) as fault:
-        report(results, samples, out)
+        report(tmp_path)
     assert "\n" not in str(fault.value)
-    assert {path.name for path in out.parent.iterdir()}.isdisjoint({"report.html", ".report.html"})
-
-
-def test_the_training_card_beside_the_leaderboard_is_needed(tmp_path: Path) -> None:
-    results, samples, out = house(tmp_path)
-    results.with_name("training.json").unlink()
-    with pytest.raises(DataFault, match=r"training\.json"):
-        report(results, samples, out)
+    assert not out.parent.exists()
 
 
 def test_the_page_holds_every_row_every_card_and_the_cost(tmp_path: Path) -> None:
@@ -220,8 +227,8 @@ def test_tags_are_balanced(tmp_path: Path) -> None:
 
 
 def test_families_part_by_method_and_solver_and_the_points_come_last() -> None:
-    families = families_of([record(*row) for row in ROWS])
-    assert [(f.name, [row["nfe"] for row in f.records]) for f in families] == [
+    families = solvers_of(rows_of(*(record(*row) for row in ROWS)))
+    assert [(f.name, [row.nfe for row in f.rows]) for f in families] == [
         ("teacher ddim", [1, 10]),
         ("teacher heun", [10, 32]),
         ("boot one-jump", [1]),
@@ -230,7 +237,7 @@ def test_families_part_by_method_and_solver_and_the_points_come_last() -> None:
 
 
 def test_the_plot_speaks_in_the_page_s_colours_and_knows_no_date() -> None:
-    svg = plot(families_of([record(*row) for row in ROWS]), "FID (in-domain-digits)")
+    svg = in_page(leaderboard_plot(solvers_of(rows_of(*(record(*row) for row in ROWS))), "FID (in-domain-digits)"))
     texts = [node.text for node in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
     for label in ("teacher ddim", "teacher heun", "boot one-jump", "FID (in-domain-digits)", "1", "10", "32"):
         assert texts.count(label) >= 1
@@ -248,15 +255,15 @@ def test_every_colour_is_defined_for_light_and_for_dark(tmp_path: Path) -> None:
 
 def test_training_seeds_of_one_sampler_are_points_and_no_curve() -> None:
     seeded = [record("boot", "one-jump", fid=fid) for fid in (5.0, 6.0, 7.0)]
-    [family] = families_of(seeded)
-    assert family.point and not families_of([record("teacher", "ddim-1"), record("teacher", "ddim-10")])[0].point
-    assert plot([family], "FID").count("stroke-dasharray") == len(seeded)
+    [family] = solvers_of(rows_of(*seeded))
+    assert family.point and not solvers_of(rows_of(record("teacher", "ddim-1"), record("teacher", "ddim-10")))[0].point
+    assert leaderboard_plot([family], "FID").count("stroke-dasharray") == len(seeded)
 
 
 def test_a_single_row_is_drawn() -> None:
-    assert "boot one-jump" in plot(families_of([record("boot", "one-jump")]), "FID")
+    assert "boot one-jump" in leaderboard_plot(solvers_of(rows_of(record("boot", "one-jump"))), "FID")
 
 
 def test_a_fid_of_nothing_does_not_spoil_the_plot_of_the_others() -> None:
     rows = [record("boot", "one-jump", fid=0.0), record("teacher", "ddim-1"), record("teacher", "ddim-10")]
-    assert "teacher ddim" in plot(families_of(rows), "FID")
+    assert "teacher ddim" in leaderboard_plot(solvers_of(rows_of(*rows)), "FID")

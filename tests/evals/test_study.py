@@ -13,8 +13,11 @@ from test_leaderboard import record as ranked_record
 
 from evals.__main__ import main
 from evals.errors import DataFault, Fault, NumericalFault
-from evals.leaderboard import PROTOCOL
-from evals.study import METRICS, over_seeds, plot, study
+from evals.pages.plots import study_plot
+from evals.pages.results import study
+from evals.tables.spread import Spread
+from evals.tables.study import read_study
+from evals.tables.table import METRICS
 
 FIDS = {"control": [1.25, 1.5, 1.0], "no-boundary": [210.0, 180.5, 250.25]}
 SIGNALS = {"signal-0.25": 0.75, "signal-0.5": 0.5, "signal-0.75": 0.25}
@@ -128,7 +131,7 @@ def test_what_all_share_is_in_the_card_and_what_not_is_with_the_run(tmp_path: Pa
 
 
 def test_a_score_that_some_seeds_lack_has_no_mean() -> None:
-    assert over_seeds([1.0, None, 3.0]) == {"mean": None, "std": None, "values": [1.0, None, 3.0]}
+    assert Spread.of([1.0, None, 3.0]) == Spread(mean=None, std=None, values=[1.0, None, 3.0])
 
 
 def test_scores_without_diversity_make_a_table_without_it(tmp_path: Path) -> None:
@@ -150,11 +153,12 @@ def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     ("rows", "kind", "words"),
     [
         (run("control", 0), DataFault, "training seed in its name, got 0"),
-        (run("control", 1)[1:], DataFault, "must score the sampler one-jump, got signal-0.25"),
+        (run("control", 1)[1:], DataFault, "must score one sampler of images, .* got signal-0.25"),
         (run("control", 1)[:3], DataFault, r"same samplers.*\(control/3\).*\(control/1\)"),
         (run("control", 1, fid=float("nan")), NumericalFault, "finite"),
         ([], DataFault, "got none"),
-        *((run("control", 1, **{field: "another"}), DataFault, field) for field in PROTOCOL if field in ("suite", "n")),
+        (run("control", 1) * 2, DataFault, "must score each sampler once, got one-jump, signal-0.25"),
+        *((run("control", 1, **{field: "another"}), DataFault, field) for field in ("suite", "n")),
     ],
 )
 def test_what_does_not_compare_is_refused(tmp_path: Path, rows: Any, kind: type[Fault], words: str) -> None:
@@ -162,6 +166,19 @@ def test_what_does_not_compare_is_refused(tmp_path: Path, rows: Any, kind: type[
     with pytest.raises(kind, match=words) as fault:
         compared(tmp_path)
     assert "\n" not in str(fault.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("fids", "words"),
+    [([1.7e308] * 2, "rows.0.fid.mean = inf"), ([1e-300, 1e300], "rows.1.fid_ratio = inf")],
+)
+def test_finite_scores_whose_table_is_not_are_refused(tmp_path: Path, fids: list[float], words: str) -> None:
+    for ablation, fid in zip(FIDS, fids, strict=True):
+        for seed in SEEDS:
+            wrote(tmp_path, run(ablation, seed, fid=fid), ablation, seed)
+    with pytest.raises(NumericalFault, match=words):
+        compared(tmp_path)
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_extractor_is_refused(tmp_path: Path) -> None:
@@ -173,9 +190,10 @@ def test_another_extractor_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_drawing_has_a_dot_a_seed_and_the_same_bytes(tmp_path: Path) -> None:
-    rows = compared(house(tmp_path))["rows"]
+    compared(house(tmp_path))
     text = (tmp_path / "out/study.svg").read_text()
-    assert text == plot(rows, "FID (in-domain-digits)") + "\n" and "dc:date" not in text
+    again = read_study("digits, ablated", tmp_path / "scores", list(FIDS), SEEDS)
+    assert text == study_plot(again) + "\n" and "dc:date" not in text
     tree = ElementTree.fromstring(text)
     words = [node.text for node in tree.iter("{http://www.w3.org/2000/svg}text")]
     assert {"control", "no-boundary", "2", "100"} <= set(words), "names, and a logarithmic axis over a decade"
@@ -184,9 +202,10 @@ def test_the_drawing_has_a_dot_a_seed_and_the_same_bytes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("fids", [[0.0, 700.0], [3.0, 4.0], [5.0, 5.0]])
-def test_ranges_without_a_logarithm_are_drawn_too(fids: list[float]) -> None:
-    rows = [{"ablation": f"a{k}", "fid": over_seeds([fid])} for k, fid in enumerate(fids)]
-    assert "a1" in plot(rows, "FID")
+def test_ranges_without_a_logarithm_are_drawn_too(tmp_path: Path, fids: list[float]) -> None:
+    for k, fid in enumerate(fids):
+        wrote(tmp_path, run("control", 0, fid=fid), f"a{k}", 0)
+    assert "a1" in study_plot(read_study("digits", tmp_path / "scores", ["a0", "a1"], [0]))
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

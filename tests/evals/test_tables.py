@@ -2,7 +2,7 @@
 
 import pytest
 
-from evals.tables import Column, around, figures, markdown, numbers
+from evals.tables.text import Column, around, figures, markdown, numbers
 
 
 def test_a_bar_in_a_name_does_not_break_the_table() -> None:

@@ -30,7 +30,7 @@ from boot_exp.averages import Ema, Tensors
 from boot_exp.compute import on
 from boot_exp.conditions import Condition, UniformGuidance
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import Pairs
+from boot_exp.data.pairs import Pairs, PairsCard
 from boot_exp.denoisers import Networked
 from boot_exp.methods import Batch, Method
 from boot_exp.methods.denoising import Denoising
@@ -148,7 +148,7 @@ class TwoImages:
         return torch.zeros(len(indices), 1, 4, 4), torch.from_numpy(indices)
 
 
-PAIRS = {"n": 6, "shard": 6, "seed": 0, "shape": [1, 4, 4], "classes": 2}
+PAIRS = PairsCard(n=6, shard=6, seed=0, shape=[1, 4, 4], classes=2, inputs={}, sha256={}, sha256_of_pairs="")
 SOURCES: list[Source] = [
     FromNoise(shape=(1, 4, 4), classes=2),
     FromImages(images=cast(Images, TwoImages()), seed=0, classes=2),

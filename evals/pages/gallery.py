@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,15 +15,20 @@ from evals.images import Images, iterate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strip:
-    """A row of a gallery: a sampler's first images, uint8 [H, columns W, C], and their names in its zip.
+class Shown:
+    """A zip of samples for a gallery: `note` stands small beside the title; `colour` is one of the page's."""
 
-    `note` stands small beside the title; `colour` is one of the page's.
-    """
-
+    path: Path
     title: str
     note: str
     colour: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A row of a gallery: a sampler's first images, uint8 [H, columns W, C], and their names in its zip."""
+
+    shown: Shown
     names: Sequence[str]
     pixels: Images
 
@@ -31,6 +36,16 @@ class Strip:
     def uri(self) -> str:
         """The pixels as a PNG in a data URI."""
         return data_uri(self.pixels)
+
+
+def gallery(zips: Iterable[Shown], columns: int) -> list[Strip]:
+    """The first `columns` images of each zip; DataFault: one has none, is damaged, or names them unlike the first."""
+    strips: list[Strip] = []
+    for one in zips:
+        images = first_images(one.path, columns, one.title)
+        strips.append(Strip(shown=one, names=list(images), pixels=side_by_side(list(images.values()))))
+        check_names(one.path, strips[-1].names, strips[0].names, strips[0].shown.title)
+    return strips
 
 
 def first_images(path: Path, columns: int, title: str) -> dict[str, Images]:
@@ -41,12 +56,6 @@ def first_images(path: Path, columns: int, title: str) -> dict[str, Images]:
     if len({image.shape for image in images.values()}) > 1:
         raise DataFault(f"{path}: the samples of {title} must be of one size, got several; sample anew")
     return images
-
-
-def strip(path: Path, columns: int, *, title: str, note: str, colour: str) -> Strip:
-    """The first `columns` images of a zip, as a row; raises as `first_images` does."""
-    images = first_images(path, columns, title)
-    return Strip(title=title, note=note, colour=colour, names=list(images), pixels=side_by_side(list(images.values())))
 
 
 def check_names(path: Path, names: Sequence[str], first: Sequence[str], title: str) -> None:

@@ -18,3 +18,9 @@ def unguided(sampler: str) -> str:
 def method_of(student: str) -> str:
     """A student's name without the number of steps of its phase: progressive_4 and progressive_1 are progressive."""
     return re.sub(r"_[0-9]+$", "", student)
+
+
+def signal_time(sampler: str) -> str | None:
+    """T of signal-T, a sampler that shows the student's signal at another time from the same noise; else None."""
+    match = re.fullmatch(r"signal-(\d+(?:\.\d+)?(?:e-\d+)?)", sampler)
+    return match[1] if match else None

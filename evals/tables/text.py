@@ -8,6 +8,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evals.errors import NumericalFault
+from evals.fields import finite
+
 MISSING = "–"
 
 
@@ -53,7 +56,7 @@ def figures(value: float | None, *, digits: int = 4, scale: float = 1.0) -> str:
     """A number times `scale` in that many significant digits, written out; a dash for None."""
     if value is None:
         return MISSING
-    rounded = f"{value * scale:.{digits - 1}e}"
+    rounded = f"{_finite(value * scale):.{digits - 1}e}"
     places = max(0, digits - 1 - int(rounded.partition("e")[2]))
     return f"{float(rounded):,.{places}f}"
 
@@ -65,12 +68,12 @@ def around(mean: float | None, std: float | None, *, scale: float = 1.0) -> str:
     if std == 0:
         return f"{figures(mean, scale=scale)} ± 0"
     spread = figures(std, digits=2, scale=scale)
-    return f"{mean * scale:,.{len(spread.partition('.')[2])}f} ± {spread}"
+    return f"{_finite(mean * scale):,.{len(spread.partition('.')[2])}f} ± {spread}"
 
 
 def share(value: float | None) -> str:
     """A share between 0 and 1 in three decimals; a dash for None."""
-    return MISSING if value is None else f"{value:.3f}"
+    return MISSING if value is None else f"{_finite(value):.3f}"
 
 
 def share_around(mean: float | None, std: float | None) -> str:
@@ -80,7 +83,13 @@ def share_around(mean: float | None, std: float | None) -> str:
 
 def count(value: float | None) -> str:
     """A whole number with its thousands apart; a dash for None."""
-    return MISSING if value is None else f"{value:,.0f}"
+    return MISSING if value is None else f"{_finite(value):,.0f}"
+
+
+def _finite(value: float) -> float:
+    if not finite(value):
+        raise NumericalFault(f"a number of a table must be finite, got {value!r:.60}; sample and evaluate it again")
+    return value
 
 
 def said(value: object) -> str:

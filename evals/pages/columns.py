@@ -1,0 +1,194 @@
+"""The columns of every table, in Markdown and in HTML: scores, facts that differ, costs, weights, reported rows."""
+
+import re
+from collections.abc import Collection, Sequence
+
+from evals.tables.comparison import Comparison
+from evals.tables.guidance import Guided
+from evals.tables.leaderboard import Leaderboard
+from evals.tables.reported import reported
+from evals.tables.row import Row, Training, shared
+from evals.tables.spread import Spread
+from evals.tables.study import Study
+from evals.tables.text import (
+    MISSING,
+    Column,
+    around,
+    count,
+    figures,
+    leaves,
+    numbers,
+    said,
+    share,
+    share_around,
+    spoken,
+)
+
+MAIN = (1, 2, 4, 8)
+"""The NFE of a comparison's first table; more steps are in a second."""
+
+SHARES = ("precision", "recall", "diversity", "agreement")
+MAY_DIFFER = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
+"""What cards may say otherwise without a loss of rank."""
+
+
+def fid_words(score: Spread | None) -> str:
+    """A FID over seeds; a dash for none."""
+    return MISSING if score is None else around(score.mean, score.std)
+
+
+def share_words(score: Spread | None) -> str:
+    """A share over seeds; a dash for none."""
+    return MISSING if score is None else share_around(score.mean, score.std)
+
+
+def score_columns(rows: Sequence[Row]) -> list[Column]:
+    """A row a line, rounded for reading; a score that no row has is left out."""
+    scores = {
+        rows[0].card.fid_name: [around(row.fid, row.fid_std) for row in rows],
+        "least FID": [figures(row.fid_min) for row in rows],
+        "KID × 10³": [around(row.kid_mean, row.kid_std, scale=1e3) for row in rows],
+        **{name: [share(row.of(name)) for row in rows] for name in SHARES},
+        "score": [figures(row.score) for row in rows],
+        "ms / image": [figures(row.seconds_per_image, digits=3, scale=1e3) for row in rows],
+    }
+    return [
+        Column(heading="method", cells=[row.method for row in rows]),
+        Column(heading="sampler", cells=[row.sampler for row in rows]),
+        numbers("NFE", [count(row.nfe) for row in rows]),
+        *(numbers(heading, cells) for heading, cells in scores.items() if set(cells) != {MISSING}),
+    ]
+
+
+def leaderboard_columns(table: Leaderboard) -> list[Column]:
+    """The scores of each row, and what its card says otherwise than others."""
+    return [*score_columns(table.rows), *fact_columns([[row] for row in table.rows], MAY_DIFFER)]
+
+
+def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) -> list[Column]:
+    """What the rows of each line share and lines differ in, of the facts that `may_differ`."""
+    cards = [shared([dict(leaves(row.card.facts)) for row in rows]) for rows in lines]
+    alike = shared(cards)
+    names = dict.fromkeys(name for card in cards for name in card if name.partition(".")[0] in may_differ)
+    return [
+        Column(heading=spoken(name), cells=[_shortened(said(card.get(name))) for card in cards])
+        for name in names
+        if name not in alike
+    ]
+
+
+def cost_columns(trainings: Sequence[Training]) -> list[Column]:
+    """The training cost of every stage; one that no stage has is left out."""
+    costs: dict[str, list[float | None]] = {
+        "images": [card.images for card in trainings],
+        "network calls": [card.evaluations for card in trainings],
+        "seconds": [card.seconds for card in trainings],
+    }
+    return [
+        Column(heading="stage", cells=[card.stage for card in trainings]),
+        *(
+            numbers(heading, [count(value) for value in values])
+            for heading, values in costs.items()
+            if any(value is not None for value in values)
+        ),
+    ]
+
+
+def study_columns(table: Study) -> list[Column]:
+    """FID and shares of each ablation, and what the cards of ablations say otherwise."""
+    shares = {name: [line.over(name) for line in table.lines] for name in ("precision", "recall", "diversity")}
+    for time, lines in table.signals.items():
+        shares[f"diversity at t = {time}"] = [lines[line.name].over("diversity") for line in table.lines]
+    return [
+        Column(heading="ablation", cells=[line.name for line in table.lines]),
+        numbers(table.first.card.fid_name, [fid_words(line.fid) for line in table.lines]),
+        numbers("FID ratio to control", [figures(table.ratio(line), digits=3) for line in table.lines]),
+        *(
+            numbers(heading, [share_words(score) for score in scores])
+            for heading, scores in shares.items()
+            if any(score.mean is not None for score in scores)
+        ),
+        *fact_columns([line.rows for line in table.lines], (*MAY_DIFFER, "training_images")),
+    ]
+
+
+def main_columns(table: Comparison) -> list[Column]:
+    """A line a method: FID at each NFE of MAIN, without guidance, the best student's bold; and what it cost."""
+    names, costs = [one.method for one in table.methods], [one.cost for one in table.methods]
+    bold = {nfe: [k for k, name in enumerate(names) if name in table.best.get(nfe, ())] for nfe in MAIN}
+    means = {
+        "training images": [cost.images.mean if cost else None for cost in costs],
+        "network calls": [cost.evaluations.mean if cost else None for cost in costs],
+        "seconds": [cost.seconds.mean if cost else None for cost in costs],
+    }
+    return [
+        Column(heading="method", cells=names),
+        *(_fid_column(table, nfe, names, bold[nfe]) for nfe in MAIN),
+        Column(
+            heading="data needed",
+            cells=[MISSING if cost is None else "yes" if cost.data_needed else "no" for cost in costs],
+        ),
+        *(numbers(heading, [count(mean) for mean in several]) for heading, several in means.items()),
+        numbers("disk, MB", [_megabytes(cost.disk.mean if cost else None) for cost in costs]),
+    ]
+
+
+def more_columns(table: Comparison) -> list[Column]:
+    """FID at every other NFE, without guidance, of the methods that have one; none where none has."""
+    steps = sorted({line.first.nfe for line in table.plain} - {*MAIN})
+    names = [one.method for one in table.methods if any(table.at(one.method, nfe) for nfe in steps)]
+    if not steps:
+        return []
+    return [Column(heading="method", cells=names), *(_fid_column(table, nfe, names) for nfe in steps)]
+
+
+def share_columns(table: Comparison) -> list[Column]:
+    """The shares of each line without guidance; those that some line has."""
+    return [
+        Column(heading="method", cells=[line.name for line in table.plain]),
+        numbers("NFE", [count(line.first.nfe) for line in table.plain]),
+        *(numbers(name, [share_words(line.over(name)) for line in table.plain]) for name in SHARES if table.has(name)),
+    ]
+
+
+def guidance_columns(groups: Sequence[Guided], score: str) -> list[Column]:
+    """FID or class agreement of each group, a column a weight; none where no line has it."""
+    words = fid_words if score == "fid" else share_words
+    found = {
+        w: [group.lines[w].over(score) if w in group.lines else None for group in groups]
+        for w in sorted({w for group in groups for w in group.lines})
+    }
+    if all(one is None or one.mean is None for several in found.values() for one in several):
+        return []
+    return [
+        Column(heading="method", cells=[group.method for group in groups]),
+        numbers("NFE", [group.nfe for group in groups]),
+        *(numbers(f"w = {w:g}", [words(one) for one in several]) for w, several in found.items()),
+    ]
+
+
+def reported_columns(suite: str) -> list[Column]:
+    """What others report of a suite; none where there is nothing."""
+    rows = reported(suite)
+    if not rows:
+        return []
+    return [
+        Column(heading="reported", cells=[row.method for row in rows]),
+        numbers("NFE", [str(row.nfe) for row in rows]),
+        numbers("FID-50k", [figures(row.fid, digits=3) for row in rows]),
+        Column(heading="source", cells=[row.source for row in rows]),
+        Column(heading="found in", cells=[row.seen for row in rows]),
+    ]
+
+
+def _fid_column(table: Comparison, nfe: int, names: Sequence[str], bold: Sequence[int] = ()) -> Column:
+    lines = [table.at(name, nfe) for name in names]
+    return numbers(f"NFE {nfe}", [fid_words(line.fid if line else None) for line in lines], bold)
+
+
+def _megabytes(size: float | None) -> str:
+    return "0" if size == 0 else figures(size, digits=3, scale=1e-6)
+
+
+def _shortened(text: str) -> str:
+    return re.sub(r"\b[0-9a-f]{40,64}\b", lambda sha: sha[0][:10], text)

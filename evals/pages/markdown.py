@@ -1,0 +1,158 @@
+"""The Markdown of every table, and the words that the HTML repeats."""
+
+from collections.abc import Iterable, Sequence
+
+from evals.pages.columns import (
+    cost_columns,
+    guidance_columns,
+    leaderboard_columns,
+    main_columns,
+    more_columns,
+    reported_columns,
+    share_columns,
+    study_columns,
+)
+from evals.tables.comparison import Comparison
+from evals.tables.conclusions import Finding
+from evals.tables.guidance import guided
+from evals.tables.leaderboard import Leaderboard
+from evals.tables.reported import WORDS
+from evals.tables.row import Row
+from evals.tables.study import Study
+from evals.tables.table import Table
+from evals.tables.text import count, facts, markdown, said
+
+GUIDANCE_WORDS = (
+    "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
+    "teacher's NFE counts both of its calls."
+)
+MADE = "## How the numbers were made"
+
+
+def leaderboard_page(table: Leaderboard) -> str:
+    """The ranked rows, how they were made, what training cost, what others report."""
+    costs = ["## What training cost", markdown(cost_columns(table.trainings))] if table.trainings else []
+    return _page(
+        f"# {table.title}",
+        markdown(leaderboard_columns(table)),
+        f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
+        "All scores are taken in the same features. NFE is network evaluations per image.",
+        MADE,
+        facts(table.card),
+        *costs,
+        *_reported(table),
+    )
+
+
+def study_page(table: Study) -> str:
+    """The ablations, the control first, and how they were made."""
+    seeds = said(table.card["training_seeds"])
+    words = [
+        f"One training seed, {seeds}."
+        if len(table.seeds) == 1
+        else f"Mean ± sample standard deviation over the training seeds {seeds}.",
+        f"The first row, {table.lines[0].name}, is the control. Lower FID is better, higher precision and recall.",
+        diversity_words([table.first]).strip(),
+        "At another t it is that of the student's signal there, from the same noise." if table.signals else "",
+    ]
+    return _page(
+        f"# {table.title}",
+        markdown(study_columns(table)),
+        " ".join(filter(None, words)),
+        f"![{table.first.card.fid_name} of every ablation and seed](study.svg)",
+        MADE,
+        facts(table.card),
+    )
+
+
+def comparison_page(table: Comparison, reasons: str | None) -> str:
+    """Every method on one teacher; `reasons` stands in it word for word."""
+    fid, more, groups = table.first.card.fid_name, more_columns(table), guided(table.lines)
+    agreement = guidance_columns(groups, "agreement")
+    guidance = (
+        [
+            *("## Guidance", f"{fid}:", markdown(guidance_columns(groups, "fid"))),
+            *(["Class agreement:", markdown(agreement)] if agreement else []),
+            *(GUIDANCE_WORDS, f"![{fid} over the weight](guidance.svg)"),
+        ]
+        if groups
+        else []
+    )
+    findings = "## What the literature found, and what is found here"
+    return _page(
+        f"# {table.title}: every method on one teacher",
+        markdown(main_columns(table)),
+        *main_words(table),
+        *(["## More steps", markdown(more)] if more else []),
+        f"![{fid} over NFE](comparison.svg)",
+        "## Precision, recall, diversity" + (", agreement" if table.has("agreement") else ""),
+        markdown(share_columns(table)),
+        shares_words(table),
+        *([findings, "\n".join(map(_bullet, table.findings))] if table.findings else []),
+        *(["## Why ours differ", reasons] if reasons is not None else []),
+        *guidance,
+        *_reported(table),
+        MADE,
+        facts(table.card),
+    )
+
+
+def diversity_words(rows: Iterable[Row]) -> str:
+    """What diversity is, in a sentence and a space, for readers of rows that have it."""
+    if all(row.diversity is None for row in rows):
+        return ""
+    return (
+        "Diversity is the mean distance between the features of two samples over that of two reference images: "
+        "1 is as spread as the data. "
+    )
+
+
+def main_words(table: Comparison) -> list[str]:
+    """How to read the first table, a paragraph each."""
+    first, seeds, teacher = table.first, said(table.card["training_seeds"]), table.family.teacher
+    elsewhere = [one.method for one in table.methods if one.method not in {line.name for line in table.plain}]
+    before = "The teacher was trained by others, and what that cost is not counted."
+    if teacher.images is not None:
+        before = (
+            f"The teacher's own {teacher.images:,} images, {count(teacher.evaluations)} network calls and "
+            f"{count(teacher.seconds)} seconds come before all of them."
+        )
+    return [
+        f"{first.card.fid_name} of {first.n:,} samples against {first.card.reference} ({first.card.reference_split}), "
+        "by NFE, the network evaluations of an image; lower is better. A student that takes w stands here with w = 1. "
+        + (f"Made for another w, and scored under Guidance: {said(elsewhere)}. " if elsewhere else "")
+        + ("" if first.card.of_inception else f"The features are {first.card.extractor}'s, not Inception's. ")
+        + (
+            f"A student's is the mean ± sample standard deviation over the training seeds {seeds}; the teacher was "
+            "trained once. "
+            if len(table.seeds) > 1
+            else f"One training seed, {seeds}. "
+        )
+        + "The best student of each NFE is bold.",
+        "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
+        "a method of several phases counts each once. Network calls are forward and in images. "
+        f"{before} Data is needed where any training of that line starts from real images.",
+    ]
+
+
+def shares_words(table: Comparison) -> str:
+    """What the shares are, in a paragraph."""
+    agreement = "Agreement is the share of samples that the extractor takes for the class asked for."
+    diverse = [line.first for line in table.plain if line.over("diversity").mean is not None]
+    return (
+        "Precision and recall are shares in the features of the FID: how many samples lie among the real images, and "
+        f"how many of those among the samples. {diversity_words(diverse)}{agreement if table.has('agreement') else ''}"
+    ).strip()
+
+
+def _page(*parts: str) -> str:
+    return "\n\n".join(parts) + "\n"
+
+
+def _reported(table: Table) -> Sequence[str]:
+    columns = reported_columns(table.title)
+    return ["## Reported by others", WORDS, markdown(columns)] if columns else []
+
+
+def _bullet(one: Finding) -> str:
+    return f"* **{one.verdict.capitalize()}.** In the literature: {one.literature} Here: {one.here}"

@@ -1,0 +1,194 @@
+"""The drawings: FID over NFE of a leaderboard and of a comparison, FID over the weight, FID of each ablation."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evals.pages.drawing import decades_as_ticks, drawing, svg, values_as_ticks
+from evals.pages.palette import INK, LIGHT, MARKERS, PAPER, RULE, SERIES, STAND_INS
+from evals.tables.comparison import Comparison, Method
+from evals.tables.guidance import Guided, guided
+from evals.tables.names import TEACHER, solver_of
+from evals.tables.row import Row
+from evals.tables.study import Study
+from evals.tables.table import Line
+
+NFE = "NFE, network evaluations per image"
+GREYS = ("ink", "quiet", "faint")
+DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
+HUES = [f"series-{k}" for k in range(SERIES - 1)]  # the last is a grey, and grey is the teacher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solver:
+    """The rows of one method and one solver, by rising NFE; `series` numbers its colour and its marker."""
+
+    name: str
+    series: int
+    rows: Sequence[Row]
+
+    @property
+    def colour(self) -> str:
+        """Its colour of the page."""
+        return f"series-{self.series}"
+
+    @property
+    def point(self) -> bool:
+        """Whether all rows have one NFE: a sampler of one kind, of one training seed or several."""
+        return len({row.nfe for row in self.rows}) == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a method looks: a colour of the page, a marker, and for the teacher's solvers a dash."""
+
+    colour: str
+    marker: str
+    dash: Any
+
+
+def solvers_of(rows: Sequence[Row]) -> list[Solver]:
+    """Rows by method and solver (a sampler's name without its steps), those of several rows first."""
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: (row.nfe, row.fid)):
+        groups.setdefault(f"{row.method} {solver_of(row.sampler)}", []).append(row)
+    ordered = sorted(groups.items(), key=lambda group: (len(group[1]) == 1, group[0]))
+    return [Solver(name=name, series=k % SERIES, rows=several) for k, (name, several) in enumerate(ordered)]
+
+
+def styles(methods: Sequence[Method]) -> dict[str, Style]:
+    """A look for each method: the teacher's solvers in greys and dashes, students each with a hue and a marker."""
+    names = [method.method for method in methods]
+    solvers = [name for name in names if name.startswith(f"{TEACHER} ")]
+    made = {
+        name: Style(colour=GREYS[k % len(GREYS)], marker=MARKERS[k % len(MARKERS)], dash=DASHES[k % len(DASHES)])
+        for k, name in enumerate(solvers)
+    }
+    for k, name in enumerate(name for name in names if name not in solvers):
+        made[name] = Style(colour=HUES[k % len(HUES)], marker=MARKERS[k % len(MARKERS)], dash="-")
+    return made
+
+
+def leaderboard_plot(solvers: Sequence[Solver], fid: str) -> str:
+    """FID over NFE, both logarithmic, in stand-ins; a solver of one NFE is bold points."""
+    with _axes(fid, NFE, size=(5.4, 3.4), paper="none", xscale="log") as (figure, axes):
+        for solver in solvers:
+            nfe, level = [row.nfe for row in solver.rows], [row.fid for row in solver.rows]
+            hue, marker = STAND_INS[solver.colour], MARKERS[solver.series]
+            if not solver.point:
+                axes.plot(nfe, level, color=hue, marker=marker, markersize=4, linewidth=1.6, label=solver.name)
+                continue
+            # The dotted levels meet the curves where they first do as well.
+            for height in level:
+                axes.axhline(height, color=hue, linewidth=1, linestyle=(0, (1, 2)))
+            axes.plot(nfe, level, color=hue, marker=marker, markersize=9, linestyle="none", label=solver.name, zorder=3)
+        values_as_ticks(axes.xaxis, {row.nfe for solver in solvers for row in solver.rows})
+        decades_as_ticks(axes.yaxis)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False)
+        return svg(figure)
+
+
+def comparison_plot(table: Comparison) -> str:
+    """FID over NFE, both logarithmic, in stand-ins: solvers as lines, students with bars of a deviation each way."""
+    looks = styles(table.methods)
+    lines = [line for line in table.plain if line.level > 0]
+    students = [name for name in looks if not name.startswith(f"{TEACHER} ")]
+    with _axes(table.first.card.fid_name, NFE, size=(6.6, 4.6), xscale="log") as (figure, axes):
+        for name, style in looks.items():
+            own = [line for line in lines if line.name == name]
+            # Students of one NFE stand side by side: upon each other they would hide one another.
+            aside = 1.035 ** (students.index(name) - (len(students) - 1) / 2) if name in students else 1.0
+            _draw(axes, [line.first.nfe * aside for line in own], own, style, name)
+        values_as_ticks(axes.xaxis, [line.first.nfe for line in lines] or [1])
+        return _finished(figure, axes, lines)
+
+
+def guidance_plot(table: Comparison) -> str:
+    """FID over w in stand-ins, a line for each sampler of the teacher and of each student."""
+    looks, groups = styles(table.methods), guided(table.lines)
+    with _axes(table.first.card.fid_name, "w, guidance weight", size=(6.6, 4.2)) as (figure, axes):
+        for group in groups:
+            own = {w: line for w, line in group.lines.items() if line.level > 0}
+            _draw(axes, list(own), list(own.values()), _look(group, groups, looks), group.name)
+        axes.set_xticks(sorted({w for group in groups for w in group.lines}))
+        axes.xaxis.set_major_formatter("{x:g}")
+        shown = [line for group in groups for line in group.lines.values() if line.level > 0]
+        return _finished(figure, axes, shown)
+
+
+def study_plot(table: Study) -> str:
+    """FID, a line an ablation from the top: a dot for each seed, a bar for their mean; logarithmic over a decade."""
+    values = [[row.fid for row in line.rows] for line in table.lines]
+    least, most = min(map(min, values)), max(map(max, values))
+    places, ink = range(len(values)), LIGHT["ink"]
+    with drawing(ink=ink, paper="#ffffff", size=(5.4, 0.8 + 0.32 * len(values))) as (figure, axes):
+        if least > 0 and most > 10 * least:
+            axes.set_xscale("log")
+            decades_as_ticks(axes.xaxis)
+        axes.grid(axis="x", color=LIGHT["rule"], linewidth=0.6)
+        axes.axvline(table.lines[0].level, color=ink, linewidth=0.8, linestyle=(0, (1, 2)))
+        dots: dict[str, Any] = {"color": LIGHT["series-0"], "marker": "o", "markersize": 5, "alpha": 0.6}
+        for place, several in zip(places, values, strict=True):
+            axes.plot(several, [place] * len(several), linestyle="none", **dots)
+        means = [line.level for line in table.lines]
+        axes.plot(means, places, color=ink, marker="|", markersize=12, markeredgewidth=1.6, linestyle="none", zorder=3)
+        fid = table.first.card.fid_name
+        axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=f"{fid}: a dot a training seed, the bar their mean")
+        axes.set_yticks(places, [line.name for line in table.lines])
+        return svg(figure)
+
+
+@contextmanager
+def _axes(
+    fid: str, x: str, *, size: tuple[float, float], paper: str = PAPER, xscale: str = "linear"
+) -> Iterator[tuple[Figure, Axes]]:
+    """A drawing in stand-ins with FID on a logarithmic axis."""
+    with drawing(ink=INK, paper=paper, size=size) as (figure, axes):
+        axes.set(xscale=xscale, yscale="log", xlabel=x, ylabel=fid)
+        axes.grid(color=RULE, linewidth=0.6)
+        yield figure, axes
+
+
+def _finished(figure: Figure, axes: Axes, lines: Sequence[Line]) -> str:
+    """The drawing of these lines, with limits around their means and a legend.
+
+    A deviation that reaches below zero has no place on a logarithmic axis.
+    """
+    decades_as_ticks(axes.yaxis)
+    if lines:
+        reach = [(line.level, line.fid.std or 0.0) for line in lines]
+        lowest = min(mean - std if mean - std > 0.3 * mean else 0.3 * mean for mean, std in reach)
+        axes.set_ylim(lowest / 1.25, max(mean + std for mean, std in reach) * 1.25)
+        figure.legend(loc="outside upper left", ncols=3, frameon=False, handlelength=3)
+    return svg(figure)
+
+
+def _look(group: Guided, groups: Sequence[Guided], looks: Mapping[str, Style]) -> Style:
+    """The colour is the method's; its samplers differ in marker and dash."""
+    place = [other for other in groups if other.method == group.method].index(group)
+    colour = looks[group.method].colour
+    return Style(colour=colour, marker=MARKERS[place % len(MARKERS)], dash=DASHES[place % len(DASHES)])
+
+
+def _draw(axes: Axes, x: Sequence[float], lines: Sequence[Line], style: Style, label: str) -> None:
+    if not lines:
+        return
+    axes.errorbar(
+        x,
+        [line.level for line in lines],
+        yerr=[line.fid.std or 0.0 for line in lines],
+        color=STAND_INS[style.colour],
+        linestyle=style.dash,
+        linewidth=1.2,
+        marker=style.marker,
+        markersize=6,
+        markeredgecolor=PAPER,
+        markeredgewidth=0.5,
+        elinewidth=1.2,
+        capsize=2.5,
+        label=label,
+    )

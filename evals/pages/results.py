@@ -1,0 +1,92 @@
+"""The files of results/: a leaderboard, a study, a comparison."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from evals.fields import as_json
+from evals.files import reading, write_texts
+from evals.pages.html import comparison_html, leaderboard_html
+from evals.pages.markdown import comparison_page, leaderboard_page, study_page
+from evals.pages.palette import on_paper
+from evals.pages.plots import comparison_plot, guidance_plot, study_plot
+from evals.tables.comparison import read_comparison
+from evals.tables.leaderboard import Leaderboard, read_leaderboard
+from evals.tables.study import read_study
+from evals.tables.table import Table
+from evals.tables.text import comma_separated
+
+AnyTable = TypeVar("AnyTable", bound=Table)
+
+
+def leaderboard(scores: Path, models: Path, samples: Path, methods: Sequence[str], out: Path) -> None:
+    """Ranks the rows of a suite's methods; writes leaderboard.{json,csv,md}, training.json, metrics.json, report.html.
+
+    The faults of `read_leaderboard` and `leaderboard_html`; nothing is written then, as with the others below.
+    """
+    table = read_leaderboard(scores, models, methods)
+    write_texts(out, {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples)})
+
+
+def leaderboard_texts(table: Leaderboard) -> dict[str, str]:
+    """The files of a leaderboard that need no samples, by name."""
+    trainings = as_json([training.facts for training in table.trainings])
+    return {**_texts(table, leaderboard_page), "training.json": trainings}
+
+
+def study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int], out: Path) -> None:
+    """Compares ablations; writes study.{json,csv,md,svg} and metrics.json. The faults of `read_study`."""
+    table = read_study(title, scores, ablations, seeds)
+    write_texts(out, {**_texts(table, study_page), "study.svg": study_plot(table) + "\n"})
+
+
+def comparison(
+    suite: str,
+    *,
+    students: Sequence[str],
+    seeds: Sequence[int],
+    scores: Path,
+    models: Path,
+    samples: Path,
+    out: Path,
+    pairs: Path | None = None,
+    learnt_from: Sequence[str] = (),
+    reasons: Path | None = None,
+) -> None:
+    """Compares all methods on one teacher; writes comparison.{json,csv,md,svg,html} and metrics.json.
+
+    guidance.svg is added where samples were guided. reasons: a text to append word for word, or a folder that may have
+    SUITE.md. The faults of `read_comparison` and `comparison_html`.
+    """
+    table = read_comparison(
+        suite, students=students, seeds=seeds, scores=scores, models=models, pairs=pairs, learnt_from=learnt_from
+    )
+    words = None if reasons is None else _reasons(reasons, suite)
+    texts = {
+        **_texts(table, partial(comparison_page, reasons=words)),
+        "comparison.svg": on_paper(comparison_plot(table)) + "\n",
+        "comparison.html": comparison_html(table, samples, words),
+    }
+    if any(line.first.w is not None for line in table.lines):
+        texts["guidance.svg"] = on_paper(guidance_plot(table)) + "\n"
+    write_texts(out, texts)
+
+
+def _texts(table: AnyTable, page: Callable[[AnyTable], str]) -> Mapping[str, str]:
+    """The files that every table is written as. NumericalFault: a number is not finite."""
+    return {
+        f"{table.kind}.json": as_json(table.json()),
+        f"{table.kind}.csv": comma_separated(table.records()),
+        f"{table.kind}.md": page(table),
+        "metrics.json": as_json(table.metrics()),
+    }
+
+
+def _reasons(path: Path, suite: str) -> str | None:
+    """The text of a file, or of SUITE.md in a folder, which need not be there."""
+    file = path / f"{suite}.md" if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        return None
+    with reading(file, "must be a readable text", "write it again"):
+        return file.read_text(encoding="utf-8").strip()

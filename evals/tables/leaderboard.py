@@ -1,0 +1,66 @@
+"""A leaderboard: every row of a suite's methods, ranked."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.errors import DataFault
+from evals.tables.row import Row, Training, read_rows, read_training
+from evals.tables.table import Line, Table, check_comparable, score_files, shared_facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard(Table):
+    """A row a line, by rising FID; and what training the models cost."""
+
+    kind = "leaderboard"
+    trainings: Sequence[Training]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The ranked rows."""
+        return [line.first for line in self.lines]
+
+    def json(self) -> Any:
+        return [row.json() for row in self.rows]
+
+    def row(self, line: Line) -> dict[str, Any]:
+        return line.first.json()
+
+    def path(self, line: Line) -> tuple[str, str]:
+        """The method and the sampler; a method of several training seeds is METHOD/SEED."""
+        seeds = {row.card.training_seed for row in self.rows if row.method == line.name}
+        return line.name if len(seeds) == 1 else f"{line.name}/{line.seeds[0]}", line.first.sampler
+
+
+def leaderboard(rows: Sequence[Row], trainings: Iterable[Training]) -> Leaderboard:
+    """Ranks rows by rising FID, then NFE.
+
+    DataFault: there are none, two do not compare, or two have the same method, sampler and training seed.
+    """
+    check_comparable(rows)
+    named = Counter((row.name, row.card.training_seed) for row in rows)
+    (name, _), times = named.most_common(1)[0]
+    if times > 1:
+        raise DataFault(
+            f"rows ranked together must differ in method, sampler or training seed, got {name} {times} times; keep one"
+        )
+    ordered = sorted(rows, key=lambda row: (row.fid, row.nfe, row.method, row.sampler))
+    lines = [Line(name=row.method, folder=row.method, rows=[row], seeds=[row.card.training_seed]) for row in ordered]
+    return Leaderboard(
+        title=rows[0].suite,
+        lines=lines,
+        card=shared_facts(ordered),
+        trainings=sorted(trainings, key=lambda training: training.stage),
+    )
+
+
+def read_leaderboard(scores: Path, models: Path, names: Sequence[str]) -> Leaderboard:
+    """Ranks the rows of `scores`/NAME.json; the trainings are those of `models`/NAME/card.json.
+
+    DataFault: a file is missing or lacks something; NumericalFault: a number is not finite.
+    """
+    rows = [row for path in score_files(scores, names) for row in read_rows(path)]
+    return leaderboard(rows, [read_training(models / name / "card.json") for name in names])

@@ -1,0 +1,198 @@
+"""A row of scores with its card, as `evaluate` writes it, and the card of a training, as its stage writes it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from evals.errors import DataFault
+from evals.fields import Facts, from_json
+from evals.files import reading
+from evals.protocols import PROTOCOLS
+from evals.tables.names import signal_time, unguided
+
+FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What two cards must share for the FIDs of their rows to be comparable."""
+
+    protocol: str | None = None
+    extractor: str
+    extractor_sha256: str | None = None
+    resize: str | None
+    reference: str
+    reference_split: str | None
+    reference_sha256: str | None = None
+    reference_n: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card(Measure):
+    """How the scores of a row were made. `facts` is all that it says; the fields are what tables ask for."""
+
+    seeds: Any
+    selection: str
+    training_seed: int | None = None
+    commit: str | None = None
+    facts: Facts = field(repr=False)
+
+    @property
+    def fid_name(self) -> str:
+        """FID (and clean-FID, arXiv 2104.11222) is a name for Inception's features; others are named with it.
+
+        FID-50k is a name for what a protocol made of 50,000 samples, and for nothing else.
+        """
+        name = FID_NAMES.get(self.extractor, f"FID ({self.extractor})")
+        return f"{name}-50k ({self.protocol})" if self.protocol in PROTOCOLS else name
+
+    @property
+    def of_inception(self) -> bool:
+        """Whether the features are Inception's, so that the scores compare with published ones."""
+        return self.extractor in FID_NAMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What samples are scored by; None where it was not taken. fid_std and fid_min are over a protocol's blocks."""
+
+    fid: float
+    fid_std: float | None = None
+    fid_min: float | None = None
+    kid_mean: float | None = None
+    kid_std: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    diversity: float | None = None
+    agreement: float | None = None
+    score: float | None = None
+    seconds_per_image: float
+
+
+SCORES = tuple(score.name for score in fields(Scores))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Scores):
+    """One sampler of one model: its scores and their card.
+
+    w: the guidance weight; classes: how many were asked for; fid_blocks: the FID of each of a protocol's blocks.
+    """
+
+    suite: str
+    method: str
+    sampler: str
+    nfe: int
+    n: int
+    w: float | None = None
+    classes: int | None = None
+    fid_blocks: list[float] | None = None
+    card: Card
+    facts: Facts = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """For people: its method and its sampler."""
+        return f"{self.method} {self.sampler}"
+
+    @property
+    def base(self) -> str:
+        """The sampler's name without its guidance weight."""
+        return unguided(self.sampler)
+
+    @property
+    def signal(self) -> str | None:
+        """The time of the student's signal that this sampler shows, as written; None: it draws images."""
+        return signal_time(self.sampler)
+
+    @property
+    def comparable(self) -> dict[str, Any]:
+        """What the FIDs of other rows must share with this one's."""
+        measure = {one.name: getattr(self.card, one.name) for one in fields(Measure)}
+        return {"suite": self.suite, "n": self.n, **measure}
+
+    def of(self, score: str) -> float | None:
+        """A score by its name in SCORES."""
+        value: float | None = getattr(self, score)
+        return value
+
+    def json(self) -> dict[str, Any]:
+        """All of it with the same keys in the same order whatever it leaves out; the card last."""
+        blocks = self.fid_min is not None
+        first = ("suite", "method", "sampler", "nfe", "n", *SCORES)
+        keys = [key for key in first if blocks or key not in ("fid_std", "fid_min")]
+        rest = sorted(self.facts.keys() - {*keys, "card"})
+        return {key: self.facts.get(key) for key in (*keys, *rest)} | {"card": self.card.facts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The card of a trained model; numbers are None for a teacher of others. evaluations: forward calls, in images.
+
+    starts_from: what a student was distilled from; None: it is a teacher. sha256: of its files; inputs: the hashes of
+    what it was made from.
+    """
+
+    stage: str
+    starts_from: Literal["noise", "images", "pairs"] | None = None
+    seed: int | None
+    images: int | None
+    evaluations: int | None
+    seconds: float | None
+    parameters: int | None = None
+    device: str | None = None
+    commit: str | None = None
+    inputs: Facts
+    sha256: Facts
+    facts: Facts = field(repr=False)
+
+    @property
+    def weights(self) -> str:
+        """The hash of the weights, by which its students know it."""
+        found: str = self.sha256[WEIGHTS]
+        return found
+
+    def said(self) -> dict[str, Any]:
+        """What a comparison repeats of it: its fields, in their order, as far as the card says them."""
+        return {one.name: self.facts[one.name] for one in fields(self) if one.name in self.facts}
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of one file of `evaluate`.
+
+    DataFault: it cannot be read, or a row lacks a field; NumericalFault: a number is not finite.
+    """
+    values = read_value(path)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise DataFault(f"{path}: must hold a list of objects, got {type(values).__name__}; evaluate it again")
+    return [row_of(value, path) for value in values]
+
+
+def row_of(value: Facts, path: Path) -> Row:
+    """One row of the file at `path`; the faults of `read_rows`."""
+    whose = f" of {value.get('method')} {value.get('sampler')}"
+    return from_json(Row, value, where=path, cure="sample and evaluate it again", whose=whose)
+
+
+def read_training(path: Path) -> Training:
+    """A training's card.json; DataFault: it cannot be read, or lacks a field."""
+    card = from_json(Training, read_value(path), where=path, cure="train again")
+    if not isinstance(card.sha256.get(WEIGHTS), str):
+        got = ", ".join(card.sha256) or "none"
+        raise DataFault(f"{path} must say its sha256 of {WEIGHTS}, got {got}; train again")
+    return card
+
+
+def read_value(path: Path) -> Any:
+    """What a JSON file holds; DataFault: it cannot be read."""
+    with reading(path, "must be readable JSON", "make it anew"):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def shared(every: Sequence[Facts]) -> dict[str, Any]:
+    """The facts that all of several have, and have alike."""
+    first, *others = every
+    return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in others)}
