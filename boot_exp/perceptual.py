@@ -189,17 +189,18 @@ def _read(source: Source, path: str, sha256: str | None, shapes: Mapping[str, tu
             f"{source.what} must have the SHA-256 {sha256}, got {found} ({path}); fetch {source.url} again, or state "
             f"the hash of another file as {source.field}_sha256"
         )
-    kept = {name.removeprefix("features."): x for name, x in read_tensors(Path(path)).items()}  # torchvision's has it
+    again = f"fetch {source.url}"
+    kept = read_tensors(Path(path), must="must be a state dict", cure=again)
+    kept = {name.removeprefix("features."): x for name, x in kept.items()}  # torchvision's whole network has it
     for name, shape in shapes.items():
         if name not in kept or kept[name].shape != shape:
             got = f"one of {list(kept[name].shape)}" if name in kept else "none"
             raise StateFault(
                 f"{source.what} must hold a tensor {name} of {list(shape)}, got {got} ({path}); fetch {source.url}"
             )
-    with foreign(Path(path), "must hold whole tensors", f"fetch {source.url}"):
-        found = made({name: kept[name] for name in shapes})
-    if wrong := [name for name, x in found.items() if not bool(torch.isfinite(x).all())]:
-        raise StateFault(
-            f"{source.what} must be finite, got NaN or infinity in {wrong[0]} ({path}); fetch {source.url}"
-        )
-    return found
+    with foreign(Path(path), "must hold whole tensors", again):
+        read = made({name: kept[name] for name in shapes})
+    for name, x in read.items():
+        if not bool(torch.isfinite(x).all()):
+            raise StateFault(f"{source.what} must be finite, got others in {name} ({path}); {again}")
+    return read

@@ -10,7 +10,7 @@ from typing import IO, Any
 from evals.errors import StateFault
 from evals.files import reading
 
-OPCODES = 500_000
+OPCODES = 300_000
 """Most steps that a pickle may have: networks' have some forty a tensor; each takes microseconds and some bytes."""
 LONGEST_NAME = 1_000
 """Characters of a key that is looked at: networks' have a hundred."""

@@ -22,17 +22,20 @@ MEMBERS = 50_000  # of a zip; networks have thousands
 UNPACKED, SMALL = 20, 2**24  # times its size, and bytes besides, that a zip may unpack to
 
 
-def read_tensors(path: Path) -> dict[str, Kept]:
+MUST = "must be a state dict of tensors, as torch.save or safetensors writes them"
+CURE = (
+    "nothing of it was run; if it is a snapshot of NVIDIA's EDM, edm.Edm reads it; of a network or a training that was "
+    "saved whole, save the network's state_dict(); else fetch it again from its authors"
+)
+
+
+def read_tensors(path: Path, *, must: str = MUST, cure: str = CURE) -> dict[str, Kept]:
     """The floating-point tensors of a file by their names in it, those of dicts within dicts joined by dots.
 
-    StateFault: the file is damaged, of another kind, or names what no file of tensors does; nothing of it is run.
+    must, cure: for the message. StateFault: the file is damaged, of another kind, or names what no file of tensors
+    does; nothing of it is run.
     """
-    with pickles.foreign(
-        path,
-        "must be a state dict of tensors, as torch.save or safetensors writes them",
-        "nothing of it was run; if it is a snapshot of NVIDIA's EDM, edm.Edm reads it; of a network or a training that "
-        "was saved whole, save the network's state_dict(); else fetch it again from its authors",
-    ):
+    with pickles.foreign(path, must, cure):
         if path.suffix == ".safetensors":
             return dict(_safetensors(path))
         with path.open("rb") as file:
