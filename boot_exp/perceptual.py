@@ -14,12 +14,14 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 from annotated_types import Interval
-from safetensors.torch import load_file
 from torch import Tensor
 
 from boot_exp.components import Count, component
 from evals.errors import ConfigurationFault, MissingResource, StateFault
-from evals.files import first_line, sha256_of
+from evals.files import sha256_of
+from evals.pickles import foreign
+from evals.stored import made
+from evals.tensors import read_tensors
 
 VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
@@ -187,17 +189,18 @@ def _read(source: Source, path: str, sha256: str | None, shapes: Mapping[str, tu
             f"{source.what} must have the SHA-256 {sha256}, got {found} ({path}); fetch {source.url} again, or state "
             f"the hash of another file as {source.field}_sha256"
         )
-    try:
-        safe = Path(path).suffix == ".safetensors"
-        state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-        state = {name.removeprefix("features."): x for name, x in state.items()}  # torchvision's whole network has it
-    except Exception as error:  # a foreign file fails in any way it likes
-        raise StateFault(f"{path} must be a state dict, got {first_line(error)}; fetch {source.url}") from error
+    again = f"fetch {source.url}"
+    kept = read_tensors(Path(path), must="must be a state dict", cure=again)
+    kept = {name.removeprefix("features."): x for name, x in kept.items()}  # torchvision's whole network has it
     for name, shape in shapes.items():
-        x = state.get(name)
-        if not isinstance(x, Tensor) or x.shape != shape:
-            got = f"one of {list(x.shape)}" if isinstance(x, Tensor) else "none"
+        if name not in kept or kept[name].shape != shape:
+            got = f"one of {list(kept[name].shape)}" if name in kept else "none"
             raise StateFault(
                 f"{source.what} must hold a tensor {name} of {list(shape)}, got {got} ({path}); fetch {source.url}"
             )
-    return {name: state[name] for name in shapes}
+    with foreign(Path(path), "must hold whole tensors", again):
+        read = made({name: kept[name] for name in shapes})
+    for name, x in read.items():
+        if not bool(torch.isfinite(x).all()):
+            raise StateFault(f"{source.what} must be finite, got others in {name} ({path}); {again}")
+    return read

@@ -4,25 +4,60 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Interval
 from torch import Tensor
 
 from boot_exp.components import NonNegative, OpenShare, Positive, component
 from boot_exp.compute import on
 from boot_exp.levels import Level
 
-Entries = Annotated[int, Ge(2)]
+Entries = Annotated[int, Interval(ge=2, le=1_000_000)]
+LARGEST = 40.0
+"""|lam| beyond which alpha, sigma or their squares leave float32, in which networks are run."""
 
 
 class Schedule(ABC):
-    """lam as a function of time; strictly increasing on [t_min, t_max], so noise grows with t."""
+    """lam as a function of time; strictly increasing on [t_min, t_max], so noise grows with t.
+
+    ValueError, when it is made: lam is not finite, or does not grow, between t_min and t_max.
+    """
 
     t_min: float = 0.0
     t_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        try:
+            with torch.device("cpu"):  # where a dry run builds without numbers, too
+                # At the ends of time some are infinite, and to be put into Clamped.
+                t = torch.linspace(self.t_min, self.t_max, 1001, dtype=torch.float64)[1:-1]
+                self._check(t, self.lam(t), math.inf)
+        except ArithmeticError as error:
+            raise ValueError(
+                f"{type(self).__name__} must give finite lam, got {error}; take less extreme values"
+            ) from None
+
+    def _check(self, t: Tensor, lam: Tensor, most: float) -> None:
+        """ValueError: lam at the times t is not finite, beyond `most`, or does not grow; each of shape [N]."""
+        grows = torch.diff(lam, prepend=lam.new_tensor([-math.inf])) > 0
+        wrong = ~(torch.isfinite(lam) & (lam.abs() <= most) & grows)
+        if bool(wrong.any()):
+            first = int(wrong.nonzero()[0])
+            within = f" within {most:g} of 0" if math.isfinite(most) else ""
+            raise ValueError(
+                f"{type(self).__name__} must give a finite lam{within} that grows with t, got {float(lam[first]):.6g} "
+                f"at t = {float(t[first]):.6g}; take less extreme values"
+            )
+
+    def _check_ends(self) -> None:
+        """ValueError: lam is not finite at t_min or t_max, or too large for float32."""
+        with torch.device("cpu"):
+            ends = torch.tensor([self.t_min, self.t_max], dtype=torch.float64)
+            self._check(ends, self.lam(ends), LARGEST)
 
     @abstractmethod
     def lam(self, t: Tensor) -> Tensor:
@@ -69,6 +104,7 @@ class LinearBeta(Schedule):
             raise ValueError(
                 f"LinearBeta needs beta_min < beta_max, got beta_min={self.beta_min}, beta_max={self.beta_max}"
             )
+        super().__post_init__()
 
     def lam(self, t: Tensor) -> Tensor:
         integral = t * self.beta_min + t**2 * (self.beta_max - self.beta_min) / 2
@@ -91,6 +127,8 @@ class KarrasTime(Schedule):
             raise ValueError(
                 f"KarrasTime needs sigma_min < sigma_max, got sigma_min={self.sigma_min}, sigma_max={self.sigma_max}"
             )
+        super().__post_init__()
+        self._check_ends()
 
     def lam(self, t: Tensor) -> Tensor:
         low, high = (sigma ** (1 / self.rho) for sigma in (self.sigma_min, self.sigma_max))
@@ -98,7 +136,13 @@ class KarrasTime(Schedule):
 
 
 class Table(Schedule):
-    """A discrete schedule read as a continuous one: lam is linear between entries, entry i at t = i / (N - 1)."""
+    """A discrete schedule read as a continuous one: lam is linear between entries, entry i at t = i / (N - 1).
+
+    ValueError, when it is made: a beta is not in (0, 1), as at a signal of zero, or lam does not grow; with the entry.
+    """
+
+    def __post_init__(self) -> None:
+        self._check_ends()  # which looks at every entry
 
     @abstractmethod
     def betas(self) -> Tensor:
@@ -107,8 +151,24 @@ class Table(Schedule):
     @cached_property
     def entries(self) -> Tensor:
         """lam at each entry, [N] float64."""
-        log_alpha_bar = torch.log1p(-self.betas()).cumsum(0)
-        return torch.log(torch.expm1(-log_alpha_bar)) / 2
+        with torch.device("cpu"):
+            betas = self.betas()
+            self._refuse(~((betas > 0) & (betas < 1)), betas, "betas in (0, 1)")  # so said that NaN is refused
+            log_alpha_bar = torch.log1p(-betas).cumsum(0)
+            lam = torch.log(torch.expm1(-log_alpha_bar)) / 2
+            grows = torch.diff(lam, prepend=lam.new_tensor([-math.inf])) > 0
+            self._refuse(~(torch.isfinite(lam) & grows), betas, "betas by which noise grows and stays finite")
+            return lam
+
+    def _refuse(self, wrong: Tensor, betas: Tensor, must: str) -> None:
+        if betas.ndim != 1 or len(betas) < 2:
+            raise ValueError(f"{type(self).__name__} must have two betas or more, got {list(betas.shape)}; give them")
+        if bool(wrong.any()):
+            first = int(wrong.nonzero()[0])
+            raise ValueError(
+                f"{type(self).__name__} must have {must}, got {float(betas[first]):.6g} at entry {first} of "
+                f"{len(betas)}; a table that ends without signal cannot be read: cap its last betas, at 0.999 say"
+            )
 
     def lam(self, t: Tensor) -> Tensor:
         entries = on(t.device, self.entries)
@@ -142,6 +202,29 @@ class LinearTable(Table):
 
 
 @component
+class SigmoidTable(Table):
+    """GeoDiff's table, as diffusers has it: beta a sigmoid from -6 to 6 between its ends (arXiv 2203.02923)."""
+
+    beta_first: OpenShare = 1e-4
+    beta_last: OpenShare = 0.02
+    steps: Entries = 1000
+
+    def betas(self) -> Tensor:
+        rise = torch.sigmoid(torch.linspace(-6, 6, self.steps, dtype=torch.float64))
+        return self.beta_first + rise * (self.beta_last - self.beta_first)
+
+
+@component
+class GivenTable(Table):
+    """A table of betas of one's own, `trained_betas` in configurations of diffusers."""
+
+    given: Sequence[OpenShare]
+
+    def betas(self) -> Tensor:
+        return torch.tensor([*self.given], dtype=torch.float64)
+
+
+@component
 class SquaredCosineTable(Table):
     """DeepFloyd IF's table: the cosine of Nichol & Dhariwal 2021 with its offset and cap (arXiv 2102.09672, eq. 17)."""
 
@@ -170,6 +253,15 @@ class Clamped(Schedule):
     def __post_init__(self) -> None:
         if not self.lam_min < self.lam_max:
             raise ValueError(f"Clamped needs lam_min < lam_max, got lam_min={self.lam_min}, lam_max={self.lam_max}")
+        with torch.device("cpu"):
+            low, high = self.t_min, self.t_max
+        if not high - low > 1e-9:
+            raise ValueError(
+                f"Clamped must keep some of {type(self.schedule).__name__}, got lam_min={self.lam_min}, "
+                f"lam_max={self.lam_max}, reached at t = {low:.6g} and {high:.6g}; take bounds that lam lies in"
+            )
+        self._check_ends()
+        super().__post_init__()
 
     @cached_property
     def t_min(self) -> float:  # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +26,8 @@ from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training
 from boot_exp.weights import SnrPlusOne, Weight
 from evals.ending import tell
-from evals.errors import ConfigurationFault
+from evals.errors import ConfigurationFault, StateFault
+from evals.files import sha256_of
 from evals.weights import located
 
 
@@ -82,7 +84,7 @@ class PublishedTeacher:
 
     source: a file or folder; the http(s) address of a file, which must have its sha256 beside it; or, for diffusers, a
     model of the hub, with the revision to take. url: where its authors keep it, said where it is missing. sha256: of
-    the file, compared before it is opened.
+    the file, compared before it is opened; of weights in shards, of what `sha256sum` says of the index and the shards.
     """
 
     alone: ClassVar[bool] = True
@@ -105,6 +107,8 @@ class PublishedTeacher:
             said = f"{self.source} has the SHA-256 {found}; bind PublishedTeacher.sha256 to have it compared"
             tell(said)
         network.load_state_dict(teacher.read(path))
+        for note in teacher.notes:
+            tell(note)
         card = ModelCard(
             suite=place.suite,
             stage=place.name,
@@ -120,7 +124,7 @@ class PublishedTeacher:
             inputs={"checkpoint": found},
             config=place.config,
             made_by=provenance(torch.device("cpu")),
-            kind=Imported(label_dropout=None, source=self.source),
+            kind=Imported(label_dropout=None, source=self.source, notes=teacher.notes),
         )
         write_folder(place.out, {"weights": teacher.state_dict()}, card.json())
 
@@ -133,7 +137,17 @@ class PublishedTeacher:
             return located(self.source, self.sha256, "a teacher's weights", self.url)
         folder = Path(self.source)
         folder = folder if folder.exists() else self.teacher.fetch(self.source, self.revision)
-        return folder, located(str(self.teacher.weights(folder)), self.sha256, "a teacher's weights", self.url)[1]
+        first, *shards = self.teacher.weights(folder)
+        if not shards:
+            return folder, located(str(first), self.sha256, "a teacher's weights", self.url)[1]
+        hashes = "".join(f"{sha256_of(file)}  {file.name}\n" for file in (first, *shards))
+        found = hashlib.sha256(hashes.encode()).hexdigest()
+        if self.sha256 is not None and found != self.sha256.lower():
+            raise StateFault(
+                f"a teacher's weights must have the SHA-256 {self.sha256} over those of their {1 + len(shards)} files, "
+                f"got {found} ({folder}); fetch them again"
+            )
+        return folder, found
 
 
 def check_fits(teacher: Networked, card: Card, data: Path) -> None:

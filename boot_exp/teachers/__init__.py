@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from boot_exp.components import Count
 from boot_exp.denoisers import Networked
+from boot_exp.predictions import Prediction
+from boot_exp.schedules import Schedule
 from evals.errors import StateFault
+from evals.files import first_line
 
 LABELS = {"label.weight", "unet.class_embedding.weight"}
 """The embeddings of classes, to which a row for "no label" is added as they are read."""
+SHOWN = 60
+"""Characters of a value or a name of a file that a message shows."""
 
 
 class PublishedNetwork(Networked, ABC):
-    """A denoiser whose network is told by a configuration, and whose weights are in a file of someone else's."""
+    """A denoiser whose network is told by a configuration, and whose weights are in a file of someone else's.
+
+    notes: what was chosen as its weights were read, a line each. ValueError: the network cannot be run.
+    """
+
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        prediction: Prediction,
+        schedule: Schedule,
+        classes: Count | None = None,
+        shape: Sequence[Count] | None = None,
+    ) -> None:
+        super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
+        self.notes: list[str] = []
+        if self.shape is not None:
+            check_runs(net, self.shape, type(self).__name__)
 
     @abstractmethod
     def read(self, path: Path) -> dict[str, Tensor]:
@@ -31,8 +55,26 @@ class OfTheHub(PublishedNetwork):
         """The folder of a model of the hub. MissingResource: it cannot be fetched."""
 
     @abstractmethod
-    def weights(self, folder: Path) -> Path:
-        """The file of the weights in such a folder. StateFault: there is none."""
+    def weights(self, folder: Path) -> list[Path]:
+        """The files of the weights in such a folder. StateFault: there are none."""
+
+
+def check_runs(net: nn.Module, shape: tuple[int, ...], name: str) -> None:
+    """ValueError: a network cannot be asked about an image of its shape, or answers with another. It costs nothing."""
+    parts = {key: part.to("meta") for key, part in [*net.named_parameters(), *net.named_buffers()]}
+    x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
+    cure = "give sizes that belong together: an image halves evenly at each level, channels fill their groups and heads"
+    try:
+        with torch.no_grad():
+            output = torch.func.functional_call(net, parts, (x, t, None, None))
+    except Exception as error:  # layers fail in any way they like
+        raise ValueError(
+            f"{name} must be a network that can be run on {'x'.join(map(str, shape))}, got {first_line(error)}; {cure}"
+        ) from error
+    if output.shape != x.shape:
+        raise ValueError(
+            f"{name} must give what it is given, {'x'.join(map(str, shape))}, got {_shape(output[0])}; {cure}"
+        )
 
 
 def fitting(
@@ -48,19 +90,46 @@ def fitting(
     """
     theirs = called or {}
     wanted = teacher.net.state_dict()
-    wrong = [f"{theirs.get(key, key)} is not in the file" for key in wanted if key not in found]
-    wrong += [
+    lacking = [f"{theirs.get(key, key)} is not in the file" for key in wanted if key not in found]
+    other = [
         f"{theirs.get(key, key)} is {_shape(found[key])} in the file and {_shape(value)} in the configuration"
         f"{', with a row for no label' if key in LABELS else ''}"
         for key, value in wanted.items()
         if key in found and found[key].shape != value.shape
     ]
-    wrong += [f"{key} ({_shape(value)}) is in the file alone" for key, value in unused.items()]
-    if wrong:
+    alone = [f"{shown(key)} ({_shape(value)}) is in the file alone" for key, value in unused.items()]
+    if count := len(lacking) + len(other) + len(alone):
+        few = [*other[:2], *lacking[: 2 if other else 3], *alone[:2]]  # of each kind, so that the file's names are seen
         raise StateFault(
-            f"{path} must hold the network of the configuration, got another ({len(wrong)} tensors differ): "
-            f"{'; '.join(wrong[:3])}; bind what it was made with"
+            f"{path} must hold the network of the configuration, got another ({count} tensors differ): "
+            f"{'; '.join(few)}; bind what it was made with"
         )
+
+
+def check_finite(path: Path, found: Mapping[str, Tensor], called: Mapping[str, str] | None = None) -> None:
+    """StateFault: weights that were read hold what is no number, or one that float32 has not."""
+    for key, value in found.items():
+        if not bool(torch.isfinite(value).all()):
+            raise StateFault(
+                f"{path} must hold finite weights, got NaN or infinity in {(called or {}).get(key, key)}; it is "
+                "damaged, or of a training that failed: fetch it again, or take an earlier checkpoint"
+            )
+
+
+def differences(different: Mapping[str, tuple[object, object]]) -> str:
+    """What a file says and a configuration does not, name by name: (theirs, ours)."""
+    said = [
+        f"{shown(name)} = {shown(theirs)} (configured: {shown(ours)})" for name, (theirs, ours) in different.items()
+    ]
+    return ", ".join(said[:6]) + (f" and {len(said) - 6} more" if len(said) > 6 else "")
+
+
+def shown(value: object) -> str:
+    """A plain value of a file, cut so that a message stays short."""
+    if isinstance(value, list | tuple) and len(value) > 10:
+        return f"{len(value)} values from {shown(value[0])} to {shown(value[-1])}"
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _shape(tensor: Tensor) -> str:

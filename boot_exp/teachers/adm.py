@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -13,8 +11,9 @@ from torch import Tensor, nn
 
 from boot_exp.nets.embeddings import Sinusoidal
 from boot_exp.nets.unet import Attention, Convolutions, Residual, ResidualBlocks, ThirtyTwoGroups, UNet
-from evals.errors import StateFault
-from evals.files import first_line
+from boot_exp.teachers import PublishedNetwork
+from boot_exp.teachers.states import fill, network
+from evals.tensors import read_tensors
 
 REDUCED: dict[str, object] = {
     "image_size": 32,
@@ -65,45 +64,11 @@ def unet(
     )
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict of torch.save. StateFault: the file is damaged, or holds other things than tensors by name."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of files that it then refuses
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise StateFault(
-            f"{path} must be a state dict of tensors written by torch.save, got another file, or one that names "
-            "other things, of which nothing was run; if it is a snapshot of NVIDIA's EDM, edm.Edm reads it, else fetch "
-            "it again from its authors"
-        ) from error
-    except Exception as error:  # a foreign file fails in any way it likes; nothing of it is run
-        raise StateFault(
-            f"{path} must be a state dict of tensors written by torch.save, got {first_line(error)}; fetch it again"
-        ) from error
-    if not isinstance(state, dict):
-        raise StateFault(f"{path} must hold tensors by name, got {type(state).__name__}; fetch it again")
-    if others := [f"{key} ({_kind(value)})" for key, value in state.items() if not _plain(value)]:
-        raise StateFault(
-            f"{path} must hold tensors of numbers by name and nothing else, got {', '.join(others[:3])}; save with "
-            "torch.save what of it is the network's, and of that the average where there is one"
-        )
-    # A network that was trained in parallel is saved with its wrapper's name before every other.
-    wrapped = all(str(key).startswith("module.") for key in state)
-    return {str(key).removeprefix("module." if wrapped else ""): value.float() for key, value in state.items()}
-
-
-def _kind(value: object) -> str:
-    return f"{value.layout}, {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
-
-
-def _plain(value: object) -> bool:
-    return (
-        type(value) is Tensor
-        and value.layout is torch.strided
-        and value.is_floating_point()
-        and value.device.type == "cpu"
-    )
+def read(teacher: PublishedNetwork, net: UNet, path: Path, legacy_order: bool) -> dict[str, Tensor]:
+    """The weights of OpenAI's U-Net in a file, by our names. StateFault: it is damaged, or holds another network."""
+    theirs = called(net)
+    found, teacher.notes = network(path, read_tensors(path), dict.fromkeys(theirs.values()))
+    return fill(teacher, path, found, lambda state: renamed(net, state, legacy_order), theirs)
 
 
 def renamed(net: UNet, state: Mapping[str, Tensor], legacy_order: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

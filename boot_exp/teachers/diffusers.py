@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from boot_exp.components import Natural, Positive
 from boot_exp.nets.adain import Block, Guidable
-from boot_exp.predictions import FromEps, FromV, FromX, Prediction
-from boot_exp.schedules import LinearTable, ScaledLinearTable, Schedule, SquaredCosineTable, Table, unclamped
-from boot_exp.teachers import OfTheHub, fitting
-from boot_exp.teachers.adm import read_state
+from boot_exp.predictions import Prediction
+from boot_exp.schedules import Schedule, Table, unclamped
+from boot_exp.teachers import OfTheHub, check_runs, differences, folders, schedulers, shown
+from boot_exp.teachers.states import fill, network
 from evals.errors import MissingResource, StateFault
-from evals.files import first_line, read_json
+from evals.files import first_line
 
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-PREDICTED: dict[type, str] = {FromEps: "epsilon", FromV: "v_prediction", FromX: "sample"}
-OF_TRAINING = ("dropout", "sample_size")
+KIND = "UNet2DModel"
+OF_TRAINING = ("dropout",)
 # What attention was called in files of before 2023 (huggingface/diffusers, pull request 3387).
 RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -55,17 +54,13 @@ class DiffusersUNet(Guidable):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            _check(config, _defaults(UNet2DModel))
             try:
                 self.unet = UNet2DModel.from_config({**config})
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # its layers fail in any way they like
                 raise ValueError(
                     f"DiffusersUNet.config must be one of UNet2DModel, got {first_line(error)}; copy its config.json"
                 ) from error
-            if not isinstance(self.unet.class_embedding, nn.Embedding | None):
-                raise ValueError(
-                    "DiffusersUNet.config may embed classes by number alone, got class_embed_type "
-                    f"{config.get('class_embed_type')!r}; give num_class_embeds"
-                )
             if self.unet.class_embedding is not None:
                 rows = self.unet.class_embedding.weight
                 self.unet.class_embedding = nn.Embedding(len(rows) + 1, rows.shape[1])
@@ -85,6 +80,45 @@ class DiffusersUNet(Guidable):
                 module.guidance = guidance
         output: Tensor = self.unet(x, self.time_scale * t, class_labels=label).sample
         return output
+
+
+def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """ValueError: a configuration says what UNet2DModel does not know, or a network that is no denoiser of ours."""
+    unknown = [
+        name
+        for name, value in config.items()
+        if name not in defaults and not name.startswith("_") and value is not None
+    ]
+    said = {**defaults, **config}
+    channels, outputs = said["in_channels"], said["out_channels"]
+    wrong = ""
+    if (kind := config.get("_class_name", KIND)) != KIND:
+        wrong = f"be of a {KIND}, got {shown(kind)}; no other network of diffusers is read"
+    elif unknown:
+        wrong = f"say what {KIND} knows, got {shown(unknown[0])}; leave it away"
+    elif outputs != channels:
+        cure = "give a network that gives what it is given"
+        if outputs == 2 * channels:
+            cure = f"its second half is a variance: cut conv_out's weight and bias to {channels} and say so"
+        wrong = f"have as many out_channels as in_channels ({channels}), got {outputs}; {cure}"
+    elif said["time_embedding_type"] != "positional":
+        cure = "a network that is told sigma, or a step alone, is not read"
+        wrong = f"have time_embedding_type 'positional', got {shown(said['time_embedding_type'])}; {cure}"
+    elif said["class_embed_type"] is not None:
+        cure = "classes are embedded by number alone: give num_class_embeds"
+        wrong = f"have no class_embed_type, got {shown(said['class_embed_type'])}; {cure}"
+    if wrong:
+        raise ValueError(f"DiffusersUNet.config must {wrong}")
+
+
+def _side(size: Any) -> tuple[int, int]:
+    """Height and width of images of a sample_size. ValueError: it is none."""
+    sides = [*size] if isinstance(size, list | tuple) else [size, size]
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
+        raise ValueError(
+            f"DiffusersUNet.config must have a sample_size of one or two numbers of pixels, got {shown(size)}; bind it"
+        )
+    return sides[0], sides[1]
 
 
 def _reduced(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,80 +150,84 @@ class Diffusers(OfTheHub):
             )
         net = DiffusersUNet(config=config, time_scale=float(len(table.entries) - 1))
         size, classes = config.get("sample_size"), config.get("num_class_embeds")
-        height, width = size if isinstance(size, list | tuple) else (size, size)
-        shape = None if size is None else (int(config.get("in_channels", 3)), int(height), int(width))
+        shape = None if size is None else (net.unet.config["in_channels"], *_side(size))
         super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
+        if shape is None:
+            side = 8 * 2 ** len(net.unet.config["block_out_channels"])
+            check_runs(net, (net.unet.config["in_channels"], side, side), type(self).__name__)
         self.table = table
 
     def read(self, path: Path) -> dict[str, Tensor]:
         """The weights of the network, by our names. StateFault: a file is damaged, or says another network or betas."""
-        folder = self.weights(path).parent
-        net: Any = self.net
-        from diffusers import DDPMScheduler, UNet2DModel
-
-        # What a file leaves out is the library's default.
-        said = _defaults(UNet2DModel) | _json(folder / "config.json")
-        self._compare(folder / "config.json", said, dict(net.unet.config))
-        beside = next(
-            (
-                file
-                for file in (path / "scheduler/scheduler_config.json", path / "scheduler_config.json")
-                if file.is_file()
-            ),
-            None,
-        )
+        files = self.weights(path)
+        unet: Any = self.net.unet
+        self._compare(files[0].parent / "config.json", dict(unet.config))
+        beside = folders.scheduler(path)
         if beside is not None:
-            self._compare(beside, _defaults(DDPMScheduler) | _json(beside), self._betas())
-        found = _read(self.weights(path))
-        if (rows := found.get("class_embedding.weight")) is not None:
-            found["class_embedding.weight"] = torch.cat([rows, torch.zeros_like(rows[:1])])
-        named = {f"unet.{_today(name)}": value for name, value in found.items()}
-        left = {name: value for name, value in named.items() if name not in net.state_dict()}
-        fitting(self, named, path, left)
-        return named
+            schedulers.compare(*beside, self.table, self.prediction)
+        found = {_today(name): kept for name, kept in folders.read_weights(files).items()}
+        taken, self.notes = network(path, found, dict.fromkeys(unet.state_dict()))
+        if beside is None:
+            ours = f"{type(self.table).__name__} and {type(self.prediction).__name__}"
+            self.notes += [f"{path} has no scheduler_config.json: {ours} are as configured, and were not compared"]
+        if any(kind and kind in files[0].name for kind in folders.KINDS):
+            self.notes += [f"{files[0]} is a variant of half precision; the whole weights are not there"]
+        return fill(
+            self, path, taken, self._named, {name: name.removeprefix("unet.") for name in self.net.state_dict()}
+        )
 
-    def weights(self, folder: Path) -> Path:
-        """The file of the weights, in the folder of a pipeline or of its network. StateFault: there is none."""
-        inner = folder / "unet" if (folder / "unet").is_dir() else folder
-        found = next((inner / name for name in WEIGHTS if (inner / name).is_file()), None)
-        if found is None:
-            raise StateFault(f"{inner} must hold {' or '.join(WEIGHTS)}, got neither; fetch it again")
-        return found
+    def _named(self, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        named = {f"unet.{name}": value for name, value in found.items()}
+        if (rows := named.get("unet.class_embedding.weight")) is not None:
+            named["unet.class_embedding.weight"] = torch.cat([rows, torch.zeros_like(rows[:1])])
+        ours = self.net.state_dict()
+        return named, {name: value for name, value in found.items() if f"unet.{name}" not in ours}
+
+    def weights(self, folder: Path) -> list[Path]:
+        """The files of the weights, in the folder of a pipeline or of its network. StateFault: there are none."""
+        return folders.weights(folder)
 
     def fetch(self, name: str, revision: str | None) -> Path:
         """The folder of a model of the hub. MissingResource: it cannot be fetched."""
         from huggingface_hub import snapshot_download
 
-        wanted = [f"{place}{file}" for place in ("", "unet/") for file in (*WEIGHTS, "config.json")]
-        wanted += [f"{place}scheduler_config.json" for place in ("", "scheduler/")]
+        said = ["config.json", "model_index.json", "scheduler_config.json", "*.index*.json"]
         try:
-            return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+            for kind in folders.KINDS:  # no more is fetched than is read
+                for end in folders.ENDS:
+                    files = [*said, *(f"{folders.STEM}{shard}.{end}" for shard in (kind, f"{kind}-?????-of-?????"))]
+                    places = [f"{place}{file}" for place in ("", "unet/") for file in files]
+                    places += ["scheduler/scheduler_config.json"]
+                    folder = Path(snapshot_download(name, revision=revision, allow_patterns=places))
+                    inner = folders.network_folder(folder)
+                    if any(file.suffix == f".{end}" for file in inner.glob(f"{folders.STEM}*")):
+                        return folder
+            return folder
         except Exception as error:  # the hub's library has a dozen errors of its own, and those of its transports
             raise MissingResource(
                 f"{name} must be a folder, or a model of the hub that can be fetched, got {first_line(error)}; fetch "
                 "it elsewhere and bind the path of its folder"
             ) from error
 
-    def _betas(self) -> dict[str, Any]:
-        table = self.table
-        said: dict[str, Any] = {"num_train_timesteps": len(table.entries), "trained_betas": None}
-        said["prediction_type"] = PREDICTED.get(type(self.prediction), type(self.prediction).__name__)
-        said["rescale_betas_zero_snr"] = False
-        if isinstance(table, LinearTable | ScaledLinearTable):
-            kind = "linear" if isinstance(table, LinearTable) else "scaled_linear"
-            return {**said, "beta_schedule": kind, "beta_start": table.beta_first, "beta_end": table.beta_last}
-        return {**said, "beta_schedule": "squaredcos_cap_v2" if isinstance(table, SquaredCosineTable) else "another"}
-
     @staticmethod
-    def _compare(path: Path, file: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-        """StateFault: a file says something else than the configuration does."""
-        different = [
-            f"{name} = {theirs} (configured: {ours[name]})"
-            for name, theirs in file.items()
-            if name in ours and not name.startswith("_") and name not in OF_TRAINING and not _alike(theirs, ours[name])
-        ]
+    def _compare(path: Path, ours: Mapping[str, Any]) -> None:
+        """StateFault: the configuration of a network is another than ours, or says what is not known."""
+        from diffusers import UNet2DModel
+
+        file = folders.read_json(path)
+        if (kind := file.get("_class_name", KIND)) != KIND:
+            raise StateFault(
+                f"{path} must be of a {KIND}, got {shown(kind)}, which is told or gives something else and is not read"
+            )
+        # What a file leaves out is the library's default.
+        said = {name: value for name, value in (_defaults(UNet2DModel) | file).items() if not name.startswith("_")}
+        different = {
+            name: (value, ours.get(name, "not known"))
+            for name, value in said.items()
+            if name not in OF_TRAINING and not _alike(name, value, ours.get(name))
+        }
         if different:
-            raise StateFault(f"{path} must say what is configured, got {', '.join(different)}; bind what it says")
+            raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind what it says")
 
 
 def _today(name: str) -> str:
@@ -203,22 +241,10 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def _alike(theirs: object, ours: object) -> bool:
-    pair = [list(value) if isinstance(value, list | tuple) else value for value in (theirs, ours)]
-    return pair[0] == pair[1]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return read_json(path, cure="fetch it again", fault=StateFault)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if path.suffix == ".bin":
-        return read_state(path)
-    try:
-        return {name: value.float() for name, value in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise StateFault(f"{path} must be whole, got {first_line(error)}; fetch it again") from error
+def _alike(name: str, theirs: object, ours: object) -> bool:
+    theirs, ours = (list(value) if isinstance(value, list | tuple) else value for value in (theirs, ours))
+    if name == "sample_size" and (theirs is None or ours is None):  # the network is the same, of images of any size
+        return True
+    if name == "sample_size" and isinstance(theirs, list) is not isinstance(ours, list):
+        theirs, ours = (value if isinstance(value, list) else [value, value] for value in (theirs, ours))
+    return theirs == ours

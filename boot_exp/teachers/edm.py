@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -15,10 +16,10 @@ from boot_exp.nets.song import SongUNet
 from boot_exp.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
 from boot_exp.predictions import FromEps, FromF, FromScore, Prediction
 from boot_exp.schedules import LinearBeta, Schedule, SquaredCosineTable, unclamped
-from boot_exp.teachers import PublishedNetwork, fitting
-from boot_exp.teachers.pickles import Persistent, Refused, children, read_pickle, tensors
+from boot_exp.teachers import PublishedNetwork, check_finite, differences, fitting, shown
+from boot_exp.teachers.pickles import Snapshot, children, plain, state
 from evals.errors import StateFault
-from evals.files import first_line
+from evals.pickles import Refused, foreign
 
 Precond = Literal["EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond"]
 Model = Literal["SongUNet", "DhariwalUNet"]
@@ -166,21 +167,21 @@ class Edm(PublishedNetwork):
 
     def read(self, path: Path) -> dict[str, Tensor]:
         """The weights of the network, by our names. StateFault: the file is damaged, hostile, or another network's."""
-        snapshot = read_pickle(path)
-        try:
-            outer = snapshot["ema"]
+        with foreign(
+            path,
+            "must be a snapshot of EDM, a pickle of modules and tensors alone with its network under 'ema'",
+            "nothing of it was run, and it should not be: fetch it again from its authors",
+        ):
+            snapshot = Snapshot(path)
+            outer = snapshot.held.get("ema")
             self.compare(path, arguments(outer))
-            found = self.named(children(outer)["model"])
-        except StateFault:
-            raise
-        except Exception as error:  # what is no snapshot fails in any way it likes
-            raise StateFault(
-                f"{path} must be a snapshot of EDM with its network under 'ema', got {type(error).__name__} "
-                f"({first_line(error)}); fetch it again"
-            ) from error
-        left = {name: value for name, value in found.items() if name not in self.net.state_dict()}
-        fitting(self, found, path, left)
-        return found
+            found = self.named(snapshot, children(outer)["model"])
+            left = {name: value for name, value in found.items() if name not in self.net.state_dict()}
+            fitting(self, found, path, left)
+            snapshot.fill()
+            found = self.named(snapshot, children(outer)["model"])
+            check_finite(path, found)
+            return found
 
     def compare(self, path: Path, given: Mapping[str, Any]) -> None:
         """StateFault: a file says another network than the configuration does."""
@@ -195,12 +196,12 @@ class Edm(PublishedNetwork):
             different.pop("attn_resolutions", None)
         if not different:
             return
-        said = ", ".join(f"{name} = {theirs} (configured: {ours})" for name, (theirs, ours) in different.items())
+        said = differences(different)
         fixed = [name for name in different if name in (*FIXED, *FIXED_OF.get(self.said["class_name"], ()))]
         cure = f"networks with another {' or '.join(fixed)} are not read" if fixed else "bind what it was made with"
         raise StateFault(f"{path} must hold the network of the configuration, got one of {said}; {cure}")
 
-    def named(self, model: Any) -> dict[str, Tensor]:
+    def named(self, snapshot: Snapshot, model: Any) -> dict[str, Tensor]:
         """The tensors of their network by our names."""
         net = cast(UNet | SongUNet, self.net)
         parts = children(model)
@@ -209,39 +210,44 @@ class Edm(PublishedNetwork):
         aux = {name: block for name, block in layers if "aux" in name}
         *entry, leave = (f"middle.{i}" for i in range(len(net.middle)))
         ours = [*_names("down", net.down), entry, [leave], *_names("up", net.up)]
-        found = _weights("stem", stem)
+        weights = partial(_weights, snapshot)
+        found = weights("stem", stem)
         for names, block in zip(ours, blocks, strict=True):
             for name in names:
-                found |= _layer(name, net.get_submodule(name), children(block))
+                found |= _layer(snapshot, name, net.get_submodule(name), children(block))
         if isinstance(net, SongUNet):
-            found |= _weights("time.0", parts["map_layer0"]) | _weights("time.2", parts["map_layer1"])
+            found |= weights("time.0", parts["map_layer0"]) | weights("time.2", parts["map_layer1"])
             residual = [block for name, block in aux.items() if "residual" in name]
             for i, block in enumerate(residual):
-                found |= _weights(f"pyramid.{i}", block)
+                found |= weights(f"pyramid.{i}", block)
             norm, head = (next(block for name, block in aux.items() if kind in name) for kind in ("norm", "conv"))
-            found |= _weights("norm", norm) | _weights("head", head)
+            found |= weights("norm", norm) | weights("head", head)
             if net.fourier:
-                found["frequencies"] = 2 * torch.pi * tensors(parts["map_noise"])["freqs"].float()
+                found["frequencies"] = 2 * torch.pi * snapshot.tensors(parts["map_noise"], "freqs")["freqs"]
         else:
-            found |= _weights("time.1", parts["map_layer0"]) | _weights("time.3", parts["map_layer1"])
-            found |= _weights("norm", parts["out_norm"]) | _weights("head", parts["out_conv"])
+            found |= weights("time.1", parts["map_layer0"]) | weights("time.3", parts["map_layer1"])
+            found |= weights("norm", parts["out_norm"]) | weights("head", parts["out_conv"])
         if self.said["class_name"] == "iDDPMPrecond":  # a variance beside eps, which no solver of an ODE asks for
-            found |= {name: found[name][: net.head.out_channels] for name in ("head.weight", "head.bias")}
+            outputs = net.head.out_channels
+            both = {name: found[name] for name in ("head.weight", "head.bias") if len(found[name]) == 2 * outputs}
+            found |= {name: value[:outputs] for name, value in both.items()}
         if net.label is not None:
-            found["label.weight"] = _labels(tensors(parts["map_label"]), isinstance(net, SongUNet))
+            labels = snapshot.tensors(parts["map_label"], "weight", "bias")
+            found["label.weight"] = _labels(labels, isinstance(net, SongUNet))
         return found
 
 
 def arguments(precond: Any) -> dict[str, Any]:
     """What a preconditioning of a snapshot and its network were made with, defaults included."""
-    if not isinstance(precond, Persistent) or precond.class_name not in DEFAULTS:
-        raise Refused(f"an 'ema' that is {getattr(precond, 'class_name', type(precond).__name__)}")
-    if precond.state.get("_init_args"):
-        raise Refused(f"a {precond.class_name} whose arguments have no names")
-    given = {**DEFAULTS[precond.class_name], **dict(precond.state.get("_init_kwargs") or {})}
-    if given["model_type"] not in DEFAULTS:
-        raise Refused(f"a network {given['model_type']!r}")
-    return {**DEFAULTS[given["model_type"]], **given, "class_name": precond.class_name}
+    name, own = state(precond)
+    if not name.endswith("Precond") or name not in DEFAULTS:
+        raise Refused(f"an 'ema' that is {name}")
+    if own.get("_init_args") not in (None, (), []):
+        raise Refused(f"a {name} whose arguments have no names")
+    given = {**DEFAULTS[name], **(plain(own.get("_init_kwargs")) or {})}
+    if given["model_type"] not in ("SongUNet", "DhariwalUNet"):
+        raise Refused(f"a network {shown(given['model_type'])}")
+    return {**DEFAULTS[given["model_type"]], **given, "class_name": name}
 
 
 def _attends(resolutions: Sequence[int], side: int, levels: int) -> list[bool]:
@@ -261,11 +267,11 @@ def _names(name: str, lists: nn.ModuleList) -> list[list[str]]:
     return [[f"{name}.{i}.{j}" for j in range(len(cast(nn.ModuleList, layers)))] for i, layers in enumerate(lists)]
 
 
-def _layer(name: str, layer: nn.Module, parts: Mapping[str, Any]) -> dict[str, Tensor]:
+def _layer(snapshot: Snapshot, name: str, layer: nn.Module, parts: Mapping[str, Any]) -> dict[str, Tensor]:
     """Weights of one of our layers, from the parts of their block, which is a residual one with its attention."""
     found: dict[str, Tensor] = {}
     for ours, theirs in (ATTENTION if isinstance(layer, Attention) else RESIDUAL).items():
-        weights = _weights(f"{name}.{ours}", parts[theirs]) if theirs in parts else {}
+        weights = _weights(snapshot, f"{name}.{ours}", parts[theirs]) if theirs in parts else {}
         if isinstance(layer, Attention) and theirs == "qkv":  # theirs go by head, by channel, then q, k, v
             shape = (layer.heads, -1, 3)
             weights = {
@@ -276,12 +282,12 @@ def _layer(name: str, layer: nn.Module, parts: Mapping[str, Any]) -> dict[str, T
     return found
 
 
-def _weights(name: str, layer: Any) -> dict[str, Tensor]:
-    return {f"{name}.{kind}": value.float() for kind, value in tensors(layer).items() if kind in ("weight", "bias")}
+def _weights(snapshot: Snapshot, name: str, layer: Any) -> dict[str, Tensor]:
+    return {f"{name}.{kind}": value for kind, value in snapshot.tensors(layer, "weight", "bias").items()}
 
 
 def _labels(weights: Mapping[str, Tensor], scaled: bool) -> Tensor:
     """A row a class, and one for none: their layer is given one-hot labels, or zeros."""
-    columns = weights["weight"].float().T
+    columns = weights["weight"].T
     rows = torch.cat([columns * len(columns) ** 0.5 if scaled else columns, torch.zeros_like(columns[:1])])
-    return rows + weights["bias"].float() if "bias" in weights else rows
+    return rows + weights["bias"] if "bias" in weights else rows

@@ -12,7 +12,7 @@ from boot_exp.components import Count
 from boot_exp.nets.unet import UNet
 from boot_exp.predictions import FromEps
 from boot_exp.schedules import Schedule, Table, unclamped
-from boot_exp.teachers import PublishedNetwork, adm, fitting
+from boot_exp.teachers import PublishedNetwork, adm
 
 
 class GuidedDiffusion(PublishedNetwork):
@@ -68,7 +68,4 @@ class GuidedDiffusion(PublishedNetwork):
 
     def read(self, path: Path) -> dict[str, Tensor]:
         """The weights of the network, by our names. StateFault: the file is damaged, or holds another network."""
-        net = cast(UNet, self.net)
-        found, left = adm.renamed(net, adm.read_state(path), not self.use_new_attention_order)
-        fitting(self, found, path, left, adm.called(net))
-        return found
+        return adm.read(self, cast(UNet, self.net), path, legacy_order=not self.use_new_attention_order)

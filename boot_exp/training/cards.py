@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,13 @@ class Taught:
 
 @dataclass(frozen=True, kw_only=True)
 class Imported(Taught):
-    """What the card of a teacher of others says beside others; source: its file, folder or model of the hub."""
+    """What the card of a teacher of others says beside others.
+
+    source: its file, folder or model of the hub. notes: what was chosen when it was read, one sentence each.
+    """
 
     source: str
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,26 @@ from torch import Tensor, nn
 
 from boot_exp.processes import like
 from evals.errors import StateFault
-from evals.files import read_json, replacing_folder, sha256_of, write_json
+from evals.files import read_json, reading, replacing_folder, sha256_of, write_json
 
 CARD = "card.json"
+
+
+def _count(value: object, least: int = 1) -> bool:
+    return type(value) is int and least <= value < 2**53
+
+
+FIELDS: dict[str, Callable[[Any], bool]] = {  # what others read of a card, where it has it
+    "shape": lambda value: value is None or (isinstance(value, list) and len(value) == 3 and all(map(_count, value))),
+    "classes": lambda value: value is None or _count(value),
+    "architecture": lambda value: value is None or isinstance(value, str),
+    **dict.fromkeys(("images", "evaluations", "skipped"), lambda value: value is None or _count(value, 0)),
+    **dict.fromkeys(
+        ("seconds", "label_dropout", "w"),
+        lambda value: value is None or (type(value) in (int, float) and math.isfinite(value)),
+    ),
+    **dict.fromkeys(("tensors", "figures"), lambda value: value is None or isinstance(value, dict)),
+}
 
 
 def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card: Mapping[str, Any]) -> None:
@@ -29,11 +47,13 @@ def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card
             except SafetensorError as error:  # its word for a full disk
                 raise OSError(str(error)) from error
             hashes[path.name] = sha256_of(path)
-        write_json(partial / CARD, {**card, "sha256": hashes})
+        counts = {name: len(named) for name, named in tensors.items()}
+        write_json(partial / CARD, {**card, "tensors": counts, "sha256": hashes})
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a folder, after every file that it names has been checked against its hash."""
+    again = f"delete {folder} and run its stage again"
     if folder.is_file():
         raise StateFault(
             f"{folder} must be a folder that a stage wrote, got a file; a checkpoint of others becomes one by boot-exp "
@@ -41,40 +61,35 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     if not (folder / CARD).exists():
         raise StateFault(f"{folder} holds no {CARD}; make it with the stage that writes it (dvc repro)")
-    card = read_json(folder / CARD, cure=f"delete {folder} and run its stage again", fault=StateFault)
+    card = read_json(folder / CARD, cure=again, fault=StateFault)
     hashes = card.get("sha256", {})
-    if not isinstance(hashes, dict):
-        raise StateFault(
-            f"{folder / CARD}: sha256 must be an object, got {hashes!r}; delete {folder} and run its stage again"
-        )
+    if not isinstance(hashes, dict) or not all(Path(name).name == name for name in hashes):
+        raise StateFault(f"{folder / CARD} must name files beside it (sha256), and is damaged; {again}")
+    for name, may_be in FIELDS.items():
+        if not may_be(card.get(name)):
+            raise StateFault(f"{folder / CARD} is damaged: its {name} cannot be {str(card[name])[:60]!r}; {again}")
     for name, expected in hashes.items():
         path = folder / name
-        if not path.is_file() or sha256_of(path) != expected:
-            raise StateFault(
-                f"{path} is missing or damaged (its SHA-256 is not the card's); delete {folder} and run its stage again"
-            )
+        with reading(path, "must be the file that the card names", again, StateFault):
+            if not path.is_file() or sha256_of(path) != expected:
+                raise StateFault(f"{path} is missing or damaged (its SHA-256 is not the card's); {again}")
     return card
 
 
 def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
     """The tensors stored as NAME.safetensors."""
     path = folder / f"{name}.safetensors"
-    try:
+    with reading(path, "must be whole, and cannot be read", f"delete {folder} and run its stage again", StateFault):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise StateFault(f"{path} cannot be read ({error}); delete {folder} and run its stage again") from None
 
 
 def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[str, Any]:
     """Fills the model from a verified folder and returns its card; refuses weights of another architecture."""
     card = read_card(folder)
-    stored, wanted = read_tensors(folder, name), model.state_dict()
-    wrong = [
-        f"{key} ({_kind(stored, key)} stored, {_kind(wanted, key)} in the model)"
-        for key in sorted(stored.keys() | wanted.keys())
-        if _kind(stored, key) != _kind(wanted, key)
-    ]
-    if wrong:
+    if f"{name}.safetensors" not in card.get("sha256", {}):
+        raise StateFault(f"{folder / CARD} must name {name}.safetensors; delete {folder} and run its stage again")
+    stored = read_tensors(folder, name)
+    if wrong := differing(stored, model.state_dict()):
         raise StateFault(
             f"{folder} holds another architecture than the configuration's: {len(wrong)} tensors differ, first "
             f"{wrong[0]}; use the configuration it was trained with, or train it again"
@@ -86,8 +101,40 @@ def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[
                 f"{card.get('stage', 'another')}), {now.strip()} configured; give the model that "
                 "the configuration is for, or use the configuration it was trained with"
             )
+    if (key := not_finite(stored)) is not None:
+        raise StateFault(
+            f"{folder} must hold finite weights, got NaN or infinity in {key}; train it again, at a lower rate"
+        )
     model.load_state_dict(stored)
     return card
+
+
+def differing(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """Tensors that are in one alone, or of another size or precision, in words."""
+    return [
+        f"{key} ({_kind(stored, key)} stored, {_kind(wanted, key)} in the model)"
+        for key in sorted(stored.keys() | wanted.keys())
+        if _kind(stored, key) != _kind(wanted, key)
+    ]
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The first tensor that holds NaN or infinity, or None."""
+    return next((key for key, value in tensors.items() if not bool(torch.isfinite(value).all())), None)
+
+
+def differing_optimizer(stored: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> list[str]:
+    """What in an optimizer's stored state is of none of the parameters, or lacks for one, in words."""
+    held: dict[str, set[str]] = {}
+    wrong = []
+    for name, value in stored.items():
+        index, _, key = name.partition(".")
+        held.setdefault(index, set()).add(key)
+        at = int(index) if index.isdecimal() and len(index) < 9 else len(parameters)
+        if at >= len(parameters) or value.shape not in (torch.Size(), parameters[at].shape):
+            wrong.append(f"{name} ({_kind(stored, name)} stored)")
+    every = {key for keys in held.values() for key in keys}
+    return wrong + [f"{index}.{min(every - keys)} (absent)" for index, keys in held.items() if keys != every]
 
 
 def _kind(tensors: Mapping[str, Tensor], key: str) -> str:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from boot_exp.averages import Average, Tensors
 from boot_exp.processes import Processes, fill, whole
-from boot_exp.training.checkpoints import load_optimizer, optimizer_tensors
+from boot_exp.training.checkpoints import (
+    differing,
+    differing_optimizer,
+    load_optimizer,
+    not_finite,
+    optimizer_tensors,
+)
 from boot_exp.training.watch import Finite
-from boot_exp.training.work import Work
-from evals.errors import NumericalFault
+from boot_exp.training.work import Named, Work
+from evals.errors import NumericalFault, StateFault
 
 
 class State:
@@ -58,7 +65,7 @@ class State:
     def restore(self, work: Work) -> None:
         """Restores the newest sound checkpoint, if there is any. StateFault: all checkpoints are damaged."""
         with self.processes.main_first():
-            newest = work.latest()
+            newest = work.latest(self.check)
         if newest is None:
             return
         card, tensors = newest
@@ -69,14 +76,26 @@ class State:
         load_optimizer(self.optimizer, tensors["optimizer"])
         self.started = time.monotonic() - card["seconds"]
 
+    def check(self, card: Mapping[str, Any], tensors: Named) -> None:
+        """StateFault: a checkpoint holds other tensors than this run's, or some that are not finite."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        wrong = [name for name in sorted({*self.models, "optimizer"} ^ tensors.keys())]
+        wrong += [name for name in ("images", "evaluations", "figures", "skipped", "seconds") if card.get(name) is None]
+        for name, part in self.models.items():
+            wrong += [f"{name}: {each}" for each in differing(tensors.get(name, {}), part.state_dict())]
+        wrong += [f"optimizer: {each}" for each in differing_optimizer(tensors.get("optimizer", {}), parameters)]
+        wrong += [f"{name}: {key} is not finite" for name, key in _not_finite(tensors)]
+        if wrong:
+            raise StateFault(f"a checkpoint must hold what the run trains, got another: {wrong[0]}")
+
     def save(self, work: Work, title: str) -> None:
         """Writes a checkpoint; every process must call this. NumericalFault: weights are not finite."""
         tensors = {name: whole(part.state_dict()) for name, part in self.models.items()}
         tensors["optimizer"] = whole(optimizer_tensors(self.optimizer))
-        if not all(bool(torch.isfinite(value).all()) for value in tensors["model"].values()):
+        if wrong := _not_finite(tensors):
             raise NumericalFault(
-                f"{title}: weights must be finite to be saved, got NaN or infinity after {self.seen} images; lower the "
-                "learning rate"
+                f"{title}: weights must be finite to be saved, got NaN or infinity after {self.seen} images "
+                f"({wrong[0][0]}: {wrong[0][1]}); lower the learning rate"
             )
         if self.processes.main:
             costs = {"seconds": self.seconds, "evaluations": self.evaluations, "skipped": int(self.finite.total)}
@@ -90,3 +109,8 @@ class State:
         if taken is not False:
             for average, tensors in self.followers:
                 average.update(tensors, self.own, images=self.seen, batch=batch, taken=taken)
+
+
+def _not_finite(tensors: Mapping[str, Mapping[str, Tensor]]) -> list[tuple[str, str]]:
+    """The first tensor of each part of a checkpoint that is not finite."""
+    return [(name, key) for name, named in tensors.items() if (key := not_finite(named)) is not None]

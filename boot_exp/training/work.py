@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from boot_exp.training.checkpoints import read_card, read_tensors, write_folder
 from evals.errors import StateFault
+
+Named = dict[str, dict[str, Tensor]]
+Check = Callable[[Mapping[str, Any], Named], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +78,23 @@ class Work:
         images = int(checkpoint.name.removeprefix("images-"))
         return self.keep_every is not None and images % self.keep_every == 0
 
-    def latest(self) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
+    def latest(self, check: Check = lambda card, tensors: None) -> tuple[dict[str, Any], Named] | None:
         """Reads the card and tensors of the newest sound checkpoint; returns None if none was ever written.
 
-        Damaged checkpoints are renamed, with a note on stderr. StateFault: all are damaged; a silent restart would hide
-        it.
+        check: raises StateFault for a checkpoint that is not this run's, whatever its hashes say. Damaged checkpoints
+        are renamed, with a note on stderr. StateFault: all are damaged; a silent restart would hide it.
         """
         checkpoints = self.checkpoints()
         for path in reversed(checkpoints):
             try:
                 card = read_card(path)
-                names = [name.removesuffix(".safetensors") for name in card["sha256"]]
-                return card, {name: read_tensors(path, name) for name in names}
+                names = [name.removesuffix(".safetensors") for name in card.get("sha256", {})]
+                tensors = {name: read_tensors(path, name) for name in names}
+                counts = {name: len(named) for name, named in tensors.items()}
+                if card.get("tensors", counts) != counts:
+                    raise StateFault(f"{path} must hold the tensors that its card counts, got others")
+                check(card, tensors)
+                return card, tensors
             except StateFault as fault:
                 aside = path.with_name(f"damaged-{path.name}")
                 shutil.rmtree(aside, ignore_errors=True)

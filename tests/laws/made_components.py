@@ -11,7 +11,9 @@ from boot_exp.methods import step_weights
 from boot_exp.schedules import Schedule
 from boot_exp.solvers import Coordinate, Integrator, OneStep, SignalStep
 
-ARGUMENTS: dict[type, list[dict[str, Any]]] = {}
+ARGUMENTS: dict[type, list[dict[str, Any]]] = {
+    schedules.GivenTable: [{"given": tuple((0.01 + 0.13 * i / 999) ** 2 for i in range(1000))}],
+}
 """What a class is made with, once for each entry; a class that needs no arguments need not be here."""
 
 

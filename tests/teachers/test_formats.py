@@ -125,7 +125,7 @@ def test_a_tensor_of_a_pickle_cannot_be_given_another_size(tmp_path: Path) -> No
             return torch._utils._rebuild_tensor_v2, rebuilt, (storage, 0, (10**6,), (1,))
 
     (tmp_path / "net.pkl").write_bytes(pickle.dumps({"ema": Grown()}))
-    with pytest.raises(StateFault, match="the state of a tensor"):
+    with pytest.raises(StateFault, match="in place of a module"):
         edm("ddpmpp").read(tmp_path / "net.pkl")
 
 
@@ -356,7 +356,7 @@ def test_a_pickle_that_would_exhaust_the_stack_is_refused(tmp_path: Path, within
         call += len(stored).to_bytes(4, "little") + stored + pickle.TUPLE1 + pickle.REDUCE
         deep = pickle.PROTO + b"\x03" + call + pickle.STOP
     (tmp_path / "net.pkl").write_bytes(deep)
-    with pytest.raises(StateFault, match="must hold modules and tensors alone, got 300,001 tuples"):
+    with pytest.raises(StateFault, match="must be a snapshot of EDM"):
         edm("ddpmpp").read(tmp_path / "net.pkl")
 
 
@@ -447,9 +447,9 @@ def test_what_a_snapshot_says_and_no_leaf_can_is_said_to_be_so(tmp_path: Path) -
         edm("ddpmpp").read(tmp_path / "net.pkl")
 
 
-def test_a_state_dict_within_others_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_network_within_others_is_compared_by_its_own_names(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "ema": {"time_embed.0.weight": torch.zeros(2)}}, tmp_path / "net.pt")
-    with pytest.raises(StateFault, match=r"got epoch \(int\), ema \(dict\); save with torch.save what of it"):
+    with pytest.raises(StateFault, match=r"time_embed\.0\.weight is 2 in the file and 128x32 in the configuration"):
         guided_diffusion("adm").read(tmp_path / "net.pt")
 
 

@@ -1,0 +1,114 @@
+"""Folders of diffusers: which files in them hold the weights, and what its configurations say; nothing is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from boot_exp.teachers import shown
+from evals.errors import StateFault
+from evals.pickles import Refused, foreign
+from evals.stored import Kept
+from evals.tensors import read_tensors
+
+STEM = "diffusion_pytorch_model"
+KINDS = ("", ".fp16", ".bf16")  # whole weights first, then those that were rounded to half precision
+ENDS = ("safetensors", "bin")
+LARGEST = 2**24  # bytes of a configuration
+
+
+def network_folder(folder: Path) -> Path:
+    """Where the network is, in the folder of a pipeline or of the network itself."""
+    return folder / "unet" if (folder / "unet").is_dir() else folder
+
+
+def weights(folder: Path) -> list[Path]:
+    """The files of a network's weights, of several with their index first. StateFault: there are none."""
+    inner = network_folder(folder)
+    for kind in KINDS:
+        for end in ENDS:
+            whole, index = inner / f"{STEM}{kind}.{end}", inner / f"{STEM}.{end}.index{kind}.json"
+            if whole.is_file():
+                return [whole]
+            if index.is_file():
+                return [index, *(inner / name for name in sorted(set(_map(index).values())))]
+    others = sorted(path.name for path in inner.glob("*") if path.suffix in (".safetensors", ".bin", ".pt", ".ckpt"))
+    got = f"{', '.join(map(shown, others[:3]))}; rename the one to read" if others else "neither; fetch it again"
+    raise StateFault(f"{inner} must hold {STEM}.safetensors or .bin, whole or in shards with an index, got {got}")
+
+
+def read_weights(files: list[Path]) -> dict[str, Kept]:
+    """The tensors of all the files. StateFault: one is damaged, or they are not those that the index says."""
+    if len(files) == 1:
+        return read_tensors(files[0])
+    index, *shards = files
+    mapped = _map(index)
+    found: dict[str, Kept] = {}
+    for shard in shards:
+        held = read_tensors(shard)
+        said = {name for name, file in mapped.items() if file == shard.name}
+        if wrong := sorted(held.keys() ^ said):
+            raise StateFault(
+                f"{shard} must hold the tensors that {index.name} says, got {shown(wrong[0])} in one of them alone; "
+                "fetch both again"
+            )
+        found |= held
+    return found
+
+
+def _map(index: Path) -> dict[str, str]:
+    """Which shard holds which tensor. StateFault: the index is damaged, or names files that are not beside it."""
+    mapped = read_json(index).get("weight_map")
+    names = list(mapped.values()) if isinstance(mapped, dict) else []
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise StateFault(f"{index} must say which file beside it holds each tensor (weight_map); fetch it again")
+    lacking = sorted({name for name in names if not (index.parent / name).is_file()})
+    if lacking:
+        raise StateFault(f"{index} must have its files beside it, got no {shown(lacking[0])}; fetch it")
+    return {str(tensor): str(name) for tensor, name in (mapped or {}).items()}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration. StateFault: it is damaged, or no object."""
+    with foreign(path, "must be the JSON object that diffusers writes", "fetch it again"):
+        if path.stat().st_size > LARGEST:
+            raise Refused(f"{path.stat().st_size:,} bytes")
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise Refused(type(found).__name__)
+        return found
+
+
+def scheduler(folder: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
+    """The configuration of the scheduler beside a network, and the class that it or its pipeline names.
+
+    None: there is none. StateFault: it is damaged or lacks, or the pipeline's network is not of images.
+    """
+    inner = network_folder(folder.absolute())
+    places = [inner, inner.parent]
+    indices = [place / "model_index.json" for place in places if (place / "model_index.json").is_file()]
+    kind = _pipeline(indices[0]) if indices else None
+    for place in places:
+        for path in (place / "scheduler/scheduler_config.json", place / "scheduler_config.json"):
+            if path.is_file():
+                said = read_json(path)
+                return path, said, said.get("_class_name", kind)
+    if kind is not None:
+        raise StateFault(f"{indices[0]} must have its scheduler beside it, got no scheduler_config.json; fetch it")
+    return None
+
+
+def _pipeline(path: Path) -> Any:
+    """The scheduler's class in a pipeline of a network of images and a scheduler. StateFault: it is of other things."""
+    parts = {name: part for name, part in read_json(path).items() if isinstance(part, list) and any(part)}
+    named = {name: part[-1] for name, part in parts.items()}
+    others = sorted(name for name in named if name not in ("unet", "scheduler"))
+    if others or named.get("unet", "UNet2DModel") != "UNet2DModel":
+        got = f"{shown(others[0])} ({shown(named[others[0]])})" if others else f"a {shown(named['unet'])}"
+        raise StateFault(
+            f"{path} must be of a UNet2DModel of images and a scheduler alone, got {got}: its network works on "
+            "something else than images, or is told something else, and is not read"
+        )
+    return named.get("scheduler")

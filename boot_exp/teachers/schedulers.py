@@ -1,0 +1,166 @@
+"""What a scheduler of diffusers says of the network that it samples: its table of betas, and what it predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from boot_exp.predictions import FromEps, FromV, FromX, Prediction
+from boot_exp.schedules import GivenTable, LinearTable, ScaledLinearTable, SigmoidTable, SquaredCosineTable, Table
+from boot_exp.teachers import differences, shown
+from evals.errors import StateFault
+
+PREDICTED: dict[type, str] = {FromEps: "epsilon", FromV: "v_prediction", FromX: "sample"}
+# fmt: off
+OF_BETAS = frozenset({
+    "DDPMScheduler", "DDPMParallelScheduler", "DDIMScheduler", "DDIMParallelScheduler", "DDIMInverseScheduler",
+    "DEISMultistepScheduler", "DPMSolverMultistepScheduler", "DPMSolverMultistepInverseScheduler",
+    "DPMSolverSDEScheduler", "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
+    "LMSDiscreteScheduler", "PNDMScheduler", "RePaintScheduler", "SASolverScheduler", "UniPCMultistepScheduler",
+})
+"""Schedulers whose networks are told a step of a table of betas."""
+OF_SAMPLING = frozenset({
+    "algorithm_type", "clip_sample", "clip_sample_range", "corrector_order", "disable_corrector",
+    "dynamic_thresholding_ratio", "eta", "euler_at_final", "final_sigmas_type", "flow_shift", "interpolation_type",
+    "lambda_min_clipped", "lower_order_final", "noise_sampler_seed", "predict_x0", "predictor_order",
+    "sample_max_value", "set_alpha_to_one", "shift_terminal", "sigma_max", "sigma_min", "skip_prk_steps",
+    "solver_order", "solver_p", "solver_type", "steps_offset", "tau_func", "tensor_format", "thresholding",
+    "time_shift_type",
+    "timestep_spacing", "timestep_values", "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas",
+    "use_karras_sigmas", "use_lu_lambdas", "variance_type",
+})
+"""How a scheduler samples, which no network depends on; here a leaf says how."""
+# fmt: on
+NARROW = ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler")
+DISTILLED = ("LCMScheduler", "TCDScheduler", "CMStochasticIterativeScheduler")
+DEFAULTS: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "trained_betas": None,
+    "prediction_type": "epsilon",
+}
+FIXED = {  # what may be said in one way alone, and what another would mean
+    "rescale_betas_zero_snr": (
+        False,
+        "a table that ends without signal, where eps does not tell the image, is not read",
+    ),
+    "timestep_type": ("discrete", "a network that is told ln(sigma) / 4 is not read"),
+    "use_flow_sigmas": (False, "a network that predicts a flow is not read"),
+    "predict_epsilon": (True, "write prediction_type 'sample' in its place and bind FromX"),
+}
+LEARNED = ("learned", "learned_range")
+READ = {"linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"}
+
+
+def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, prediction: Prediction) -> None:
+    """StateFault: a scheduler's configuration says other betas or another prediction, or what cannot be read here.
+
+    kind: the scheduler's class, or None where nothing says it.
+    """
+    if kind is not None and kind not in [*OF_BETAS]:
+        why = "so that its network is a distilled student and no teacher" if kind in DISTILLED else "which is none"
+        raise StateFault(
+            f"{path} must be of a scheduler with a table of betas (DDPMScheduler, DDIMScheduler, ...), got "
+            f"{shown(kind)}, {why}; if the network was trained with a table, put that scheduler's configuration in its "
+            "place, else it cannot be read"
+        )
+    known = {*DEFAULTS, *FIXED, *OF_SAMPLING}
+    for name, value in file.items():
+        if name in FIXED and value is not None and value != FIXED[name][0]:
+            raise StateFault(f"{path} must say {name} = {FIXED[name][0]}, got {shown(value)}; {FIXED[name][1]}")
+        if name not in known and not name.startswith("_") and value is not None:
+            raise StateFault(
+                f"{path} must say what is known of a scheduler, got {shown(name)} = {shown(value)}; leave it out if "
+                "the network does not depend on it"
+            )
+    if file.get("variance_type") in LEARNED:
+        raise StateFault(
+            f"{path} must be of a network that predicts no variance, got variance_type {file['variance_type']}; cut "
+            "conv_out.weight and conv_out.bias to the image's channels, and say fixed_small"
+        )
+    ends = {"beta_start": 0.00085, "beta_end": 0.012} if kind in NARROW else {}  # the defaults of these
+    said = {**DEFAULTS, **ends, **{name: file[name] for name in DEFAULTS if name in file}}
+    ours = _says(table, prediction)
+    if said["prediction_type"] not in PREDICTED.values():
+        raise StateFault(
+            f"{path} must be of a network that predicts {', '.join(PREDICTED.values())}, got prediction_type "
+            f"{shown(said['prediction_type'])}, which is not read"
+        )
+    theirs = _table(path, said)
+    ignored = {"trained_betas"}
+    if said["trained_betas"] is not None:
+        ignored |= {"beta_schedule", "beta_start", "beta_end"}
+    elif said["beta_schedule"] == "squaredcos_cap_v2":
+        ignored |= {"beta_start", "beta_end"}
+    different = {
+        name: (said[name], ours.get(name))
+        for name in DEFAULTS
+        if name not in ignored and said[name] != ours.get(name) and (name == "prediction_type" or name in ours)
+    }
+    apart = _first_apart(theirs, table)
+    if apart is None:  # whatever it is called
+        different = {name: both for name, both in different.items() if name == "prediction_type"}
+    elif not different:
+        different = {f"beta {apart}": (_beta(theirs, apart), _beta(table, apart))}
+    if different:
+        cure = "bind GivenTable with its betas" if said["trained_betas"] is not None else "bind what it says"
+        raise StateFault(f"{path} must say what is configured, got {differences(different)}; {cure}")
+
+
+def _table(path: Path, said: Mapping[str, Any]) -> Table:
+    """The table that a configuration means. StateFault: there is none like it here."""
+    kind, given = said["beta_schedule"], said["trained_betas"]
+    if given is None and kind not in [*READ]:
+        raise StateFault(
+            f"{path} must say one of the tables {', '.join(sorted(READ))}, got beta_schedule {shown(kind)}; write its "
+            "betas out, as trained_betas, and bind them to GivenTable.given"
+        )
+    ends = {"beta_first": said["beta_start"], "beta_last": said["beta_end"], "steps": said["num_train_timesteps"]}
+    try:
+        if given is not None:
+            return GivenTable(given=given)
+        if kind == "squaredcos_cap_v2":
+            return SquaredCosineTable(steps=said["num_train_timesteps"])
+        kinds = {"linear": LinearTable, "scaled_linear": ScaledLinearTable}
+        return kinds[kind](**ends) if kind in kinds else SigmoidTable(**ends)
+    except ValueError as error:
+        raise StateFault(f"{path} must say a table of betas that can be used, got {error}; fetch it again") from None
+
+
+def _says(table: Table, prediction: Prediction) -> dict[str, Any]:
+    """What a configuration of diffusers would say of ours, as far as it has words for it."""
+    said: dict[str, Any] = {"num_train_timesteps": len(table.entries)}
+    said["prediction_type"] = PREDICTED.get(type(prediction), type(prediction).__name__)
+    names = {LinearTable: "linear", ScaledLinearTable: "scaled_linear", SigmoidTable: "sigmoid"}
+    if isinstance(table, LinearTable | ScaledLinearTable | SigmoidTable):
+        return {
+            **said,
+            "beta_schedule": names[type(table)],
+            "beta_start": table.beta_first,
+            "beta_end": table.beta_last,
+        }
+    return {
+        **said,
+        "beta_schedule": "squaredcos_cap_v2" if isinstance(table, SquaredCosineTable) else type(table).__name__,
+    }
+
+
+def _first_apart(theirs: Table, ours: Table) -> int | None:
+    """The first entry at which two tables differ by more than a rounding to float32; None: none does."""
+    one, other = theirs.betas(), ours.betas()
+    count = min(len(one), len(other))
+    apart = ~torch.isclose(one[:count], other[:count], rtol=1e-5, atol=0)
+    if bool(apart.any()):
+        return int(apart.nonzero()[0])
+    return None if len(one) == len(other) else count
+
+
+def _beta(table: Table, index: int) -> object:
+    betas = table.betas()
+    return f"{float(betas[index]):.6g}" if index < len(betas) else "none"
