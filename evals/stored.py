@@ -5,7 +5,7 @@ So a file cannot ask for more memory than its reader wants: what it says of a te
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ DTYPES = {
     "torch.storage.UntypedStorage": torch.uint8,
 }
 REBUILDERS = {f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")}
+ORDER = count()
 AROUND = {  # what stands around a tensor and is none of its numbers
     "torch.nn.parameter.Parameter",
     "torch._utils._rebuild_parameter",
@@ -72,7 +73,7 @@ DEPTH, ENTRIES = 12, 200_000  # dicts within dicts, and what is in them, that ar
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Storage:
-    """Numbers of a file, one after another. order: where it is among the file's; read: its bytes, as uint8."""
+    """Numbers of a file, one after another. order: one for each storage, of whichever file (ORDER); read: its bytes."""
 
     dtype: torch.dtype
     order: int

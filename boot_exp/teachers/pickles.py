@@ -68,7 +68,6 @@ class Snapshot:
             found = legacy(partial(io.BytesIO, data), len(data))
             if not isinstance(found, Storage):
                 raise Refused(f"a storage that is {pickles.kind(found)}")
-            found.order = len(self.storages)  # among those of the snapshot; in its own bytes it is the first
             self.storages[id(value)] = found
         return self.storages[id(value)]
 
