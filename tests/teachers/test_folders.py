@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from boot_exp.schedules import (
     SquaredCosineTable,
     Table,
 )
+from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers import schedulers
 from evals.errors import StateFault
 
@@ -261,6 +263,50 @@ def test_an_index_that_says_other_than_its_shards_is_refused(tmp_path: Path, cha
     (inner / f"{STEM}.safetensors.index.json").write_text(json.dumps({"weight_map": change(mapped)}))
     with pytest.raises(StateFault, match=said):
         diffusers().read(tmp_path)
+
+
+@pytest.mark.parametrize("kept", ["", ".fp16"])
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+def test_of_the_hub_no_more_is_fetched_than_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str, safe: bool
+) -> None:
+    import huggingface_hub
+
+    hub, here, end = tmp_path / "hub", tmp_path / "here", "safetensors" if safe else "bin"
+    write_diffusers(hub, safe)
+    (hub / f"unet/{STEM}.{end}").rename(hub / f"unet/{STEM}{kept}.{end}")
+    (hub / "unet/other.safetensors").write_bytes(b"")
+
+    def fetch(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        for file in (path for path in hub.rglob("*") if path.is_file()):
+            inner = file.relative_to(hub)
+            if any(fnmatch(str(inner), pattern) for pattern in allow_patterns):
+                (here / inner).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, here / inner)
+        return str(here)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    folder = diffusers().fetch("someone/net", None)
+    assert diffusers().read(folder)
+    got = {path.name for path in here.rglob("*") if path.is_file()}
+    assert got == {"config.json", "scheduler_config.json", f"{STEM}{kept}.{end}"}
+
+
+def test_shards_have_one_hash_of_all(tmp_path: Path) -> None:
+    write_diffusers(tmp_path)
+    shard = tmp_path / f"unet/{STEM}-00001-of-00001.safetensors"
+    (tmp_path / f"unet/{STEM}.safetensors").rename(shard)
+    mapped = dict.fromkeys(load_file(shard), shard.name)
+    (tmp_path / f"unet/{STEM}.safetensors.index.json").write_text(json.dumps({"weight_map": mapped}))
+    teacher = PublishedTeacher(teacher=diffusers(), source=str(tmp_path))
+    first = teacher.located()
+    assert PublishedTeacher(teacher=diffusers(), source=str(tmp_path), sha256=first[1].upper()).located() == first
+    state = load_file(shard)
+    state["conv_in.bias"][0] += 1
+    save_file(state, shard)
+    assert teacher.located()[1] != first[1]
+    with pytest.raises(StateFault, match="over those of their 2 files"):
+        PublishedTeacher(teacher=diffusers(), source=str(tmp_path), sha256=first[1]).located()
 
 
 def test_another_variant_is_named(tmp_path: Path) -> None:
