@@ -147,7 +147,11 @@ def test_what_is_no_network_alone_is_refused_with_its_own_names(
     ("build", "said"),
     [
         (lambda: guided_diffusion("adm", image_size=15), "can be run on 3x15x15"),
+        (lambda: guided_diffusion("adm", num_head_channels=None, num_heads=5), "can be run on 3x16x16"),
+        (lambda: guided_diffusion("adm", channel_mult=(1, 2, 3, 4, 5, 6, 7)), "can be run on 3x16x16"),
+        (lambda: guided_diffusion("adm", num_classes=0), "must know one class or more"),
         (lambda: edm("ddpmpp", img_resolution=15), "can be run on 3x15x15"),
+        (lambda: edm("ddpmpp", label_dim=-1), "must know one class or more|negative"),
     ],
 )
 def test_sizes_that_do_not_belong_together_are_refused_when_built(build: Callable[[], Any], said: str) -> None:
