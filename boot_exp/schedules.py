@@ -38,7 +38,7 @@ class Schedule(ABC):
                 self._check(t, self.lam(t), math.inf)
         except ArithmeticError as error:
             raise ValueError(
-                f"{type(self).__name__} must give finite lam, got {error}; take less extreme values"
+                f"{type(self).__name__} must give a finite lam, got {error}; take less extreme values"
             ) from None
 
     def _check(self, t: Tensor, lam: Tensor, most: float) -> None:

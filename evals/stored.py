@@ -5,7 +5,7 @@ So a file cannot ask for more memory than its reader wants: what it says of a te
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ DTYPES = {
     "torch.storage.UntypedStorage": torch.uint8,
 }
 REBUILDERS = {f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")}
+ORDER = count()
 AROUND = {  # what stands around a tensor and is none of its numbers
     "torch.nn.parameter.Parameter",
     "torch._utils._rebuild_parameter",
@@ -66,13 +67,15 @@ OTHERS = {  # what torch's own restricted reader knows besides: kinds of tensors
 }
 KNOWN = frozenset({*DTYPES, *REBUILDERS, *AROUND, BY_TYPE, *OTHERS})
 """All that a file of tensors may name. Names are compared, and nothing is looked up."""
+MAKERS = frozenset({*AROUND, *REBUILDERS, BY_TYPE})
+ARGUMENTS = 10  # of what makes a tensor; torch gives eight
 DIMENSIONS, LARGEST = 64, 2**60  # the first is torch's own limit
 DEPTH, ENTRIES = 12, 200_000  # dicts within dicts, and what is in them, that are looked at
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Storage:
-    """Numbers of a file, one after another. order: where it is among the file's; read: its bytes, as uint8."""
+    """Numbers of a file, one after another. order: one for each storage, of whichever file (ORDER); read: its bytes."""
 
     dtype: torch.dtype
     order: int
@@ -154,7 +157,7 @@ def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value
         if not isinstance(value, Record):
             return None
         given = value.arguments if isinstance(value.arguments, tuple) else ()
-        if value.state is not None and value.name in {*AROUND, *REBUILDERS, BY_TYPE}:
+        if value.state is not None and value.name in MAKERS:
             raise Refused("the state of a tensor")
         if value.name == BY_TYPE and len(given) == 4:
             value = Record(given[0].full if isinstance(given[0], Name) else "", given[2])
@@ -164,6 +167,8 @@ def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value
             break
     if not isinstance(value, Record) or value.name not in REBUILDERS:
         return None
+    if not isinstance(value.arguments, tuple) or not 4 <= len(value.arguments) <= ARGUMENTS:
+        raise Refused("a tensor that is told too much or too little")
     storage, offset, shape, stride, *rest = value.arguments
     storage, shape, stride = storage_of(storage), _whole(shape), _whole(stride)
     if not isinstance(storage, Storage):
@@ -173,7 +178,7 @@ def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value
     dtype, marks = storage.dtype, rest[2:]
     if value.name.endswith("_v3") and len(rest) > 2 and isinstance(rest[2], Name):
         dtype, marks = DTYPES.get(rest[2].full, dtype), rest[3:]
-    if any(pickles.entries(mark) for mark in marks):
+    if any(pickles.size(mark) for mark in marks):
         raise Refused("a tensor that is conjugate or negative by a mark alone")
     return Kept(storage=storage, dtype=dtype, shape=shape, stride=stride, offset=offset + storage.first)
 

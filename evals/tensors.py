@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evals import pickles
 from evals.pickles import Name, Refused, Within
-from evals.stored import DTYPES, KNOWN, LARGEST, Kept, Storage, flat
+from evals.stored import DTYPES, KNOWN, LARGEST, ORDER, Kept, Storage, flat
 
 SAFE = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SAFE |= {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
@@ -92,7 +92,7 @@ def _zipped(path: Path) -> Any:
         if member is None or count * dtype.itemsize > member.file_size:
             raise Refused(f"a storage {key[:80]} of {count:,} numbers that is not there, or smaller")
         read = partial(_unpacked, archive, member)
-        return Storage(dtype=dtype, order=order.setdefault(key, len(order)), read=read)
+        return Storage(dtype=dtype, order=order.setdefault(key, next(ORDER)), read=read)
 
     data = archive.read(f"{root}/data.pkl")
     return pickles.read(Within(io.BytesIO(data), len(data)), KNOWN.__contains__, stored)
@@ -117,7 +117,7 @@ def legacy(opened: Callable[[], IO[bytes]], size: int) -> Any:
 
     def stored(pid: Any) -> Storage:
         dtype, key, count, part = _claim(pid)
-        whole = storages.setdefault(key, Storage(dtype=dtype, order=len(storages), read=_nowhere))
+        whole = storages.setdefault(key, Storage(dtype=dtype, order=next(ORDER), read=_nowhere))
         counts[key] = count
         if whole.dtype != dtype:
             raise Refused("a storage of two types")
@@ -162,11 +162,11 @@ def _at(opened: Callable[[], IO[bytes]], place: int, length: int) -> Tensor:
 
 def _safetensors(path: Path) -> Iterator[tuple[str, Kept]]:
     with safe_open(path, "pt") as file:
-        for order, name in enumerate(file.keys()):
+        for name in file.keys():  # noqa: SIM118 - it is no dict
             part = file.get_slice(name)
             if (dtype := SAFE.get(part.get_dtype())) is None:
                 continue
-            storage = Storage(dtype=dtype, order=order, read=partial(_safe, path, name))
+            storage = Storage(dtype=dtype, order=next(ORDER), read=partial(_safe, path, name))
             shape = tuple(part.get_shape())
             stride = tuple(torch.empty(shape, device="meta").stride())
             yield name, Kept(storage=storage, dtype=dtype, shape=shape, stride=stride, offset=0)

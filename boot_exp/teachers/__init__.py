@@ -39,8 +39,10 @@ class PublishedNetwork(Networked, ABC):
     ) -> None:
         super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
         self.notes: list[str] = []
+        if classes is not None and classes < 1:
+            raise ValueError(f"{type(self).__name__} must know one class or more, or none at all, got {classes}")
         if self.shape is not None:
-            check_runs(net, self.shape, type(self).__name__)
+            check_runs(net, self.shape, type(self).__name__, classes)
 
     @abstractmethod
     def read(self, path: Path) -> dict[str, Tensor]:
@@ -59,14 +61,15 @@ class OfTheHub(PublishedNetwork):
         """The files of the weights in such a folder. StateFault: there are none."""
 
 
-def check_runs(net: nn.Module, shape: tuple[int, ...], name: str) -> None:
+def check_runs(net: nn.Module, shape: tuple[int, ...], name: str, classes: int | None) -> None:
     """ValueError: a network cannot be asked about an image of its shape, or answers with another. It costs nothing."""
     parts = {key: part.to("meta") for key, part in [*net.named_parameters(), *net.named_buffers()]}
-    x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
+    x, t = torch.zeros(2, *shape, device="meta"), torch.zeros(2, device="meta")
+    label = None if classes is None else torch.zeros(2, dtype=torch.long, device="meta")
     cure = "give sizes that belong together: an image halves evenly at each level, channels fill their groups and heads"
     try:
         with torch.no_grad():
-            output = torch.func.functional_call(net, parts, (x, t, None, None))
+            output = torch.func.functional_call(net, parts, (x, t, label, None))
     except Exception as error:  # layers fail in any way they like
         raise ValueError(
             f"{name} must be a network that can be run on {'x'.join(map(str, shape))}, got {first_line(error)}; {cure}"

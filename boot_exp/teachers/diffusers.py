@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,6 +97,8 @@ def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         wrong = f"be of a {KIND}, got {shown(kind)}; no other network of diffusers is read"
     elif unknown:
         wrong = f"say what {KIND} knows, got {shown(unknown[0])}; leave it away"
+    elif odd := [name for name, value in said.items() if isinstance(value, float) and not math.isfinite(value)]:
+        wrong = f"have finite numbers, got {odd[0]} = {said[odd[0]]}; copy its config.json"
     elif outputs != channels:
         cure = "give a network that gives what it is given"
         if outputs == 2 * channels:
@@ -154,7 +157,7 @@ class Diffusers(OfTheHub):
         super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
         if shape is None:
             side = 8 * 2 ** len(net.unet.config["block_out_channels"])
-            check_runs(net, (net.unet.config["in_channels"], side, side), type(self).__name__)
+            check_runs(net, (net.unet.config["in_channels"], side, side), type(self).__name__, classes)
         self.table = table
 
     def read(self, path: Path) -> dict[str, Tensor]:

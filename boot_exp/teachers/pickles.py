@@ -23,6 +23,7 @@ NUMBERS |= {"u8": "<Q", "u4": "<I", "u2": "<H", "u1": "<B", "b1": "<?"}
 MODULES = {f"torch.nn.modules.container.{name}" for name in ("ModuleDict", "ModuleList", "Sequential")}
 NAMED = frozenset({*KNOWN, *MODULES, PERSISTENT, STORAGE})
 PARTS = 10_000  # of what a network was made with, lists within lists counted through
+MOST = 1_000  # parts of a module, of which the largest networks have two hundred
 
 
 class Snapshot:
@@ -68,7 +69,6 @@ class Snapshot:
             found = legacy(partial(io.BytesIO, data), len(data))
             if not isinstance(found, Storage):
                 raise Refused(f"a storage that is {pickles.kind(found)}")
-            found.order = len(self.storages)  # among those of the snapshot; in its own bytes it is the first
             self.storages[id(value)] = found
         return self.storages[id(value)]
 
@@ -76,14 +76,20 @@ class Snapshot:
 def state(record: Any) -> tuple[str, Mapping[str, Any]]:
     """The class and the state of a module. Refused: it is none."""
     if isinstance(record, Record) and record.name == PERSISTENT:
-        meta = pickles.entries(record.arguments[0] if record.arguments else None) or {}
-        name, own = meta.get("class_name"), pickles.entries(meta.get("state"))
+        meta = _entries(record.arguments[0] if record.arguments else None) or {}
+        name, own = meta.get("class_name"), _entries(meta.get("state"))
         if record.state is not None or meta.get("type") != "class" or not isinstance(name, str) or own is None:
             raise Refused("a persistent object that is no module")
         return name[:100], own
     if isinstance(record, Record) and record.name in MODULES:
-        return record.name.rpartition(".")[2], pickles.entries(record.state) or {}
+        return record.name.rpartition(".")[2], _entries(record.state) or {}
     raise Refused(f"{pickles.kind(record)} in place of a module")
+
+
+def _entries(value: Any) -> dict[str, Any] | None:
+    if pickles.size(value) > MOST:
+        raise Refused(f"a module of {pickles.size(value):,} parts")
+    return pickles.entries(value)
 
 
 def children(record: Any) -> dict[str, Any]:
@@ -97,7 +103,7 @@ def plain(value: Any) -> Any:
 
     def visit(value: Any, depth: int) -> Any:
         nonlocal left
-        left -= 1
+        left -= 1 + pickles.size(value)
         if left < 0 or depth > 4:
             raise Refused("arguments without an end")
         if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63):
@@ -126,7 +132,7 @@ def _scalar(dtype: Any, data: Any = b"") -> Any:
 
 def _part(record: Any, name: str) -> Mapping[str, Any]:
     _, own = state(record)
-    found = pickles.entries(own.get(name))
+    found = _entries(own.get(name))
     if found is None:
         raise Refused(f"a module without {name}")
     return found

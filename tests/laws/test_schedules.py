@@ -1,6 +1,7 @@
 """What holds for every schedule, and for the tables beside diffusers' own."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from made_components import PLAIN, SCHEDULES
 from boot_exp.schedules import (
     Clamped,
     Cosine,
+    GivenTable,
     KarrasTime,
     LinearBeta,
     LinearTable,
     ScaledLinearTable,
     Schedule,
+    SigmoidTable,
     SquaredCosineTable,
     Table,
 )
@@ -23,6 +26,8 @@ TABLES: list[tuple[Table, dict[str, object]]] = [
     (LinearTable(), {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}),
     (ScaledLinearTable(), {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}),
     (SquaredCosineTable(), {"beta_schedule": "squaredcos_cap_v2"}),
+    (SigmoidTable(), {"beta_schedule": "sigmoid"}),
+    (GivenTable(given=[i / 50_000 for i in range(1, 1001)]), {"trained_betas": [i / 50_000 for i in range(1, 1001)]}),
 ]
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 
@@ -100,3 +105,88 @@ def test_closed_forms() -> None:
 def test_impossible_bounds_are_refused(build: object) -> None:
     with pytest.raises(ValueError, match="needs"):
         build()  # type: ignore[operator]
+
+
+class Ending(Table):
+    """A table of one's own, whose betas end as they are told."""
+
+    def __init__(self, *betas: float) -> None:
+        self.given = betas
+
+    def betas(self) -> torch.Tensor:
+        return torch.tensor(self.given, dtype=torch.float64)
+
+
+NAN, INFINITY = float("nan"), float("inf")
+REFUSED = [
+    (lambda: Ending(0.1, 0.5, 1.0), r"betas in \(0, 1\), got 1 at entry 2 of 3.*cap its last betas"),
+    (lambda: Ending(0.1, 0.0, 0.2), "got 0 at entry 1 of 3"),
+    (lambda: Ending(0.1, -0.1, 0.2), "got -0.1 at entry 1 of 3"),
+    (lambda: Ending(0.1, NAN, 0.2), "got nan at entry 1 of 3"),
+    (lambda: Ending(0.1, 1.5), "got 1.5 at entry 1 of 2"),
+    (lambda: Ending(0.1), "two betas or more"),
+    (lambda: Ending(0.9999, 1e-30), "by which noise grows and stays finite, got 1e-30 at entry 1"),
+    (lambda: GivenTable(given=[0.1, 1.0]), r"GivenTable\.given\[1\] must lie in \(0, 1\), got 1\.0"),
+    (lambda: GivenTable(given=[0.1, NAN]), r"given\[1\] must lie in \(0, 1\), got nan"),
+    (lambda: GivenTable(given=[]), "two betas or more"),
+    (lambda: GivenTable(given=[0.1]), "two betas or more"),
+    (lambda: LinearTable(steps=1), r"steps must lie in \[2, 1000000\], got 1"),
+    (lambda: LinearTable(steps=10**12), r"steps must lie in \[2, 1000000\]"),
+    (lambda: LinearTable(beta_first=0.5, beta_last=0.999), "stays finite, got .* at entry"),
+    (lambda: LinearTable(beta_first=0.05, beta_last=0.15), "LinearTable must give a finite lam within 40 of 0"),
+    (lambda: LinearTable(beta_first=1e-300), "within 40 of 0"),
+    (lambda: ScaledLinearTable(beta_first=1e-300), "within 40 of 0"),
+    (lambda: SquaredCosineTable(offset=1e30), "must have betas"),
+    (lambda: SquaredCosineTable(offset=INFINITY), "got nan at entry 0"),
+    (lambda: LinearBeta(beta_max=1e6), "LinearBeta must give a finite lam that grows with t, got inf at t = "),
+    (lambda: LinearBeta(beta_max=INFINITY), "LinearBeta must give a finite lam"),
+    (lambda: KarrasTime(sigma_max=INFINITY), "KarrasTime must give a finite lam"),
+    (lambda: KarrasTime(sigma_max=1e300), "within 40 of 0"),
+    (lambda: KarrasTime(rho=INFINITY), "KarrasTime must give a finite lam"),
+    (lambda: KarrasTime(rho=1e-5), "KarrasTime must give a finite lam, got"),
+    (lambda: KarrasTime(sigma_min=1.0, sigma_max=1.0 + 1e-15), "grows with t"),
+    (lambda: Clamped(schedule=Cosine(), lam_min=-3.0, lam_max=INFINITY), "Clamped must give a finite lam within 40"),
+    (lambda: Clamped(schedule=Cosine(), lam_min=-INFINITY, lam_max=3.0), "Clamped must give a finite lam within 40"),
+    (lambda: Clamped(schedule=Cosine(), lam_min=-3.0, lam_max=1000.0), "Clamped must give a finite lam within 40"),
+    (lambda: Clamped(schedule=Cosine(), lam_min=NAN, lam_max=3.0), "lam_min < lam_max"),
+    (lambda: Clamped(schedule=Cosine(), lam_min=-3.0, lam_max=NAN), "lam_min < lam_max"),
+    (lambda: Clamped(schedule=LinearTable(), lam_min=10.0, lam_max=20.0), "must keep some of LinearTable"),
+    (lambda: Clamped(schedule=LinearTable(), lam_min=-30.0, lam_max=-20.0), "must keep some of LinearTable"),
+    (lambda: Clamped(schedule=Ending(0.1, 0.5, 1.0), lam_min=-3.0, lam_max=3.0), "got 1 at entry 2 of 3"),
+]
+
+
+@pytest.mark.parametrize(("build", "said"), REFUSED)
+def test_a_schedule_that_is_not_finite_between_its_ends_is_refused_when_it_is_made(
+    build: Callable[[], Schedule], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        made = build()
+        made.lam(torch.tensor([0.5], dtype=torch.float64))  # of a table that is no component
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        *(Clamped(schedule=schedule, lam_min=-40.0, lam_max=40.0) for schedule in PLAIN),
+        *(table for table, _ in TABLES),
+        KarrasTime(sigma_min=1e-17, sigma_max=1e17),
+        GivenTable(given=[0.5, 0.4, 0.3]),
+        GivenTable(given=[1e-12, 1 - 1e-12]),
+        LinearBeta(beta_min=1e-9, beta_max=160.0),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_is_made_is_finite_in_float32_from_end_to_end(schedule: Schedule) -> None:
+    ends = [schedule.t_min, schedule.t_max] if not isinstance(schedule, LinearBeta) else [1e-3, 1.0]
+    level = schedule(torch.linspace(*ends, 4001, dtype=torch.float64))
+    for value in (level.lam, level.alpha, level.sigma, 1 / level.alpha, 1 / level.sigma, level.snr, 1 / level.snr):
+        assert bool(value.float().isfinite().all()) and not bool((value.float() == 0).all())
+    assert bool((level.alpha.float() > 0).all() and (level.sigma.float() > 0).all())
+
+
+def test_a_schedule_is_made_within_a_dry_run_that_has_no_numbers() -> None:
+    with torch.device("meta"):
+        schedules = [*PLAIN, Clamped(schedule=SquaredCosineTable(steps=300), lam_min=-3.0, lam_max=3.0)]
+        assert all(schedule.lam(torch.tensor([0.5])).device.type == "meta" for schedule in schedules)
+    assert schedules[-1](torch.tensor([0.5])).alpha.device.type == "cpu"

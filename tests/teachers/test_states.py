@@ -1,0 +1,159 @@
+"""State dicts as training loops write them: parameters, averages, wrappers and dicts around a network, in any type."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_teachers as made
+import pytest
+import torch
+from test_formats import edm, guided_diffusion
+from torch import Tensor, nn
+
+from boot_exp.teachers.guided_diffusion import GuidedDiffusion
+from evals.errors import StateFault
+
+State = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> State:
+    path = tmp_path_factory.mktemp("openai") / "net.pt"
+    made.write_openai(path, made.OPENAI["adm"])
+    return dict(torch.load(path, weights_only=True))
+
+
+@pytest.fixture(scope="module")
+def teacher() -> GuidedDiffusion:
+    return guided_diffusion("adm")
+
+
+def under(prefix: str) -> Callable[[State], Any]:
+    return lambda state: {prefix + name: value for name, value in state.items()}
+
+
+def flattened(state: State) -> Any:
+    """All tensors as views of one storage."""
+    flat, place, found = torch.cat([value.flatten() for value in state.values()]), 0, {}
+    for name, value in state.items():
+        found[name] = flat[place : place + value.numel()].view(value.shape)
+        place += value.numel()
+    return found
+
+
+WAYS: dict[str, Callable[[State], Any]] = {
+    "parameters": lambda state: OrderedDict((name, nn.Parameter(value)) for name, value in state.items()),
+    "double": lambda state: {name: value.double() for name, value in state.items()},
+    "not contiguous": lambda state: {
+        name: value.movedim(0, -1).contiguous().movedim(-1, 0) for name, value in state.items()
+    },
+    "channels last": lambda state: {
+        name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+        for name, value in state.items()
+    },
+    "one storage": flattened,
+    "requires grad": lambda state: {name: value.clone().requires_grad_() for name, value in state.items()},
+    **{
+        prefix: under(prefix) for prefix in ("module.", "_orig_mod.", "ema_model.", "model.", "model.module._orig_mod.")
+    },
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3, "args": {"lr": 1e-4}},
+    "model": lambda state: {
+        "model": state,
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []},
+    },
+    "ema": lambda state: {"ema": state, "step": torch.tensor(5)},
+    "Lightning": lambda state: {"state_dict": under("model.")(state), "global_step": 3, "hyper_parameters": {"a": [1]}},
+    "net and average": lambda state: {"model": wrong(state), "model_ema": state},
+    "average within": lambda state: {
+        "ema": {"initted": torch.tensor(True), **under("online_model.")(wrong(state)), **under("ema_model.")(state)}
+    },
+    "a metadata of its own": lambda state: with_metadata(state),
+}
+
+
+def turned(value: Tensor) -> Tensor:
+    return value.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+def wrong(state: State) -> State:
+    return {name: value + 1 for name, value in state.items()}
+
+
+def with_metadata(state: State) -> Any:
+    found = OrderedDict(state)
+    found._metadata = OrderedDict([("", {"version": 1})])  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+def test_a_network_is_found_however_it_was_saved(
+    tmp_path: Path, theirs: State, teacher: GuidedDiffusion, way: str, zipped: bool
+) -> None:
+    torch.save(theirs, tmp_path / "plain.pt")
+    torch.save(WAYS[way](theirs), tmp_path / "net.pt", _use_new_zipfile_serialization=zipped)
+    wanted, found = teacher.read(tmp_path / "plain.pt"), teacher.read(tmp_path / "net.pt")
+    assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
+    said = {"net and average": "'model_ema.' in it; not read were model.", "average within": "'ema.ema_model.' in it"}
+    assert said.get(way, "") in "".join(teacher.notes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read(tmp_path: Path, theirs: State, teacher: GuidedDiffusion, dtype: torch.dtype) -> None:
+    torch.save({name: value.to(dtype) for name, value in theirs.items()}, tmp_path / "net.pt")
+    found = teacher.read(tmp_path / "net.pt")
+    assert all(value.dtype == torch.float32 for value in found.values())
+    assert torch.equal(found["time.1.weight"], theirs["time_embed.0.weight"].to(dtype).float())
+
+
+REFUSED: dict[str, tuple[Callable[[State], Any], str]] = {
+    "two alike": (lambda state: {"model": state, "best": state}, r"got 2 alike, 'model\.', 'best\.'; save one"),
+    "other names": (under("layers_"), r"called time_embed\.0\.weight.*got layers_time_embed\.0\.weight.* more; bind"),
+    "no tensors": (lambda state: {"epoch": 3, "args": {"x": [1]}}, r"no tensors of numbers by name, epoch \(int\)"),
+    "whole numbers": (lambda state: {name: value.long() for name, value in state.items()}, r"\(torch\.int64\)"),
+    "a list": (lambda state: [*state.values()], "list in place of tensors by name"),
+    "one more": (lambda state: {**state, "more": torch.ones(2)}, r"more \(2\) is in the file alone"),
+    "one less": (
+        lambda state: {k: v for k, v in state.items() if k != "out.2.bias"},
+        r"out\.2\.bias is not in the file",
+    ),
+    "too large for float32": (
+        lambda state: {name: value.double() * (1e300 if name == "out.2.bias" else 1) for name, value in state.items()},
+        r"NaN or infinity in out\.2\.bias",
+    ),
+    "a whole network": (
+        lambda state: nn.Linear(2, 2),
+        r"torch\.nn\.modules\.linear\.Linear, .*its|network's state_dict",
+    ),
+    "sparse": (lambda state: {name: value.to_sparse() for name, value in state.items()}, "_rebuild_sparse_tensor"),
+}
+
+
+@pytest.mark.parametrize("way", REFUSED)
+def test_what_is_no_network_alone_is_refused_with_its_own_names(
+    tmp_path: Path, theirs: State, teacher: GuidedDiffusion, way: str
+) -> None:
+    change, said = REFUSED[way]
+    torch.save(change(theirs), tmp_path / "net.pt")
+    with pytest.raises(StateFault, match=said) as caught:
+        teacher.read(tmp_path / "net.pt")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: guided_diffusion("adm", image_size=15), "can be run on 3x15x15"),
+        (lambda: guided_diffusion("adm", num_head_channels=None, num_heads=5), "can be run on 3x16x16"),
+        (lambda: guided_diffusion("adm", channel_mult=(1, 2, 3, 4, 5, 6, 7)), "can be run on 3x16x16"),
+        (lambda: guided_diffusion("adm", num_classes=0), "must know one class or more"),
+        (lambda: edm("ddpmpp", img_resolution=15), "can be run on 3x15x15"),
+        (lambda: edm("ddpmpp", label_dim=-1), "must know one class or more|negative"),
+    ],
+)
+def test_sizes_that_do_not_belong_together_are_refused_when_built(build: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        build()
