@@ -9,7 +9,7 @@ from typing import Any
 
 from evals.errors import DataFault
 from evals.extractors import Extractor
-from evals.files import read_json, write_json
+from evals.files import check_kinds, read_json, write_json
 from evals.frechet import frechet_distance
 from evals.images import open_images
 from evals.kid import STANDARD, KernelDistance
@@ -21,6 +21,7 @@ from evals.reference import Reference, Seen, Share, one_by_one, see
 EVALUATOR = "boot_exp evals 1"
 """Raised whenever a change could move a number."""
 
+KINDS = {"suite": str, "method": str, "sampler": str, "nfe": int, "seconds_per_image": float | int, "card": dict}
 FROM_SAMPLES = ("suite", "method", "sampler", "nfe", "n", "seconds_per_image", "card")
 
 Record = dict[str, Any]
@@ -146,6 +147,7 @@ def _claim(path: Path) -> Record:
             f"{path} must say {', '.join(FROM_SAMPLES)} (card an object), got no {', '.join(missing) or 'object'}; "
             "sample again"
         )
+    check_kinds(path, claim, KINDS, "sample again")
     classes, w = claim.get("classes"), claim.get("w")
     if not (classes is None or (type(classes) is int and classes > 0)):
         raise DataFault(f"{path}: classes must be a whole number from 1, got {classes!r}; sample again")

@@ -185,6 +185,15 @@ def typed(kind: type[T], values: Mapping[str, Any]) -> T:
     return kind(**values)
 
 
+def check_kinds(path: Path, values: Mapping[str, Any], kinds: Mapping[str, Any], cure: str) -> None:
+    """DataFault: a value is missing, or of another type than it must."""
+    for name, kind in kinds.items():
+        value = values.get(name)
+        if name not in values or not isinstance(value, kind) or isinstance(value, bool):
+            said = getattr(kind, "__name__", kind)
+            raise DataFault(f"{path} must say {name}, of type {said}, got {value!r}; {cure}")
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):

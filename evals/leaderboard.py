@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from evals.errors import DataFault, NumericalFault
-from evals.files import reading, strict_json, write_texts
+from evals.files import check_kinds, reading, strict_json, write_texts
 from evals.protocols import PROTOCOLS
 from evals.reported import WORDS, reported_columns
 from evals.tables import (
@@ -38,6 +38,7 @@ SCORES = (
 HEADLINE = ("fid", "recall", "diversity", "agreement")
 KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)
 NEEDED = ("suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card")
+KINDS = {"suite": str, "method": str, "sampler": str, "nfe": int, "n": int, "seconds_per_image": float | int}
 NEEDED_IN_CARD = ("extractor", "reference", "reference_split", "resize", "seeds", "selection")
 PROTOCOL = (
     *("suite", "n", "protocol", "extractor", "extractor_sha256", "resize"),
@@ -269,6 +270,7 @@ def _checked(path: Path, record: Record) -> Record:
     missing += [f"card.{key}" for key in NEEDED_IN_CARD if key not in said_in_card]
     if missing:
         raise DataFault(f"{path}: a row must say its {missing[0]}, got {sorted(record)}; evaluate it again")
+    check_kinds(path, record, KINDS, "evaluate it again")
     for key in SCORES:
         value = record.get(key)
         absent = value is None and key != "fid"

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from evals.errors import DataFault
-from evals.files import read_json
+from evals.files import check_kinds, read_json
 
+NUMBER = int | float | None
+KINDS = {"stage": str, "images": NUMBER, "seconds": NUMBER, "evaluations": NUMBER, "sha256": dict, "inputs": dict}
 NEEDED = ("stage", "images", "seconds", "evaluations", "seed", "sha256", "inputs")
 STARTS = ("noise", "images", "pairs")
 WEIGHTS, PAIRS = "weights.safetensors", "sha256_of_pairs"
@@ -128,6 +130,7 @@ def read_family(models: Path, students: Sequence[str], seeds: Sequence[int], pai
 def _card(path: Path, needed: Sequence[str]) -> Card:
     card = read_json(path)
     missing = [key for key in needed if key not in card]
+    check_kinds(path, card, {key: kind for key, kind in KINDS.items() if key in needed and key in card}, "train anew")
     if "sha256" in needed and WEIGHTS not in card.get("sha256", {}):
         missing.append(f"sha256 of {WEIGHTS}")
     if missing:
