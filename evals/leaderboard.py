@@ -140,7 +140,8 @@ def check_protocol(records: Sequence[Record]) -> None:
 
 def read_leaderboard(path: Path) -> list[Record]:
     """The rows of a leaderboard.json, ranked; raises as `leaderboard` does."""
-    return ranked(read_records(path))
+    with reading(path, "must hold rows that can be ranked", "evaluate them again"):
+        return ranked(read_records(path))
 
 
 def read_training(path: Path) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -10,6 +11,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 from evals.files import first_line
 
+MOST_CHARACTERS = 100_000
 LARGEST = 10_000
 """Values, those counted again that aliases repeat: nine aliases of nine, ten times over, would be three billion."""
 DEEPEST = 50
@@ -17,6 +19,13 @@ DEEPEST = 50
 
 def load(text: str) -> tuple[Any, dict[str, int]]:
     """The values, and the line of each part by its name, as in gin.bindings. ValueError: what is wrong, and where."""
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"more than {MOST_CHARACTERS:,} characters")
+    depth = 0
+    for bracket in re.finditer(r"[\[\]{}]", text):  # its reader takes the square of their depth
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > 4 * DEEPEST:
+            raise ValueError(f"line {text.count(chr(10), 0, bracket.start()) + 1}: brackets deep in each other")
     yaml, lines = YAML(typ="safe", pure=True), {"": 1}
     try:
         root = yaml.compose(text)

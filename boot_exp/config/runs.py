@@ -169,7 +169,8 @@ def _fit(given: object, form: object, name: str, file: str, lines: Mapping[str, 
             for index, item in enumerate(items):
                 _fit(item, form[0], f"{name}[{index}]", file, lines, faults)
         elif not isinstance(given, list) or any(type(item) is not form[0] for item in items):
-            faults.add(spot, f"{name} must be a list, each item {form[0].__name__}, got {given!r}")
+            kind = "a mapping" if isinstance(form[0], dict) else form[0].__name__
+            faults.add(spot, f"{name} must be a list, each item {kind}, got {given!r}")
         elif len(set(items)) < len(items) or (not items and name not in MAY_BE_EMPTY):
             faults.add(spot, f"{name} must have an item, and none twice, got {given!r}")
     elif isinstance(form, type) and not isinstance(given, form):

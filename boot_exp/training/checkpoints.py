@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     for name, expected in hashes.items():
         path = folder / name
-        if not path.is_file() or sha256_of(path) != expected:
+        if not os.path.isfile(path) or sha256_of(path) != expected:
             raise StateFault(
                 f"{path} is missing or damaged (its SHA-256 is not the card's); delete {folder} and run its stage again"
             )
