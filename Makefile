@@ -10,7 +10,7 @@ DVC := export $(IN) && boot-exp lock && dvc repro
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare bench test check golden tensorboard format
+.PHONY: help repro study compare bench test fuzz check golden tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: .venv/ready  ## time steps, sampling and scores against their floors and 
 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest -n 2 --dist loadfile
+
+fuzz: .venv/ready  ## files of every format made worse at random, ten minutes for each group
+	FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/fuzz
 
 check: .venv/ready  ## lint, types, floors and fast laws, in a minute
 	$(BIN)/ruff check .

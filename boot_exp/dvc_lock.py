@@ -67,7 +67,7 @@ def _keep_or_restore(content: bytes) -> None:
 
 
 def _is_sound(content: bytes) -> bool:
-    """Whether DVC would read a lock: by its own schema. An empty one it would not."""
+    """Whether DVC would read a lock: by its own schema, and with a whole last line, for half a hash may be a number."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from ruamel.yaml import YAML
 
@@ -75,4 +75,4 @@ def _is_sound(content: bytes) -> bool:
         COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(content.decode()))
     except Exception:  # whatever a cut file makes its readers raise
         return False
-    return True
+    return content.endswith(b"\n")

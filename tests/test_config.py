@@ -457,3 +457,94 @@ def test_params_of_another_form_are_refused(house: Path, old: str, new: str) -> 
     Path("params.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigurationFault, match=r"must|no part"):
         runs.read_params()
+
+
+SHADOW = """
+from collections import OrderedDict as Thing
+class Thing(Thing):
+    def __init__(self, *, size: int = A) -> None:
+        self.size = size
+A = B
+B = A
+"""
+
+
+def test_installed_packages_are_libraries_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any site-packages, behind links, put there by pip --target; what its user works on is the project's."""
+    for folder, package in {
+        "cluster/lib/python3/site-packages": "made_site",
+        "usr/lib/python3/dist-packages": "made_dist",
+        "target": "made_target",
+        "work": "made_work",
+        "edited": "made_edited",
+    }.items():
+        (tmp_path / folder / package).mkdir(parents=True)
+        (tmp_path / folder / package / "__init__.py").write_text("")
+        monkeypatch.syspath_prepend(tmp_path / folder)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/made_link").symlink_to(tmp_path / "cluster/lib/python3/site-packages/made_site")
+    monkeypatch.syspath_prepend(tmp_path / "links")
+    for folder, package, where in (("target", "made_target", "{}"), ("edited", "made_edited", '{"editable": true}')):
+        about = tmp_path / folder / f"{package}-1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        (about / "RECORD").write_text(f"{package}/__init__.py,,\n")
+        (about / "direct_url.json").write_text(f'{{"dir_info": {where}}}')
+    source._distributions.cache_clear()
+    for library in ("made_site", "made_dist", "made_target", "made_link", "torch", "ast"):
+        assert not source.is_project(library), library
+    for own in ("made_work", "made_edited", "boot_exp.levels"):
+        assert source.is_project(own), own
+    source._distributions.cache_clear()
+
+
+def test_code_that_refers_to_itself_or_is_deep_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "made_shadow.py").write_text(SHADOW)
+    (tmp_path / "made_deep.py").write_text(f"def total(x):\n    return {' + '.join(['x'] * 900)}\n")
+    for index in range(1_500):
+        (tmp_path / f"made_chain{index}.py").write_text(f"from made_chain{index + 1} import End\n")
+    (tmp_path / "made_chain1500.py").write_text("class End: ...\n")
+    shadow = source.lookup("made_shadow", "Thing")
+    assert shadow is not None and signatures.bases(shadow) == (shadow,)
+    default = signatures.signature(shadow).parameters["size"].default
+    assert default is not None
+    with pytest.raises(ValueError, match="defined by itself"):
+        source.constant("made_shadow", default)
+    deep = source.lookup("made_deep", "total")
+    assert deep is not None and len(code.sha256(deep)) == 16
+    assert source.lookup("made_chain0", "End") == source.Definition("made_chain1500", "End")
+
+
+def test_a_module_that_is_no_python_is_a_fault_with_its_place(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(house)
+    (house / "made_wrong.py").write_text("x = 1\ndef (:\n")
+    assert "made_wrong.py:2 must be Python, got invalid syntax" in faults_of(
+        BOOT + "\nimport made_wrong\nmade_wrong.X.y = 1\n"
+    )
+
+
+FROZEN = {
+    "brackets": lambda text: "[" * 100_000,
+    "no stage": lambda text: text.replace('"stage"', '"stag"'),
+    "a list": lambda text: "[]",
+    "a root that is a number": lambda text: text.replace('"root": "distil.Distil"', '"root": 1'),
+    "a root that is not there": lambda text: text.replace('"root": "distil.Distil"', '"root": "distil.X"'),
+    "a name that is a number": lambda text: text.replace('"name": "boot"', '"name": 1'),
+    "a hash that is a list": lambda text: text.replace('"sha256": "', '"sha256": [], "x": "', 1),
+    "a component of a line of code": lambda text: text.replace('"Distil"', '"Distil = 1\\nimport os"'),
+    "a module of a path": lambda text: text.replace("boot_exp.methods.boot", "../boot"),
+    "a value twice": lambda text: text.replace('"delta"', '"delta": 1, "delta"'),
+    "NaN": lambda text: text.replace('"delta": ', '"other": NaN, "delta": '),
+    "a value too deep": lambda text: text.replace('"delta": ', f'"deep": {"[" * 900}{"]" * 900}, "delta": '),
+}
+
+
+@pytest.mark.parametrize("damage", FROZEN)
+def test_a_frozen_file_that_is_not_as_written_is_refused(house: Path, damage: str) -> None:
+    stages(Path("gin/experiments/digits/boot.gin"))["distil"].write(Path("distil.json"))
+    text = Path("distil.json").read_text()
+    Path("distil.json").write_text(FROZEN[damage](text))
+    assert Path("distil.json").read_text() != text
+    with pytest.raises(ConfigurationFault, match=r"distil\.json must be a frozen configuration, got .*; resolve it"):
+        Frozen.read(Path("distil.json"))

@@ -144,3 +144,88 @@ def test_only_what_is_missing_is_told_what_was_meant() -> None:
     with pytest.raises(ConfigurationFault) as caught:
         stages(b"\xff")
     assert "did you mean" not in str(caught.value)
+
+
+def params(*changes: tuple[str, str]) -> bytes:
+    text = PARAMS
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text.encode()
+
+
+LAUGHS = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
+LINES = PARAMS.splitlines()
+STUDY = PARAMS[PARAMS.index("study:") :]
+BAD_PARAMS = {
+    "nothing": (b"", "params.yaml:1: the file must be a mapping"),
+    "null sections": (b"suites:\nmethods:\nseeds:\n", "params.yaml:1: suites must be a list"),
+    "a list": (b"- 1\n", "params.yaml:1: the file must be a mapping"),
+    "bytes that are no text": (b"\xff\xfe", "params.yaml must be readable YAML, got UnicodeDecodeError"),
+    "UTF-16": (PARAMS.encode("utf-16"), "params.yaml must be readable YAML"),
+    "zero bytes": (b"\0" + PARAMS.encode(), "params.yaml must be readable YAML"),
+    "a tab": (b"\tsuites: [digits]\n", "line 1"),
+    "month 13": (b"a: 1\n" + params(("seeds: [0]", "seeds: [2026-13-01]")), "month must be in 1..12"),
+    "a date": (params(("seeds: [0]", "seeds: [2026-12-01]")), "seeds must be a list, each item int"),
+    "an integer of many digits": (params(("seeds: [0]", f"seeds: [{'9' * 5000}]")), "Exceeds the limit"),
+    "a seed of 70 bits": (params(("seeds: [0]", f"seeds: [{2**70}]")), "64 bits"),
+    "a key twice": (PARAMS.encode() + b"suites: [digits]\n", f'line {len(LINES) + 1}: found duplicate key "suites"'),
+    "a key twice below": (params(("suite: digits\n", "suite: digits\n  suite: digits\n")), 'duplicate key "suite"'),
+    "a list for a key": (b"{[]: 1}", "line 1: a key must be text"),
+    "an object of Python": (
+        b"suites: !!python/object/apply:os.system [touch ran]\n",
+        "could not determine a constructor",
+    ),
+    "a name of Python": (b"suites: [!!python/name:os.system x]\n", "could not determine a constructor"),
+    "a billion laughs": (f"l0: &l0 [a]\n{LAUGHS}".encode(), "more than 10,000 values, counted again where aliases"),
+    "an alias of itself": (b"suites: &a [*a]\n", "line 1: an alias of a part stands in it"),
+    "an alias of nothing": (b"suites: *a\n", "line 1: found undefined alias"),
+    "brackets": (b"suites: " + b"[" * 40_000 + b"]" * 40_000, "line 1: brackets deep in each other"),
+    "open braces": (b"{a: " * 20_000, "line 1: brackets deep in each other"),
+    "indented ever more": ("".join(" " * n + "a:\n" for n in range(400)).encode(), "deep in each other"),
+    "a hundred thousand brackets": (b"[" * 100_001, "more than 100,000 characters"),
+    "a quote that stays open": (
+        b"suites: 'a\n" + PARAMS.encode(),
+        "params.yaml must be readable YAML, got ValueError (line",
+    ),
+    "two documents": (b"--- 1\n--- 2\n", "line 2: but found another document"),
+    "a misspelt part": (
+        params(("\nstudy:", "\nstudies:")),
+        f"params.yaml:{LINES.index('study:') + 1}: the file has no",
+    ),
+    "a study that is a list": (params((STUDY, "study: [1]")), "study must be a mapping"),
+    "bindings that no text can say": (params(("delta: null", "delta: .inf")), "params.yaml, gin.bindings.Boot.delta"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), BAD_PARAMS.values(), ids=BAD_PARAMS)
+def test_bad_parameters_are_a_fault_with_their_place(content: bytes, words: str) -> None:
+    Path("params.yaml").write_bytes(content)
+    faults = Faults()
+    with pytest.raises(ConfigurationFault) as caught:
+        read = runs.read_params()
+        runs.compiled(runs.suite_runs(read, "digits"), read["gin"], faults)
+        faults.raise_if_any()
+    assert words in str(caught.value), str(caught.value)
+    assert not Path("ran").exists()
+
+
+def test_parameters_without_a_study_run_the_rest_and_say_so() -> None:
+    for gone in ("", "study:\n", "study: null\n"):
+        Path("params.yaml").write_bytes(params((STUDY, gone)))
+        read = runs.read_params()
+        assert runs.suite_runs(read, "digits")
+        with pytest.raises(ConfigurationFault, match=r"params\.yaml must have a part study"):
+            runs.study_runs(read)
+
+
+def test_aliases_and_line_ends_of_others_are_read() -> None:
+    expected = None
+    for content in (
+        PARAMS,
+        PARAMS.replace("\n", "\r\n"),
+        PARAMS.replace("[0, 1, 2]", "&s [0, 1, 2]", 1).replace("[0, 1, 2]\n  noise: [boot]", "*s\n  noise: [boot]"),
+    ):
+        Path("params.yaml").write_bytes(content.encode())
+        expected = expected or runs.read_params()
+        assert runs.read_params() == expected

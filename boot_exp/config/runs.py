@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from boot_exp.config.compile import Compiler
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Frozen
+from boot_exp.config.params import load
 from boot_exp.config.parse import Binding, parse, parse_file
 from evals.errors import ConfigurationFault
-from evals.files import replacing_folder
+from evals.files import reading, replacing_folder
 
 LEAVES, ABLATIONS = Path("gin/experiments"), Path("gin/ablations")
 NONE = "none"  # the ablation that ablates nothing: a study's control
@@ -123,7 +121,9 @@ def _student(suite: str, method: str, seed: int, *rows: str, ablation: str = NON
 
 def study_runs(params: Mapping[str, Any]) -> list[Run]:
     """Each ablation of the study with each of its seeds."""
-    study = params["study"]
+    study = params.get("study")
+    if not study:
+        raise ConfigurationFault("params.yaml must have a part study to resolve or lint one, got none; write it")
     return [
         Run(
             suite=study["suite"],
@@ -141,35 +141,36 @@ def study_runs(params: Mapping[str, Any]) -> list[Run]:
 
 def read_params(path: Path = Path("params.yaml")) -> dict[str, Any]:
     """params.yaml. ConfigurationFault: it cannot be read, or lacks or misspells a part."""
-    try:
-        params = YAML(typ="safe", pure=True).load(path)
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise ConfigurationFault(f"{path} must be readable YAML, got {' '.join(str(error).split())}") from error
+    with reading(path, "must be readable YAML", "fix it there", ConfigurationFault):
+        params, lines = load(path.read_text(encoding="utf-8"))
     faults = Faults()
-    _fit(params, PARAMS, "", Spot(str(path)), faults)
+    _fit(params, PARAMS, "", str(path), lines, faults)
     faults.raise_if_any()
     return {**params, "gin": params.get("gin") or {}}
 
 
-def _fit(given: object, form: object, name: str, spot: Spot, faults: Faults) -> None:
+def _fit(given: object, form: object, name: str, file: str, lines: Mapping[str, int], faults: Faults) -> None:
     """A fault for each part of params.yaml that has another form than it must."""
+    spot = Spot(file, lines.get(name, 0))
     if isinstance(form, dict):
         if not isinstance(given, dict):
             faults.add(spot, f"{name or 'the file'} must be a mapping of {', '.join(form)}, got {given!r}")
             return
         for key in given:
             if key not in form:
-                faults.add(spot, f"{name or 'the file'} has no part {key}{Faults.nearest(str(key), form)}")
+                place = Spot(file, lines.get(f"{name}.{key}".lstrip("."), spot.line))
+                faults.add(place, f"{name or 'the file'} has no part {key}{Faults.nearest(str(key), form)}")
         for key, part in form.items():
             if given.get(key) is not None or key in NEEDED:
-                _fit(given.get(key), part, f"{name}.{key}".lstrip("."), spot, faults)
+                _fit(given.get(key), part, f"{name}.{key}".lstrip("."), file, lines, faults)
     elif isinstance(form, list):
         items = given if isinstance(given, list) else []
         if isinstance(form[0], dict) and isinstance(given, list):
             for index, item in enumerate(items):
-                _fit(item, form[0], f"{name}[{index}]", spot, faults)
+                _fit(item, form[0], f"{name}[{index}]", file, lines, faults)
         elif not isinstance(given, list) or any(type(item) is not form[0] for item in items):
-            faults.add(spot, f"{name} must be a list, each item {form[0].__name__}, got {given!r}")
+            kind = "a mapping" if isinstance(form[0], dict) else form[0].__name__
+            faults.add(spot, f"{name} must be a list, each item {kind}, got {given!r}")
         elif len(set(items)) < len(items) or (not items and name not in MAY_BE_EMPTY):
             faults.add(spot, f"{name} must have an item, and none twice, got {given!r}")
     elif isinstance(form, type) and not isinstance(given, form):
@@ -270,8 +271,8 @@ def check_all(leaves: Sequence[Path], faults: Faults) -> int:
             for name, read in reads.items()
             if name not in included or any(file.startswith("gin/runs/") for file in read)
         ]
-        student = study_runs(params)[0]
-        runs += [replace(student, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
+        for student in study_runs(params)[:1] if params.get("study") else []:
+            runs += [replace(student, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
         compiled(runs, {}, faults)
         for suite in params["suites"]:
             compiled(_with_one_seed(suite_runs(params, suite)), params["gin"], faults)
