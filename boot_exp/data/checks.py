@@ -45,7 +45,8 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
     faults = []
     if damaged.n:
         faults.append(
-            f"images must be readable, got {damaged.n} that are not: {damaged} in {source}; {', or '.join([*cures][:3])}"
+            f"images must be readable, got {damaged.n} that are not: {damaged} in {source}; "
+            f"{', or '.join([*cures][:3])}"
         )
     if arrays.n:
         faults.append(f"images must be uint8 [H, W, C], C 1 or 3, got {arrays} in {source}; convert them first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,22 +32,24 @@ class Pairs:
         """Opens what the pairs stage wrote, once its files are checked. DataFault: missing, damaged, of other noise."""
         if not folder.is_dir():
             raise DataFault(f"the pairs {folder} must be made first, got no such folder; run the pairs stage")
-        card = read_json(folder / CARD)
+        card = _Card(read_json(folder / CARD))
         if (noise := card.get("noise")) != NOISE:
             raise DataFault(
                 f"pairs are of noise that is drawn anew, which must be {NOISE}, got {noise or 'another'} in "
                 f"{folder / CARD}; make the pairs again"
             )
-        n, size, image, hashes = _said(card, folder / CARD)
-        shards = []
-        for index, (name, expected) in enumerate(sorted(hashes.items())):
+        _check(card, folder / CARD)
+        n, size = card["n"], card["shard"]
+        shards: list[NDArray[np.float32]] = []
+        for index, (name, expected) in enumerate(sorted(card["sha256"].items())):
             path = folder / name
             if not path.is_file() or sha256_of(path) != expected:
                 raise DataFault(
                     f"{path} must be what its card says, got another SHA-256 or nothing; make the pairs again"
                 )
-            shape = (min(size, n - index * size), *image)
             header = header_of(path)
+            image = card.get("shape", shards[0].shape[1:] if shards else header.shape[1:])
+            shape = (min(size, n - index * size), *image)
             if header.dtype != np.float32 or header.shape != shape or header.fortran:
                 raise DataFault(
                     f"{path} must be float32 {list(shape)}, as its card says, got {header.dtype} {list(header.shape)}; "
@@ -68,28 +71,36 @@ class Pairs:
         return np.stack([self.shards[index // size][index % size] for index in indices])
 
 
-def _said(card: dict[str, Any], path: Path) -> tuple[int, int, tuple[int, ...], dict[str, str]]:
-    """How many pairs, how many in a shard, their shape, the hashes of their files. DataFault: the card is damaged."""
-    n, size, classes = (card.get(name) for name in ("n", "shard", "classes"))
-    shape, hashes = card.get("shape"), card.get("sha256")
-    if (
-        type(n) is int
-        and type(size) is int
-        and min(n, size) > 0
-        and "classes" in card
-        and (classes is None or (type(classes) is int and classes > 0))
-        and isinstance(shape, list)
-        and len(shape) == 3
-        and all(type(axis) is int and axis > 0 for axis in shape)
+class _Card(dict[str, Any]):
+    """A card whose missing fields are a fault at the place where they are needed."""
+
+    def __missing__(self, name: str) -> Any:
+        raise DataFault(f"a card of pairs must say {name}, got {', '.join(self)[:200]}; make the pairs again")
+
+
+def _check(card: _Card, path: Path) -> None:
+    """DataFault: the card is damaged: it says of pairs what cannot be."""
+    n, size, hashes = card["n"], card["shard"], card["sha256"]
+    sound = (
+        all(type(number) is int and number > 0 for number in (n, size))
         and isinstance(hashes, dict)
         and len(hashes) == (n + size - 1) // size
         and set(hashes) == {f"x0-{index:05}.npy" for index in range(len(hashes))}
-        and type(card.get("seed")) is int
-        and card["seed"] >= 0
-        and isinstance(card.get("inputs"), dict)
-        and all(isinstance(found, str) for found in (card["inputs"].get("teacher"), card.get("sha256_of_pairs")))
-    ):
-        return n, size, tuple(shape), hashes
-    raise DataFault(
-        f"{path} must say n, seed, shape, teacher, shard and the hash of each shard, got others; make the pairs again"
     )
+    wrong = [name for name, kind in _KINDS.items() if name in card and not kind(card[name])]
+    if not sound or wrong:
+        raise DataFault(
+            f"{path} must say n, seed, shape, teacher, shard and the hash of each shard, got others "
+            f"({', '.join(wrong) or 'n, shard or sha256'}); make the pairs again"
+        )
+
+
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "classes": lambda value: value is None or (type(value) is int and value > 0),
+    "seed": lambda value: type(value) is int and value >= 0,
+    "shape": lambda value: (
+        isinstance(value, list) and len(value) == 3 and all(type(axis) is int and axis > 0 for axis in value)
+    ),
+    "inputs": lambda value: isinstance(value, dict) and isinstance(value.get("teacher"), str),
+    "sha256_of_pairs": lambda value: isinstance(value, str),
+}
