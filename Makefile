@@ -8,7 +8,7 @@ IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare bench test check tensorboard format
+.PHONY: help repro study compare bench test fuzz check tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ bench: .venv/ready  ## time steps, sampling and scores against their floors and 
 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest -n 2 --dist loadfile
+
+fuzz: .venv/ready  ## read files changed at random, ten minutes a kind: make fuzz FUZZ_SECONDS=600 FUZZ_SEED=1
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(IN) python -m pytest tests/fuzz
 
 check: .venv/ready  ## lint, types, floors and fast laws, in a minute
 	$(BIN)/ruff check .
