@@ -35,8 +35,8 @@ bench: .venv/ready  ## time steps, sampling and scores against their floors and 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest -n 2 --dist loadfile
 
-fuzz: .venv/ready  ## files of every format made worse at random, ten minutes for each group
-	FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/fuzz
+fuzz: .venv/ready  ## read files changed at random, ten minutes a kind: make fuzz FUZZ_SECONDS=600 FUZZ_SEED=1
+	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(IN) python -m pytest tests/fuzz
 
 check: .venv/ready  ## lint, types, floors and fast laws, in a minute
 	$(BIN)/ruff check .

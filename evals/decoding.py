@@ -21,6 +21,8 @@ FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JP
 SMALL, PER_BYTE = 2**24, 1024
 """An image of more pixels than SMALL must have a file that is no emptier than PER_BYTE pixels a byte."""
 ORIENTATION = 0x0112
+BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED = 258, 262, 339, 2
+"""Tags of a TIFF: bits of each channel; 1 where black is 0; how numbers are stored, 2 if they have a sign."""
 
 TURNED = "images turned upright, as their EXIF orientation says"
 SCALED = "images of 16 bits made 8: v / 257, rounded"
@@ -37,7 +39,7 @@ CURES = {
     "P": "convert('RGB') or convert('L') and save them, or read them with rgb (in gin ImageFiles.rgb = True)",
     "LAB": "convert them first, with PIL.ImageCms.profileToProfile to sRGB",
     "deep": "Pillow keeps 8 of more bits a channel: scale them to 8 bits (v / 257, rounded) and save them first",
-    "12": "12 bits in 16, or white at 0: convert them to 8 bits with black at 0 first",
+    "12": "12 bits in 16, numbers with a sign, or white at 0 in 16 bits: convert them to 8 bits with black at 0 first",
     "deep alpha": "lay them on a background and scale them to 8 bits (v / 257, rounded) first",
     "alpha": "lay them on a background and convert them first, or read them with rgb (in gin ImageFiles.rgb = True), "
     "which lays them on white",
@@ -96,16 +98,18 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
     if image.info.get("icc_profile"):
         notes.append(PROFILE)
     raw = _rawmode(image)
-    deep = (";16" in raw and not image.mode.startswith(("I", "F"))) or _deep_jpeg2000(data)
-    white_is_zero = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(262, 1) != 1
-    odd = ";12" in raw or white_is_zero
+    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose planes Pillow reads as of 8 bits whatever they are of
+    wide = ";16" in raw or max(tags.get(BITS, (8,)), default=8) > 8
+    deep = (wide and not image.mode.startswith(("I", "F"))) or _deep_jpeg2000(data)
+    white_is_zero = image.mode.startswith("I;16") and tags.get(PHOTOMETRIC, 1) != 1
+    odd = ";12" in raw or white_is_zero or (SIGNED in tags.get(SAMPLE_FORMAT, ()) and image.mode != "I")
+    if deep or odd:
+        raise _refused(image.mode, name, "deep" if deep else "12")
     image, turned = _upright(image)
     notes += turned
     mode = image.mode
     if mode == "I" and image.format in ("PNG", "PPM"):
         mode = "I;16"  # of which Pillow makes the wider mode in some versions
-    if deep or (mode.startswith("I;16") and odd):
-        raise _refused(mode, name, "deep" if deep else "12")
     if mode in ("F", "I", "LAB"):
         raise _refused(mode, name, mode)
     if image.has_transparency_data:

@@ -22,12 +22,14 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
     images; all images of one value each. bad: gets a line for each of them.
     """
     damaged, arrays, sizes, labels, constant = (_Names(all=bad) for _ in range(5))
+    cures: dict[str, None] = {}
     first: Example | None = None
     n = 0
     for example in examples:
         n += 1
         if example.fault:
             damaged.add(example, example.fault)
+            cures.setdefault(example.fault.partition("; ")[2] or "replace them")
             continue
         first = first or example
         if not is_image(example):
@@ -42,7 +44,10 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
             yield example
     faults = []
     if damaged.n:
-        faults.append(f"images must be readable, got {damaged.n} that are not: {damaged} in {source}; replace them")
+        faults.append(
+            f"images must be readable, got {damaged.n} that are not: {damaged} in {source}; "
+            f"{', or '.join([*cures][:3])}"
+        )
     if arrays.n:
         faults.append(f"images must be uint8 [H, W, C], C 1 or 3, got {arrays} in {source}; convert them first")
     if first and sizes.n:
@@ -80,7 +85,7 @@ class _Names:
     def add(self, example: Example, why: str = "") -> None:
         self.n += 1
         if self.n <= SHOWN:
-            self.shown.append(why if example.fault else _shown(example))
+            self.shown.append(why.partition("; ")[0] if example.fault else _shown(example))
         if self.all is not None and why:
             self.all.append(f"{example.name}: {why if example.fault else f'{_shown(example)} {why}'}")
 

@@ -123,9 +123,33 @@ def deep(colour: int, channels: int) -> bytes:
     return png(16, colour, 6, 4, b"".join(b"\0" + row.tobytes() for row in values))
 
 
+def patched(data: bytes, *changes: tuple[bytes, bytes]) -> bytes:
+    for old, new in changes:
+        assert old in data
+        data = data.replace(old, new)
+    return data
+
+
+def tag(number: int, value: int) -> bytes:
+    return struct.pack("<HHIHH", number, 3, 1, value, 0)
+
+
 LAB = ImageCms.profileToProfile(RGB, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB")
 assert LAB is not None
 REFUSED = {
+    "16 bits with white at 0": (
+        patched(file(Image.fromarray(DEEP), "TIFF"), (tag(262, 1), tag(262, 0))),
+        True,
+        "mode I;16 .*black at 0",
+    ),
+    "numbers with a sign": (file(L, "TIFF", tiffinfo={339: 2}), True, "mode L .*numbers with a sign"),
+    "RGB of 16 bits in planes": (
+        patched(
+            file(RGB, "TIFF"), (struct.pack("<3H", 8, 8, 8), struct.pack("<3H", 16, 16, 16)), (tag(284, 1), tag(284, 2))
+        ),
+        True,
+        "of more than 8 bits a channel",
+    ),
     "I;16 with a transparent gray": (
         file(Image.fromarray(DEEP), transparency=7),
         True,
