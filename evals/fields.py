@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from evals.errors import DataFault, Fault, NumericalFault
 
+DEEPEST = 50
 Facts = Mapping[str, Any]
 """A JSON object as it was written."""
 
@@ -105,11 +106,15 @@ def _words(hint: Any) -> str:
     return named[hint] if hint in named else " or ".join(_words(one) for one in get_args(hint))
 
 
-def _numbers(value: object, name: str = "") -> Iterator[tuple[str, int | float]]:
-    """Every number at whatever depth, by its dotted name."""
+def _numbers(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, int | float]]:
+    """Every number at whatever depth, by its dotted name. DataFault: it is nested deeper than DEEPEST."""
     if isinstance(value, dict | list | tuple):
+        if depth == DEEPEST:
+            raise DataFault(
+                f"objects of JSON must be nested at most {DEEPEST} deep, got more at {name:.60}; flatten it"
+            )
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
-            yield from _numbers(inner, f"{name}.{key}" if name else str(key))
+            yield from _numbers(inner, f"{name}.{key}" if name else str(key), depth + 1)
     elif isinstance(value, int | float):
         yield name, value

@@ -172,9 +172,18 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def row_of(value: Facts, path: Path) -> Row:
-    """One row of the file at `path`; the faults of `read_rows`."""
+    """One row of the file at `path`; the faults of `read_rows`. Sampler and method name files of samples."""
     whose = f" of {value.get('method')} {value.get('sampler')}"
-    return from_json(Row, value, where=path, cure="sample and evaluate it again", whose=whose)
+    row = from_json(Row, value, where=path, cure="sample and evaluate it again", whose=whose)
+    for rule, kept, got in (
+        ("nfe must be a number of evaluations, from 1", 1 <= row.nfe < 2**53, row.nfe),
+        ("n must be a number of images, from 1", 1 <= row.n < 2**53, row.n),
+        ("sampler must name a file", row.sampler.isprintable() and "/" not in row.sampler, row.sampler),
+        ("method must name a folder", row.method.isprintable() and ".." not in row.method, row.method),
+    ):
+        if not kept:
+            raise DataFault(f"{path}: {rule}, got {got!r:.60}; sample and evaluate it again")
+    return row
 
 
 def read_training(path: Path) -> Training:
@@ -189,7 +198,9 @@ def read_training(path: Path) -> Training:
 def read_value(path: Path) -> Any:
     """What a JSON file holds; DataFault: it cannot be read."""
     with reading(path, "must be readable JSON", "make it anew"):
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be written again
+        return value
 
 
 def shared(every: Sequence[Facts]) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def test_an_object_becomes_its_class_and_keeps_all_that_it_said() -> None:
         ({"tags": [1]}, DataFault, "tags of boot must be a list or null, got"),
         ({"more": []}, DataFault, "more of boot must be an object or null, got"),
         ({"more": {"deep": [1, {"er": math.inf}]}}, NumericalFault, "more.deep.1.er of boot must be finite, got inf"),
+        ({"new": json.loads("[" * 60 + "]" * 60)}, DataFault, "nested at most 50 deep"),
         ({"new": -math.inf}, NumericalFault, "new of boot must be finite, got -inf"),
         ({"inner": 3}, DataFault, "inner must be an object, got 3"),
         ({"inner": {}}, DataFault, "a.json must say its inner.name, got nothing; make it anew"),

@@ -245,6 +245,19 @@ def test_markdown_is_even(tmp_path: Path) -> None:
         (json.dumps([{"suite": "digits"}]), DataFault),
         (json.dumps([record("ddim-1", card=None) | {"card": None}]), DataFault),
         (json.dumps([record("ddim-1") | {"card": {"extractor": "x"}}]), DataFault),
+        *(
+            (json.dumps([record("ddim-1") | wrong]), DataFault)
+            for wrong in (
+                {"nfe": 0},
+                {"nfe": 10**300},
+                {"n": -1},
+                {"sampler": "../a"},
+                {"sampler": "a\0b"},
+                {"method": ".."},
+            )
+        ),
+        ("[" * 100_000, DataFault),
+        (json.dumps([record("ddim-1", suite="\ud800")]), DataFault),
         (json.dumps([record("ddim-1", fid=math.nan)]), NumericalFault),
         (json.dumps([record("ddim-1", precision=math.inf)]), NumericalFault),
         (json.dumps([record("ddim-1", fid=None)]), DataFault),
