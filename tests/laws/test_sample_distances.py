@@ -318,12 +318,25 @@ def test_a_file_that_is_no_state_dict_is_refused_and_runs_nothing(
         assert (tmp_path / "ran").exists()  # so the file is the attack that it should be
 
 
+def test_weights_that_are_not_finite_are_refused(weights: Path, tmp_path: Path) -> None:
+    state = torch.load(weights, weights_only=True)
+    name = next(name for name in state if name.endswith("28.bias"))
+    state[name] = torch.full_like(state[name], float("nan"))
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(StateFault, match=r"VGG16's weights must be finite, got others in 28\.bias"):
+        VggFeatures(backbone=str(tmp_path / "net.pth"))(images(0), images(1))
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"10.weight": torch.zeros(256, 128, 1, 1)}, r"10.weight of \[256, 128, 3, 3\], got one of \[256, 128, 1, 1\]"),
         ({"2.bias": None}, r"2.bias of \[64\], got none"),
         ({"0.bias": "words"}, r"0.bias of \[64\], got none"),
+        (
+            {"0.weight": torch.zeros(1).expand(2**20, 2**20)},
+            r"0.weight of \[64, 3, 3, 3\], got one of \[1048576, 1048576\]",
+        ),
     ],
 )
 def test_a_network_of_another_shape_is_named(

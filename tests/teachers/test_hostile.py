@@ -338,3 +338,54 @@ def test_the_scheduler_of_a_hostile_folder_is_bounded(tmp_path: Path) -> None:
             diffusers(schedule=LinearTable(), prediction=FromEps()).read(tmp_path)
         assert len(str(caught.value)) < 1_000
     assert KarrasTime()
+
+
+def test_a_tensor_of_a_snapshot_is_compared_before_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = made.made
+
+    def wide(name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.zeros(1).expand(2**20, 2**20) if name == "map_layer0.weight" else real(name, shape)
+
+    monkeypatch.setattr(made, "made", wide)
+    made.write_edm(tmp_path / "net.pkl", made.EDM["adm"])
+    with pytest.raises(StateFault, match="is 1048576x1048576 in the file"):
+        edm("adm").read(tmp_path / "net.pkl")
+
+
+@pytest.mark.parametrize("kind", ["net.pt", "net.pkl"])
+def test_a_tensor_with_a_state_is_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Grown:
+        def __reduce__(self) -> tuple[Any, ...]:
+            storage = torch.ones(4).storage()
+            return torch._utils._rebuild_tensor_v2, (storage, 0, (4,), (1,), False, {}), (storage, 0, (10**6,), (1,))
+
+    if kind == "net.pt":
+        torch.save({"time_embed.0.weight": Grown()}, tmp_path / kind)
+    else:
+        real = made.module
+
+        def module(name: str, tensors: Any) -> Any:
+            found = real(name, tensors)
+            if "weight" in found.own["_parameters"]:
+                found.own["_parameters"]["weight"] = Grown()
+            return found
+
+        monkeypatch.setattr(made, "module", module)
+        made.write_edm(tmp_path / kind, made.EDM["adm"])
+    with pytest.raises(StateFault, match="the state of a tensor"):
+        all_teachers()["*" + kind.removeprefix("net")].read(tmp_path / kind)
+
+
+def test_a_snapshot_whose_modules_hold_themselves_ends(tmp_path: Path) -> None:
+    with made.names_of_persistence():
+        inner = made.Persistent("DhariwalUNet", _parameters={}, _buffers={}, _modules={})
+        outer = made.Persistent("EDMPrecond", _parameters={}, _buffers={}, _modules={"model": inner})
+        outer.own |= {"_init_args": (), "_init_kwargs": {**made.EDM["adm"], "img_channels": 3}}
+        loop: list[Any] = []
+        loop.append(loop)
+        for kwargs in ({"x": loop}, {"x": "y" * 10**6}, {"x" * 10**6: 1}, {"x": [[[[[[1]]]]]]}, {"x": [0] * 20_000}):
+            outer.own["_init_kwargs"] = {**made.EDM["adm"], **kwargs}
+            (tmp_path / "net.pkl").write_bytes(pickle.dumps({"ema": outer}))
+            with pytest.raises(StateFault) as caught:
+                edm("adm").read(tmp_path / "net.pkl")
+            assert len(str(caught.value)) < 1_000
