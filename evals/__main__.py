@@ -163,11 +163,15 @@ def comparison(
     learnt_from: Annotated[
         list[str] | None, typer.Option(help="a student that others learnt from, itself not ranked; repeat it")
     ] = None,
-    reasons: Annotated[Path | None, typer.Option(help="a text on why results differ, for the page")] = None,
+    reasons: Annotated[
+        Path | None, typer.Option(help="a text on why results differ, for the page, or a folder with SUITE.md")
+    ] = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, what the literature found."""
     from evals.comparison import comparison as compare
 
+    if reasons is not None and reasons.is_dir():
+        reasons = next(reasons.glob(f"{suite}.md"), None)
     compare(
         suite,
         students=student,

@@ -17,6 +17,7 @@ FLOORS = [
     ["training"],
     ["stages"],
     ["config"],
+    ["budget"],
     ["check"],
     ["__main__"],
 ]
