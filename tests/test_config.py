@@ -482,6 +482,7 @@ PARTS = [
     ("overrides: []", "overrides: 'a = 1'"),
     ("study:", "studdy:"),
     ("  suite: digits", "  suite: digitts"),
+    ("  digits: {students", "  study: {students"),
     ("# What there is", "{[]: 1}\n# What there is"),
 ]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -41,14 +42,14 @@ def stages(name: str) -> dict[str, Frozen]:
     return found
 
 
-def changed_params(old: str, new: str) -> dict[str, object]:
+def changed_params(old: str, new: str) -> dict[str, Any]:
     text = (ROOT / "params.yaml").read_text()
     assert text.count(old) == 1
     Path("params.yaml").write_text(text.replace(old, new))
     return read_params()
 
 
-def faults_of_suite(params: dict[str, object], suite: str) -> str:
+def faults_of_suite(params: dict[str, Any], suite: str) -> str:
     faults = Faults()
     suite_of(params, suite, faults, IMAGES, seeds=1)
     with pytest.raises(ConfigurationFault) as caught:
@@ -147,6 +148,26 @@ def test_a_plan_of_other_params_is_refused(house: Path) -> None:
     faults.raise_if_any()
     with pytest.raises(ConfigurationFault, match=r"got another digits_conditional-guided_4-0; write it anew with boot"):
         check_fresh(made)
+
+
+def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) -> None:
+    """Beside its Python; the plan has its images, and its line what it depends on."""
+    (house / "gin").unlink()
+    shutil.copytree(ROOT / "gin", house / "gin")
+    Path("gin/methods/mine.gin").write_text(
+        "from __gin__ import dynamic_registration\ninclude 'gin/methods/boot.gin'\n"
+        "from boot_exp.methods import boot\nboot.Boot.beta = 0.0\n"
+    )
+    params = changed_params("    consistency:\n", "    consistency:\n    mine:\n")
+    params["suites"] = {
+        name: said for name, said in params["suites"].items() if name in ("digits", "cifar10", "ffhq_64")
+    }
+    lines = plan(params).splitlines()
+    for suite, images in (("cifar10", 100_000_000), ("ffhq_64", 50_000_000)):
+        for seed in (0, 1, 2):
+            [line] = [line for line in lines if line.startswith(f"    {suite}-mine-{seed}: ")]
+            assert f"images: {images}, inputs: {{teacher: models/{suite}/teacher}}, source: resolved/" in line
+    assert not any(line.startswith("    digits-mine") for line in lines)
 
 
 def test_no_two_files_are_equal_but_for_their_numbers() -> None:

@@ -53,6 +53,8 @@ def read_params(path: Path = Path(PARAMS)) -> dict[str, Any]:
             if listed not in params["students"]:
                 near = Faults.nearest(listed, params["students"])
                 faults.add(Spot(str(path)), f"suites.{name}.students names a list of `students`, got {listed}{near}")
+    if "study" in params["suites"]:
+        faults.add(Spot(str(path)), "a suite must have another name than the study's results, got study; rename it")
     if params["study"]["suite"] not in params["suites"]:
         given, near = params["study"]["suite"], Faults.nearest(params["study"]["suite"], params["suites"])
         faults.add(Spot(str(path)), f"study.suite must be one of `suites`, got {given}{near}")
