@@ -22,7 +22,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 Config = Annotated[Path, typer.Argument(help="a frozen file (.json), a run SUITE/NAME, or a gin file")]
 Out = Annotated[Path, typer.Option(help="the folder of the result")]
 OutOrPlace = Annotated[Path | None, typer.Option(help="the folder of the result; with no folder named, its run's")]
-Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides a leaf")]
+Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides a run's own")]
 
 
 @app.command()
@@ -75,14 +75,14 @@ def lint(
 
 @app.command()
 def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads the default, nobody writes it
-    """Prints all that a leaf, or a frozen file, configures: every value, and a hash of each component's code."""
+    """Prints all that a run, or a frozen file, configures: every value, and a hash of each component's code."""
     for stage, frozen in _stages(config, bind).items():
         print(f"# stage {stage}\n{frozen.text()}")
 
 
 @app.command()
 def diff(a: Config, b: Config) -> None:
-    """Prints the values in which two leaves or frozen files differ."""
+    """Prints the values in which two runs or frozen files differ."""
     from boot_exp.config.frozen import differences
 
     first, second = _stages(a, []), _stages(b, [])
@@ -221,7 +221,7 @@ def _run_at(
 
 
 def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
-    """The frozen stages of a file: of a frozen one its own, of a leaf all that it configures."""
+    """The frozen stages of a file: of a frozen one its own, of a run all that it configures."""
     from boot_exp.config import runs
     from boot_exp.config.faults import Faults
     from boot_exp.config.frozen import Frozen
@@ -229,7 +229,7 @@ def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
     if config.suffix == ".json":
         if bind:
             raise ConfigurationFault(
-                f"--bind overrides a leaf, but {config} is frozen; give the leaf, or resolve again"
+                f"--bind overrides a run's own bindings, but {config} is frozen; give SUITE/NAME, or resolve again"
             )
         frozen = Frozen.read(config)
         return {frozen.stage: frozen}

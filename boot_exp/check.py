@@ -1,4 +1,4 @@
-"""A dry run of a leaf: all of it built without weights, what it costs, and one step at reduced size on the CPU."""
+"""A dry run: all of it built without weights, what it costs, and one step at reduced size on the CPU."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Cost:
 
 
 def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
-    """Lines that say what a leaf is and costs, the last that one step of it was taken. Faults: those of its stages."""
+    """Lines that say what a run is and costs, the last that one step of it was taken. Faults: those of its stages."""
     main = next((name for name in ("distil", "teacher") if name in stages), None)
     if main is None:
-        raise ConfigurationFault(f"a leaf must train something to be tried, got {', '.join(stages)}; give such a leaf")
+        raise ConfigurationFault(f"a run must train something to be tried, got {', '.join(stages)}; give such a run")
     with torch.device("meta"):
         built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold

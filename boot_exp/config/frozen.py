@@ -134,7 +134,7 @@ class Frozen:
             return frozen
         except FileNotFoundError:
             raise ConfigurationFault(
-                f"there is no {path}; write it with boot-exp resolve, or give a leaf of gin/"
+                f"there is no {path}; write it with boot-exp resolve, or give a run SUITE/NAME"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationFault(

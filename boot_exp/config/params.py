@@ -153,7 +153,7 @@ def planned_images(path: Path = PLAN) -> dict[str, int]:
 
 
 def from_params(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
-    """The nested bindings of a gin section, then its raw lines; None leaves what the leaf says."""
+    """The nested bindings of a gin section, then its raw lines; None leaves what the files say."""
     found: list[Binding] = []
     for key, value in _flat(said.get("bindings") or {}):
         found += parse(f"{key} = {value}", f"{PARAMS}, gin.bindings.{key}", faults, anywhere=True)
