@@ -37,12 +37,12 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def parts(suites: list[str], device: torch.device, budget: float, count: int) -> dict[str, Callable[[], Iterable[Row]]]:
     """What can be timed, by name; of several suites, the first has classes and the last has none."""
-    first, last = (Path("gin/experiments") / suite for suite in (suites[0], suites[-1]))
+    first, last = (Path(suite) for suite in (suites[0], suites[-1]))
     scored = cache(lambda: rivals.Scored.of(count))
     return {
         "floors": lambda: floors.rows(suites, device, budget),
-        "diffusers": lambda: [rivals.diffusers_sampling(last / "teacher.gin", images(last.name), device, budget)],
-        "by-hand": lambda: [rivals.hand_written(first / "boot.gin", images(first.name), device, budget)],
+        "diffusers": lambda: [rivals.diffusers_sampling(last / "teacher", images(last.name), device, budget)],
+        "by-hand": lambda: [rivals.hand_written(first / "boot", images(first.name), device, budget)],
         "torch-fidelity": lambda: [rivals.fidelity_scores(scored(), device)],
         "clean-fid": lambda: [rivals.clean_scores(scored(), device)],
         "inception": lambda: [rivals.inception_floor(scored(), device)],

@@ -35,7 +35,7 @@ from evals.see import see
 STEPS = 22
 """Of each chunk, one more than is timed; a step that is logged is among them."""
 SAMPLES = 1000
-LARGER = Path("gin/experiments/fashion_mnist_conditional")
+LARGER = Path("fashion_mnist_conditional")
 """A suite of 32x32 images, whose network is not too small for what surrounds its calls; its data are not needed."""
 
 
@@ -196,14 +196,14 @@ def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row
     for leaf in leaves(suites):
         yield step(leaf, data[leaf.parent.name], device, budget)
     first = suites[0]
-    leaves_of = Path("gin/experiments") / first
+    leaves_of = Path(first)
     card = data[first].card
     shape = (card.channels, card.height, card.width)
     for steps in (4, 10):
-        teacher = built(leaves_of / "teacher.gin", "sample", *compiling(device))
+        teacher = built(leaves_of / "teacher", "sample", *compiling(device))
         yield sampling(teacher, Along(solver=Ddim(), steps=steps), f"{first}/teacher", shape, device, budget)
-    boot = built(leaves_of / "boot.gin", "sample", *compiling(device))
+    boot = built(leaves_of / "boot", "sample", *compiling(device))
     yield sampling(boot, flat(boot.samplers)[0], f"{first}/boot", shape, device, budget)
-    larger = built(LARGER / "boot.gin", "sample", "sample.Sample.batch = 50", *compiling(device))
+    larger = built(LARGER / "boot", "sample", "sample.Sample.batch = 50", *compiling(device))
     yield sampling(larger, flat(larger.samplers)[0], f"{LARGER.name}/boot", (1, 32, 32), device, budget, n=100)
     yield features(first, data[first], budget)

@@ -24,7 +24,7 @@ ON_GPU = {"channels_last, tf32": ["compute.Compute.tf32 = True"]}
 def rows(suites: list[str], device: torch.device) -> Iterator[Row]:
     """A row a setting; less than one is a gain."""
     data = images(suites[0])
-    leaf = Path("gin/experiments") / suites[0] / "boot.gin"
+    leaf = Path(suites[0]) / "boot"
     plain = student(leaf, data, device, PLAIN)
     for name, bind in (SETTINGS | (ON_GPU if device.type == "cuda" else {})).items():
         made = student(leaf, data, device, *bind)

@@ -16,6 +16,7 @@ from torch import nn
 
 from boot_exp.config import runs, runtime
 from boot_exp.config.faults import Faults
+from boot_exp.config.params import all_students, read_params, students
 from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs, PairsCard
 from boot_exp.denoisers import guided
@@ -25,9 +26,9 @@ from boot_exp.stages.place import Place
 
 
 def built(leaf: Path, stage: str, *bind: str) -> Any:
-    """A stage of a leaf."""
+    """A stage of a run SUITE/NAME."""
     faults = Faults()
-    ((_, stages),) = runs.compiled([runs.leaf_run(leaf)], {}, faults, list(bind))
+    ((_, stages),) = runs.compiled([runs.named_run(leaf)], {}, faults, list(bind))
     faults.raise_if_any()
     return runtime.build(stages[stage])
 
@@ -51,14 +52,14 @@ class Student:
 def images(suite: str) -> Images:
     """The suite's data, prepared for as long as the process lives."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "data"
-    stage = built(Path("gin/experiments") / suite / "teacher.gin", "data")
+    stage = built(Path(suite) / "teacher", "data")
     with redirect_stdout(StringIO()):
         stage.run(Place(out=folder, suite=suite, name="data", config=""))
     return Images.load(folder)
 
 
 def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Student:
-    """The student of a leaf, on a device."""
+    """The student of a run, on a device."""
     stage = built(leaf, "distil", *bind)
     model = stage.compute.put(stage.student(stage.teacher.eval()), device)
     teacher = stage.compute.frozen(stage.teacher, device)
@@ -85,16 +86,17 @@ def _source(start: Start, data: Images, shape: tuple[int, ...], classes: int | N
 
 
 def leaves(suites: list[str]) -> Iterator[Path]:
-    """A leaf for each method, the first that has it."""
-    seen = set()
+    """A run SUITE/STUDENT for each method, the first that has it; methods of no suite count to those with no budget."""
+    params, seen = read_params(), set()
+    listed = {student.method for student in all_students(params)}
+    unlisted = [path.stem for path in runs.METHODS.glob("*.gin") if path.stem not in listed]
     for suite in suites:
-        for leaf in sorted(Path("gin/experiments", suite).glob("*.gin")):
-            faults = Faults()
-            ((_, stages),) = runs.compiled([runs.leaf_run(leaf)], {}, faults)
-            settings = stages["distil"].settings() if "distil" in stages and "teacher" not in stages else {}
-            if "distil.Distil.teacher" not in settings:  # a part of other leaves
-                continue
-            kind = settings["distil.Distil.method"]
+        faults = Faults()
+        names = [student.name for student in students(params, suite, faults)]
+        for name in sorted([*names, *([] if runs.is_compared(params, suite) else unlisted)]):
+            ((_, stages),) = runs.compiled([runs.named_run(Path(suite, name))], {}, faults)
+            faults.raise_if_any()
+            kind = stages["distil"].settings()["distil.Distil.method"]
             if kind not in seen:
                 seen.add(kind)
-                yield leaf
+                yield Path(suite, name)

@@ -1,4 +1,4 @@
-"""boot-exp: one verb a stage, and four for configurations. Verbs are configured by gin, not by their options."""
+"""boot-exp: one verb a stage, and six for configurations. Verbs are configured by gin, not by their options."""
 
 from __future__ import annotations
 
@@ -20,62 +20,70 @@ if TYPE_CHECKING:
 # Plain help: what rich draws takes a third of the time that it takes to say it.
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-Config = Annotated[Path, typer.Argument(help="a frozen configuration (.json), or a leaf (.gin)")]
+Config = Annotated[Path, typer.Argument(help="a frozen file (.json), a run SUITE/NAME, or a gin file")]
 Out = Annotated[Path, typer.Option(help="the folder of the result")]
-Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides a leaf")]
+OutOrPlace = Annotated[Path | None, typer.Option(help="the folder of the result; with no folder named, its run's")]
+Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides a run's own")]
+
+
+@app.command()
+def plan() -> None:
+    """Writes plan.yaml, the line of each student that params.yaml asks for: what it is made from, and how long."""
+    from boot_exp.budget import plan as planned
+    from boot_exp.config.params import read_params
+    from boot_exp.config.plan import write_plan
+
+    write_plan(planned(read_params()))
 
 
 @app.command()
 def resolve(
-    suite: Annotated[
-        str | None, typer.Argument(help="a suite, of the comparison's too; else all of params.yaml")
-    ] = None,
-    study: Annotated[bool, typer.Option("--study", help="the study of params.yaml instead")] = False,
+    suite: Annotated[str | None, typer.Argument(help="a suite, or `study`; else all of params.yaml")] = None,
 ) -> None:
     """Freezes what params.yaml asks for into resolved/, or says everything that is wrong with it."""
     from boot_exp.config import runs
     from boot_exp.config.faults import Faults
+    from boot_exp.config.params import planned_images, read_params
+    from boot_exp.config.plan import check_fresh, suite_of
 
-    params = runs.read_params()
-    faults = Faults()
-    resolved = {}
-    for name in ["study"] if study else [suite] if suite else runs.suites(params):
-        # What is compared is what is in its files, whatever overrides the leaves elsewhere.
-        if study:
-            resolved[name] = runs.compiled(runs.study_runs(params), {}, faults)
-        elif name in runs.compared(params):
-            resolved[name] = runs.compiled(runs.comparison_runs(params, name), {}, faults)
-        else:
-            resolved[name] = runs.compiled(runs.suite_runs(params, name), params["gin"], faults)
+    params, faults, images = read_params(), Faults(), planned_images()
+    names = [suite] if suite else runs.names(params)
+    resolved = [suite_of(params, name, faults, images) for name in names]
     faults.raise_if_any()
-    for name, stages in resolved.items():
-        runs.write(stages, Path("resolved") / name)
+    for made in resolved:
+        check_fresh(made)
+        runs.write(made.runs, Path("resolved") / made.name)
 
 
 @app.command()
 def lint(
-    leaves: Annotated[list[Path] | None, typer.Argument(help="gin files; else all leaves and ablations")] = None,
+    leaves: Annotated[list[Path] | None, typer.Argument(help="gin files or SUITE/METHOD; else all there is")] = None,
 ) -> None:
-    """Says everything that is wrong with leaves, before anything is imported, read or trained."""
+    """Says everything that is wrong with configurations, before anything is imported, read or trained."""
     from boot_exp.config import runs
     from boot_exp.config.faults import Faults
+    from boot_exp.config.params import read_params
+    from boot_exp.config.plan import check_all
 
     faults = Faults()
-    count = runs.check_all(leaves or [], faults)
+    if leaves:
+        count = len(runs.compiled([runs.named_run(leaf) for leaf in leaves], {}, faults))
+    else:
+        count = check_all(read_params(), faults)
     faults.raise_if_any()
     print(f"{count} configurations, no fault")
 
 
 @app.command()
 def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads the default, nobody writes it
-    """Prints all that a leaf, or a frozen file, configures: every value, and a hash of each component's code."""
+    """Prints all that a run, or a frozen file, configures: every value, and a hash of each component's code."""
     for stage, frozen in _stages(config, bind).items():
         print(f"# stage {stage}\n{frozen.text()}")
 
 
 @app.command()
 def diff(a: Config, b: Config) -> None:
-    """Prints the values in which two leaves or frozen files differ."""
+    """Prints the values in which two runs or frozen files differ."""
     from boot_exp.config.frozen import differences
 
     first, second = _stages(a, []), _stages(b, [])
@@ -130,11 +138,17 @@ def verify_teacher(
 
 
 @app.command()
-def check(config: Config, bind: Bind = []) -> None:  # noqa: B006
-    """Builds a leaf without its weights, says what it costs, and takes one step of it at reduced size on the CPU."""
+def check(
+    config: Annotated[Path, typer.Argument(help="a run, as SUITE/NAME or a file; with --all a suite")],
+    bind: Bind = [],  # noqa: B006
+    everything: Annotated[bool, typer.Option("--all", help="what each run of a suite costs, as a table")] = False,
+) -> None:
+    """Builds a run without its weights, says what it costs, and takes one step of it at reduced size on the CPU."""
     from boot_exp.check import check as dry_run
+    from boot_exp.check import costs
+    from boot_exp.config.plan import one_of_each
 
-    for line in dry_run(_stages(config, bind)):
+    for line in costs(one_of_each(str(config), bind)) if everything else dry_run(_stages(config, bind)):
         print(line, flush=True)
 
 
@@ -152,37 +166,59 @@ def pairs(
 @app.command()
 def distil(
     config: Config,
-    out: Out,
-    teacher: Annotated[Path, typer.Option(help="folder written by `teacher`, or by `distil` in an earlier phase")],
+    out: OutOrPlace = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="folder written by `teacher`, or by `distil` in an earlier phase")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="folder written by `data`, for methods that start from it")] = None,
     pairs: Annotated[Path | None, typer.Option(help="folder written by `pairs`, for methods that do")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Distils a student from a teacher; whether data is needed is the method's to say."""
-    _run("distil", config, bind, out, teacher=teacher, **_given(data=data, pairs=pairs))
+    _run_at("distil", config, bind, needed={"out": out, "teacher": teacher}, more={"data": data, "pairs": pairs})
 
 
 @app.command()
 def sample(
     config: Config,
-    out: Out,
-    model: Annotated[Path, typer.Option(help="folder written by `teacher` or `distil`")],
+    out: OutOrPlace = None,
+    model: Annotated[Path | None, typer.Option(help="folder written by `teacher` or `distil`")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Draws images with each of a model's samplers."""
-    _run("sample", config, bind, out, model=model)
+    _run_at("sample", config, bind, needed={"out": out, "model": model})
 
 
 @app.command()
 def evaluate(
     config: Config,
-    out: Annotated[Path, typer.Option(help="the .json to write")],
-    samples: Annotated[Path, typer.Option(help="folder written by `sample`")],
-    reference: Annotated[Path, typer.Option(help="folder written by `reference`")],
+    out: Annotated[Path | None, typer.Option(help="the .json to write")] = None,
+    samples: Annotated[Path | None, typer.Option(help="folder written by `sample`")] = None,
+    reference: Annotated[Path | None, typer.Option(help="folder written by `reference`")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Scores each sampler's images against the reference."""
-    _run("evaluate", config, bind, out, samples=samples, reference=reference)
+    _run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
+
+
+def _run_at(
+    stage: str,
+    config: Path,
+    bind: list[str],
+    *,
+    needed: dict[str, Path | None],
+    more: dict[str, Path | None] = {},  # noqa: B006
+) -> None:
+    """Runs a stage on the folders that options name; or where none is named, on those of its frozen file's run."""
+    from boot_exp.config.plan import places
+
+    given = _given(**needed, **more)
+    given = given or places(config, stage)
+    lacking = [f"--{name}" for name in needed if name not in given]
+    if lacking:
+        raise ConfigurationFault(f"{stage} must be told {', '.join(lacking)} too, or no folder at all; give them")
+    out = given.pop("out")
+    _run(stage, config, bind, out, **given)
 
 
 @app.command()
@@ -194,7 +230,7 @@ def lock() -> None:
 
 
 def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
-    """The frozen stages of a file: of a frozen one its own, of a leaf all that it configures."""
+    """The frozen stages of a file: of a frozen one its own, of a run all that it configures."""
     from boot_exp.config import runs
     from boot_exp.config.faults import Faults
     from boot_exp.config.frozen import Frozen
@@ -202,12 +238,12 @@ def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
     if config.suffix == ".json":
         if bind:
             raise ConfigurationFault(
-                f"--bind overrides a leaf, but {config} is frozen; give the leaf, or resolve again"
+                f"--bind overrides a run's own bindings, but {config} is frozen; give SUITE/NAME, or resolve again"
             )
         frozen = Frozen.read(config)
         return {frozen.stage: frozen}
     faults = Faults()
-    ((_, stages),) = runs.compiled([runs.leaf_run(config)], {}, faults, bind)
+    ((_, stages),) = runs.compiled([runs.named_run(config)], {}, faults, bind)
     faults.raise_if_any()
     return stages
 

@@ -1,9 +1,9 @@
-"""A dry run of a leaf: all of it built without weights, what it costs, and one step at reduced size on the CPU."""
+"""A dry run: all of it built without weights, what it costs, and one step at reduced size on the CPU."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from boot_exp.budget import step_calls
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
 from boot_exp.data import Example, prepare
@@ -31,6 +32,7 @@ from boot_exp.student import DenoisingStudent
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training
 from evals.errors import ConfigurationFault
+from evals.tables.text import Column, figures, markdown, numbers
 
 SIDE = 32
 """Height and width of a dry run's images, at most."""
@@ -49,10 +51,10 @@ class Cost:
 
 
 def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
-    """Lines that say what a leaf is and costs, the last that one step of it was taken. Faults: those of its stages."""
+    """Lines that say what a run is and costs, the last that one step of it was taken. Faults: those of its stages."""
     main = next((name for name in ("distil", "teacher") if name in stages), None)
     if main is None:
-        raise ConfigurationFault(f"a leaf must train something to be tried, got {', '.join(stages)}; give such a leaf")
+        raise ConfigurationFault(f"a run must train something to be tried, got {', '.join(stages)}; give such a run")
     with torch.device("meta"):
         built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold
@@ -91,8 +93,7 @@ def training_operations(stage: Any, cost: Cost) -> int:
     training: Training = stage.training
     calls = training.images
     if isinstance(stage, Distil):
-        teacher = 2 if stage.guidance is not None and not stage.teacher.takes_w else 1
-        calls = training.images * stage.method.evaluations(training.batch, teacher) // training.batch
+        calls = training.images * step_calls(stage) // training.batch
     return cost.operations * (calls + 2 * training.images)
 
 
@@ -106,10 +107,53 @@ def _drawn(name: str, stage: Any, shape: tuple[int, ...]) -> str:
     sample = stage.sample if name == "verify_teacher" else stage
     model: Any = sample.teacher if isinstance(sample, Pairs) else sample.model
     samplers = [sample.sampler] if isinstance(sample, Pairs) else sample.each
-    told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a teacher, guided by two calls
-    calls = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
     ways = f" with each of {len(samplers)} samplers" if len(samplers) > 1 else ""
-    return f"{name}: {sample.n:,} images{ways}, {hours(calls * sample.n * network_cost(model, shape).operations)}"
+    calls = _drawn_calls(model, samplers, sample.n)
+    return f"{name}: {sample.n:,} images{ways}, {hours(calls * network_cost(model, shape).operations)}"
+
+
+def _drawn_calls(model: Any, samplers: Sequence[Any], n: int) -> int:
+    told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a teacher, guided by two calls
+    total: int = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
+    return n * total
+
+
+def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
+    """A table of what each run of a suite costs: a row for its training and for each of its ways to draw images."""
+    rows: list[tuple[str, str, int, int, float]] = []
+    for run, stages in suite.items():
+        with torch.device("meta"):
+            shape: tuple[int, ...] = ()
+            for name in ("teacher", "verify_teacher", "pairs", "distil", "sample"):
+                if name not in stages:
+                    continue
+                stage = runtime.build(stages[name])
+                if name in ("teacher", "distil"):
+                    shape = stage.teacher.shape
+                if isinstance(stage, PublishedTeacher):
+                    continue
+                if isinstance(stage, Teacher | Distil):
+                    model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
+                    n, calls, step = stage.training.images, stage.training.images, 2 * stage.training.images
+                    if isinstance(stage, Distil):
+                        calls = n * step_calls(stage) // stage.training.batch
+                else:
+                    drawn = stage.sample if name == "verify_teacher" else stage
+                    model = drawn.teacher if isinstance(drawn, Pairs) else drawn.model
+                    samplers = [drawn.sampler] if isinstance(drawn, Pairs) else drawn.each
+                    n, calls, step = drawn.n, _drawn_calls(model, samplers, drawn.n), 0
+                rows.append((run, name, n, calls, (calls + step) * network_cost(model, shape).operations))
+    runs, kinds, images, called, operations = zip(*rows, strict=True)
+    yield markdown(
+        [
+            Column(heading="run", cells=runs),
+            Column(heading="stage", cells=kinds),
+            numbers("images", [f"{n:,}" for n in images]),
+            numbers("network calls", [f"{n:,}" for n in called]),
+            numbers("FLOP", [f"{n:.2e}" for n in operations]),
+            numbers(f"hours at {RATE / 1e12:.0f} TFLOP/s", [figures(n / RATE / 3600, digits=3) for n in operations]),
+        ]
+    )
 
 
 def _said(stage: Any) -> Iterator[str]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from boot_exp.__main__ import app
 from boot_exp.check import check, network_cost
 from boot_exp.config import runs
 from boot_exp.config.faults import Faults
+from boot_exp.config.params import read_params
 from boot_exp.predictions import FromEps
 from boot_exp.schedules import KarrasTime, LinearTable
 from boot_exp.teachers.diffusers import Diffusers
@@ -22,30 +22,16 @@ from evals.errors import ConfigurationFault
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
-LEAVES = sorted(
-    str(path.relative_to(ROOT))
-    for path in (ROOT / "gin/experiments").rglob("*.gin")
-    if path.stem not in ("network", "student")
-)
+PARAMS = read_params(ROOT / "params.yaml")
+RUNS = [f"{suite}/{run.name}" for suite in PARAMS["suites"] for run in runs.suite_runs(PARAMS, suite, Faults())]
+LEAVES = sorted({*RUNS, "digits/boot_derivative"})
 
 
 def stages(leaf: str, *bindings: str) -> Any:
     faults = Faults()
-    ((_, found),) = runs.compiled([runs.leaf_run(Path(leaf))], {}, faults, list(bindings))
+    ((_, found),) = runs.compiled([runs.named_run(Path(leaf))], {}, faults, list(bindings))
     faults.raise_if_any()
     return found
-
-
-def test_all_suites_have_leaves() -> None:
-    """One for the teacher and one for each student that params.yaml names."""
-    params = YAML(typ="safe").load(ROOT / "params.yaml")
-    asked = dict.fromkeys(params["suites"], params["methods"])
-    for group in (params["comparison"], params["published"]):
-        phases = [phase["method"] for phase in group["phases"]]
-        asked |= {suite: [*group["noise"], *group["pairs"], *group["images"], *phases] for suite in group["suites"]}
-    assert asked.keys() >= {"digits", "cifar10", "ffhq_64", "imagenet_64", "lsun_bedroom_256"}
-    for suite, students in asked.items():
-        assert {Path(leaf).stem for leaf in LEAVES if Path(leaf).parent.name == suite} >= {"teacher", *students}, suite
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
@@ -63,20 +49,20 @@ def test_the_networks_of_the_papers_have_the_parameters_that_are_known(monkeypat
     """EDM's DDPM++ has 56 million (arXiv 2206.00364, table 7) and ADM at 64x64 296 million (arXiv 2105.05233)."""
     monkeypatch.chdir(ROOT)
     for suite, low, high in (("cifar10", 55.5e6, 56.5e6), ("imagenet_64_edm", 295.5e6, 296.5e6)):
-        line = next(iter(check(stages(f"gin/experiments/{suite}/boot.gin"))))
+        line = next(iter(check(stages(f"{suite}/boot"))))
         assert low < int(line.split()[1].replace(",", "")) < high
 
 
 def test_what_drawing_costs_is_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a published teacher: its baselines, its pairs and its verification; of a teacher told w, two calls each."""
     monkeypatch.chdir(ROOT)
-    network, *lines = check(stages("gin/experiments/cifar10/teacher.gin"))
+    network, *lines = check(stages("cifar10/teacher"))
     said = {line.split(":")[0]: float(line.split(", ")[-1].split()[0]) for line in lines[1:-1]}
     call = float(network.split(", ")[-1].split()[0]) * 1e9
     baselines = 2 * (1 + 2 + 4 + 8 + 10 + 16 + 32 + 50) + 2 * (1 + 2 + 4 + 5 + 8 + 16 + 25)
     wanted = {"sample": baselines * 150_000, "pairs": 10 * 1_000_000, "verify_teacher": 35 * 150_000}
     assert said == pytest.approx({name: calls * call for name, calls in wanted.items()}, rel=5e-3)
-    leaf = "gin/experiments/digits_conditional/teacher.gin"
+    leaf = "digits_conditional/teacher"
     swept = ["Sample.n = 1000", "ddim/samplers.Sweep.steps = (3,)", "heun/samplers.Sweep.steps = (1,)"]
     swept += ["dpm/samplers.Sweep.steps = (1,)", "GuidanceSweep.w = (2,)"]
     network, *lines = check(stages(leaf, *swept))
@@ -86,10 +72,24 @@ def test_what_drawing_costs_is_its_calls(monkeypatch: pytest.MonkeyPatch) -> Non
     assert float(sampled.split(", ")[-1].split()[0]) == pytest.approx((3 + 2 + 1 + guided) * 1000 * call, rel=5e-3)
 
 
+def test_what_a_suite_costs_is_a_table_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row for each training and each way to draw; a published teacher is not trained, and verified."""
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(app, ["check", "--all", "cifar10"])
+    assert result.exit_code == 0, repr(result.exception)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.output.splitlines()[2:]]
+    by_run = {(run, stage): (images, calls) for run, stage, images, calls, *_ in rows}
+    assert by_run["teacher", "verify_teacher"] == ("150,000", "5,250,000") and ("teacher", "teacher") not in by_run
+    assert by_run["teacher", "pairs"] == ("1,000,000", "10,000,000")
+    assert by_run["direct", "distil"] == ("390,000,000", "390,000,000")
+    assert by_run["tract_1", "distil"] == ("66,667,000", "200,001,000")
+    assert {f"cifar10/{run}" for run, _ in by_run} == {run for run in RUNS if run.startswith("cifar10/")}
+
+
 def test_networks_are_made_small_and_none_larger(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dry run's step; of diffusers it is the configuration that shrinks."""
     monkeypatch.chdir(ROOT)
-    leaf = "gin/experiments/cifar10/teacher.gin"
+    leaf = "cifar10/teacher"
     small = list(check(stages(leaf, "edm.Edm.img_resolution = 16", "edm.Edm.attn_resolutions = (8,)")))[-1]
     assert "(3x16x16, " in small
     config = {"sample_size": 256, "block_out_channels": [128, 128, 256], "layers_per_block": 2, "norm_num_groups": 32}
@@ -129,11 +129,11 @@ def test_operations_and_kept_bytes_are_those_of_a_network_counted_by_hand() -> N
 
 def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    leaf = "gin/experiments/cifar10/teacher.gin"
+    leaf = "cifar10/teacher"
     with pytest.raises(ConfigurationFault, match="must train something"):
         list(check({"data": stages(leaf)["data"]}))
     with pytest.raises(ConfigurationFault, match=r"bind Networked\.shape"):
-        list(check(stages("gin/experiments/digits/boot.gin", "denoisers.Networked.shape = None")))
+        list(check(stages("digits/boot", "denoisers.Networked.shape = None")))
     result = CliRunner().invoke(app, ["check", leaf, "-b", "edm.Edm.precond = 'VPPrecond'"])
     assert isinstance(result.exception, ConfigurationFault) and "must be LinearBeta" in str(result.exception)
     assert str(result.exception).endswith("bind that"), "gin's own words are not appended"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,22 +14,20 @@ from test_pipeline import House, copied, ran
 
 ROOT = Path(__file__).parent.parent
 TABLE = "comparison@digits_conditional"
-ALL = YAML(typ="safe").load(ROOT / "params.yaml")["comparison"]
-PHASES = [phase for phase in ALL["phases"] if phase["after"] in ALL["images"]][:1]
-KEPT = {
-    "suites": ["digits_conditional"],
-    "seeds": [0],
-    "noise": ALL["noise"][:1],
-    "pairs": ALL["pairs"][:1],
-    "images": [phase["after"] for phase in PHASES] or ALL["images"][:1],
-    "phases": PHASES,
+METHODS = {path.stem for path in (ROOT / "gin/methods").glob("*.gin")}
+# By what each starts from; the last of a lineage has another student as its teacher.
+STUDENTS = {
+    kind: names
+    for kind, method, names in (
+        ("noise", "boot", ["boot"]),
+        ("pairs", "direct", ["direct"]),
+        ("images", "progressive", ["progressive_16", "progressive_8"]),
+    )
+    if method in METHODS
 }
-# As DVC names them: a phase, whose entry is a mapping, by its place.
-STUDENTS = {kind: KEPT[kind][0] for kind in ("noise", "pairs", "images") if KEPT[kind]}
-STUDENTS |= {"phase": "phase0"} if PHASES else {}
-RANKED = {"teacher", *KEPT["noise"], *KEPT["pairs"], *KEPT["images"], *(phase["method"] for phase in PHASES)}
+RANKED = {"teacher", *(name for names in STUDENTS.values() for name in names)}
 NUMBERS = {
-    "gin/experiments/digits_conditional/*.gin": {
+    "gin/suites/digits_conditional/*.gin": {
         r"Training.images = .*": "Training.images = 256",
         r"Training.batch = .*": "Training.batch = 64",
         r"Sample.n = .*": "Sample.n = 20",
@@ -40,18 +39,18 @@ NUMBERS = {
     },
     "gin/parts/pairs.gin": {r"Along.steps = .*": "Along.steps = 2"},
     "gin/runs/teacher.gin": {r"Sweep.steps = .*": "Sweep.steps = (1, 2)"},
-    "gin/experiments/digits_conditional/network.gin": {
+    "gin/suites/digits_conditional/network.gin": {
         r"\Z": "unet.UNet.channels = 8\nunet.UNet.blocks = 1\nunet.UNet.head_channels = 16\n"
     },
-    "gin/experiments/digits_conditional/teacher.gin": {
+    "gin/suites/digits_conditional/teacher.gin": {
         r"\Z": "from boot_exp.stages import reference\nreference.Reference.updates = 2\n"
     },
 }
 
 
-def of(kind: str, *stages: str) -> set[str]:
-    """Names of stages of the student of a kind."""
-    return {f"comparison_{stage}_{kind}@digits_conditional-{STUDENTS[kind]}-0" for stage in stages}
+def of(*names: str) -> set[str]:
+    """The stages of students."""
+    return {f"{stage}@digits_conditional-{name}-0" for name in names for stage in ("distil", "sample", "evaluate")}
 
 
 def replace(path: Path, changes: dict[str, str]) -> None:
@@ -61,15 +60,18 @@ def replace(path: Path, changes: dict[str, str]) -> None:
     path.write_text(text)
 
 
-def set_params(house: Path, **comparison: object) -> None:
-    """Changes parts of params.yaml's comparison, and of that on published teachers alike."""
-    yaml, path = YAML(), house / "params.yaml"
+def set_params(house: House, *kinds: str, phases: Sequence[int] = (16, 8)) -> None:
+    """One comparison, with students of these kinds, on a small budget; and the plan of that."""
+    yaml, path = YAML(), house.path / "params.yaml"
     params = yaml.load(path)
-    for group in ("comparison", "published"):
-        params[group].update(
-            {key: value for key, value in comparison.items() if key != "suites" or group == "comparison"}
-        )
+    said = {"noise": ("boot", None), "pairs": ("direct", None), "images": ("progressive", list(phases))}
+    params["students"]["compared"] = dict(said[kind] for kind in kinds)
+    suites = {name: params["suites"][name] for name in ("digits", "digits_conditional")}
+    suites["digits_conditional"] |= {"students": ["compared"], "seeds": [0], "calls": 1200}
+    params["suites"] = suites
+    params["students"] = {name: params["students"][name] for name in ("boot", "compared")}
     yaml.dump(params, path)
+    house.run("boot-exp", "plan")
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +81,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     for pattern, changes in NUMBERS.items():
         for path in made.path.glob(pattern):
             replace(path, changes)
-    set_params(made.path, **KEPT)
+    set_params(made, *STUDENTS)
     first = made.run("dvc", "repro", TABLE)
     suite = ("data", "reference", "teacher", "baselines", "evaluate_baselines", "pairs")
-    assert ran(first) == {TABLE, *(f"comparison_{stage}@digits_conditional" for stage in suite)}.union(
-        *(of(kind, "distil", "sample", "evaluate") for kind in STUDENTS)
-    )
+    assert ran(first) == {TABLE, *(f"{stage}@digits_conditional" for stage in suite), *of(*RANKED - {"teacher"})}
     return made
 
 
@@ -102,37 +102,41 @@ def test_the_results_are_there_and_again_for_nothing(house: House) -> None:
 def test_a_students_stage_depends_on_what_its_method_starts_from(house: House) -> None:
     """One's that starts from noise on neither data nor pairs: in a queued or temporary run there are none to read."""
     lock = YAML(typ="safe").load(house.path / "dvc.lock")["stages"]
-    deps = {kind: {dep["path"] for dep in lock[next(iter(of(kind, "distil")))]["deps"]} for kind in STUDENTS}
-    teacher = "models/digits_conditional/teacher"
-    expected = {
-        "noise": {teacher},
-        "pairs": {teacher, "pairs/digits_conditional"},
-        "images": {teacher, "data/digits_conditional"},
-        "phase": {f"models/digits_conditional/{STUDENTS.get('images')}/0", "data/digits_conditional"},
+    deps = {
+        name: {dep["path"] for dep in lock[f"distil@digits_conditional-{name}-0"]["deps"]}
+        for names in STUDENTS.values()
+        for name in names
     }
-    assert deps == {kind: expected[kind] for kind in STUDENTS}
+    data, teacher = "data/digits_conditional", "models/digits_conditional/teacher"
+    expected = {
+        "boot": {teacher},
+        "direct": {teacher, "pairs/digits_conditional"},
+        "progressive_16": {teacher, data},
+        "progressive_8": {"models/digits_conditional/progressive_16/0", data},
+    }
+    for name, found in deps.items():
+        assert found == {f"resolved/digits_conditional/{name}/0/distil.json", *expected[name]}
 
 
-@pytest.mark.skipif(not PHASES, reason="no method has phases")
+@pytest.mark.skipif("images" not in STUDENTS, reason="no method has phases")
 @pytest.mark.slow
-def test_a_changed_phase_runs_again_alone(house: House) -> None:
+def test_another_phase_runs_alone(house: House) -> None:
     """Neither the phase before it nor another method."""
-    leaf = house.path / f"gin/experiments/digits_conditional/{PHASES[0]['method']}.gin"
-    replace(leaf, {r"Training.images = .*": "Training.images = 192"})
-    assert ran(house.run("dvc", "repro", TABLE)) == of("phase", "distil", "sample", "evaluate") | {TABLE}
+    set_params(house, *STUDENTS, phases=[16, 4])
+    assert ran(house.run("dvc", "repro", TABLE)) == of("progressive_4") | {TABLE}
+    set_params(house, *STUDENTS)
+    assert ran(house.run("dvc", "repro", TABLE)) == {TABLE}
 
 
-@pytest.mark.skipif(not KEPT["pairs"], reason="the method that is deleted is gone")
+@pytest.mark.skipif("pairs" not in STUDENTS, reason="the method that is deleted is gone")
 @pytest.mark.slow
 def test_a_method_is_deleted_with_its_files_and_its_name(house: House) -> None:
     """Nothing else runs again but the table, and no configuration has a fault."""
     assert "no fault" in house.run("boot-exp", "lint")
-    for name in KEPT["pairs"]:
-        for pattern in ("boot_exp/methods/{}.py", "gin/parts/{}.gin", "gin/experiments/*/{}.gin"):
-            for path in list(house.path.glob(pattern.format(name))):
-                path.unlink()
-    set_params(house.path, pairs=[])
+    for pattern in ("boot_exp/methods/direct.py", "gin/methods/direct.gin"):
+        (house.path / pattern).unlink()
+    set_params(house, *(kind for kind in STUDENTS if kind != "pairs"))
     assert "no fault" in house.run("boot-exp", "lint")
     assert ran(house.run("dvc", "repro", TABLE)) == {TABLE}
     made = json.loads((house.path / "results/digits_conditional/comparison.json").read_text())
-    assert {row["folder"] for row in made["rows"]} == RANKED - {*KEPT["pairs"]}
+    assert {row["folder"] for row in made["rows"]} == RANKED - {"direct"}

@@ -24,6 +24,8 @@ from boot_exp.conditions import Condition
 from boot_exp.config import runs, runtime
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen
+from boot_exp.config.params import planned_images, read_params, students
+from boot_exp.config.plan import suite_of
 from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs
 from boot_exp.denoisers import Networked, guided
@@ -41,17 +43,13 @@ from evals.errors import ConfigurationFault, DataFault
 from evals.files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
-PARAMS = runs.read_params(ROOT / "params.yaml")
-COMPARED = PARAMS["comparison"]
-GROUPS = {group: PARAMS[group] for group in runs.GROUPS}
-AFTER = {phase["method"]: phase["after"] for phase in COMPARED["phases"]}
-SUITE = Path("gin/experiments/digits_conditional")
-TEACHER = str(SUITE / "teacher.gin")
-LEAVES = sorted(
-    path.stem
-    for path in (ROOT / SUITE).glob("*.gin")
-    if path.stem != "teacher" and "include 'gin/runs/" in path.read_text()
-)
+PARAMS = read_params(ROOT / "params.yaml")
+COMPARED = [suite for suite in PARAMS["suites"] if runs.is_compared(PARAMS, suite)]
+SUITE = "digits_conditional"
+TEACHER = f"{SUITE}/teacher"
+STUDENTS = {student.name: student for student in students(PARAMS, SUITE, Faults())}
+AFTER = {name: student.teacher for name, student in STUDENTS.items() if student.teacher}
+LEAVES = sorted(STUDENTS)
 NETWORK = [
     "unet.UNet.channels = 8",
     "unet.UNet.blocks = 1",
@@ -96,7 +94,7 @@ def contents(folder: Path, pattern: str) -> dict[str, bytes]:
 
 def frozen(leaf: str, *bindings: str) -> dict[str, Frozen]:
     faults = Faults()
-    ((_, stages),) = runs.compiled([runs.leaf_run(SUITE / f"{leaf}.gin")], {}, faults, bindings)
+    ((_, stages),) = runs.compiled([runs.named_run(Path(SUITE, leaf))], {}, faults, bindings)
     faults.raise_if_any()
     return stages
 
@@ -120,7 +118,7 @@ class House:
         """How the leaf is distilled, given what its method starts from; the student before it is trained first."""
         teacher = self.student(AFTER[leaf]) if leaf in AFTER else Path("models/teacher")
         given = [part for option in GIVEN[self.stage(leaf).method.starts_from].items() for part in option]
-        return ["distil", str(SUITE / f"{leaf}.gin"), "--teacher", str(teacher), "--out", out, *given, *options(TINY)]
+        return ["distil", f"{SUITE}/{leaf}", "--teacher", str(teacher), "--out", out, *given, *options(TINY)]
 
     def student(self, leaf: str) -> Path:
         """The folder of the leaf's student; its last state and its network calls are remembered."""
@@ -158,7 +156,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         patch.delenv("DVC_ROOT", raising=False)
         patch.setattr(UNet, "forward", counted)
         patch.setattr(Work, "clear", lambda self: None)
-        Path("gin").symlink_to(ROOT / "gin")
+        for name in ("gin", "params.yaml", "plan.yaml"):
+            Path(name).symlink_to(ROOT / name)
         done("data", TEACHER, "--out", "data/suite")
         done("teacher", TEACHER, "--data", "data/suite", "--out", "models/teacher", *options(TINY))
         last_state()
@@ -333,15 +332,6 @@ def test_pairs_of_noise_that_is_drawn_no_more_are_refused(house: House, noise: s
 # The students.
 
 
-def test_params_list_every_leaf_by_what_its_method_starts_from(house: House) -> None:
-    phases = [phase["method"] for phase in COMPARED["phases"]]
-    lists = {start: COMPARED[start.value] for start in Start}
-    assert sorted([*lists[Start.NOISE], *lists[Start.PAIRS], *lists[Start.IMAGES], *phases]) == LEAVES
-    lists[Start.IMAGES] = [*lists[Start.IMAGES], *phases]
-    for start, names in lists.items():
-        assert {house.stage(name).method.starts_from for name in names} <= {start}, names
-
-
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_each_leaf_trains_and_samples_at_the_cost_it_says(house: House, leaf: str) -> None:
     """What it cost is counted at the network; a student that takes w makes other images of another w."""
@@ -353,7 +343,7 @@ def test_each_leaf_trains_and_samples_at_the_cost_it_says(house: House, leaf: st
     assert made["inputs"].keys() == {"teacher"} | given
     assert made["inputs"]["teacher"] == teacher["sha256"]["weights.safetensors"]
     before, out = house.calls, Path("samples") / leaf
-    done("sample", str(SUITE / f"{leaf}.gin"), "--model", f"models/{leaf}", "--out", str(out), *options(TINY))
+    done("sample", f"{SUITE}/{leaf}", "--model", f"models/{leaf}", "--out", str(out), *options(TINY))
     records = [json.loads(path.read_text()) for path in out.glob("*.json")]
     assert records and house.calls - before == 12 * sum(record["nfe"] for record in records)
     guidance = stage.guidance is not None
@@ -413,7 +403,7 @@ def test_what_a_method_does_not_start_from_is_refused_and_what_it_does_is_asked_
 
 def refused(house: House, leaf: str, start: Start, given: tuple[str, ...]) -> None:
     folders = [part for option in given for part in (option, f"{option[2:]}/suite")]
-    command = ["distil", str(SUITE / f"{leaf}.gin"), "--teacher", "models/none", "--out", "models/refused", *folders]
+    command = ["distil", f"{SUITE}/{leaf}", "--teacher", "models/none", "--out", "models/refused", *folders]
     fault = verb(*command).exception
     name = type(house.stage(leaf).method).__name__
     assert isinstance(fault, ConfigurationFault) and fault.exit_code == 2
@@ -423,7 +413,7 @@ def refused(house: House, leaf: str, start: Start, given: tuple[str, ...]) -> No
 
 def test_that_refusal_is_one_line_and_code_2(house: House) -> None:
     leaf = next(leaf for leaf in LEAVES if house.stage(leaf).method.starts_from is Start.IMAGES)
-    said = boot_exp("distil", str(SUITE / f"{leaf}.gin"), "--teacher", "models/teacher", "--out", "models/refused")
+    said = boot_exp("distil", f"{SUITE}/{leaf}", "--teacher", "models/teacher", "--out", "models/refused")
     assert said.returncode == 2 and len(said.stderr.strip().splitlines()) == 1, said.stderr
     assert "starts from images, got --data none; give the folder that the stage wrote" in said.stderr
 
@@ -458,13 +448,13 @@ def calls(stages: dict[str, Frozen]) -> tuple[int, Start]:
     return sum(stage.method.evaluations(size, teacher) for size in batches), stage.method.starts_from
 
 
-@pytest.mark.parametrize(("group", "suite"), [(group, suite) for group in GROUPS for suite in GROUPS[group]["suites"]])
-def test_all_lineages_have_the_same_budget(house: House, group: str, suite: str) -> None:
+@pytest.mark.parametrize("suite", COMPARED)
+def test_all_lineages_have_the_same_budget(house: House, suite: str) -> None:
     """Network calls of a last student, of all those that it learnt from, and of the pairs, within 2%."""
     faults = Faults()
-    asked = runs.comparison_runs({group: {**GROUPS[group], "seeds": [0]}}, suite)
-    compiled = {run.name: stages for run, stages in runs.compiled(asked, {}, faults)}
+    made = suite_of(PARAMS, suite, faults, planned_images(), seeds=1)
     faults.raise_if_any()
+    compiled = {run.name: stages for run, stages in made.runs}
     with torch.device("meta"):
         stage = runtime.build(compiled.pop("teacher")["pairs"])
         model = stage.teacher if stage.sampler.w is None else guided(stage.teacher)
@@ -478,3 +468,4 @@ def test_all_lineages_have_the_same_budget(house: House, group: str, suite: str)
         from_pairs = any(spent[name][1] is Start.PAIRS for name in line)
         budgets[last] = sum(spent[name][0] for name in line) + stored * from_pairs
     assert max(budgets.values()) <= 1.02 * min(budgets.values()), budgets
+    assert max(budgets.values()) == pytest.approx(PARAMS["suites"][suite]["calls"], rel=0.02)

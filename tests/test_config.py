@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -19,13 +20,30 @@ import gin
 from boot_exp.config import code, runs, runtime, signatures, source
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen, differences
+from boot_exp.config.params import planned_images, read_params
 from boot_exp.config.source import Definition
 from evals.errors import ConfigurationFault
 
 ROOT = Path(__file__).parent.parent
-LEAVES = sorted(path for path in (ROOT / "gin/experiments").glob("*/*.gin") if "gin/runs/" in path.read_text())
-LEAVES += sorted(path for path in (ROOT / "gin/experiments").glob("*/study.gin"))
-BOOT = (ROOT / "gin/experiments/digits/boot.gin").read_text()
+PARAMS = read_params(ROOT / "params.yaml")
+SUITES = [*PARAMS["suites"], runs.STUDY]
+IMAGES = planned_images(ROOT / "plan.yaml")
+BOOT = """
+from __gin__ import dynamic_registration
+include 'gin/methods/boot.gin'
+include 'gin/suites/digits/network.gin'
+from boot_exp import averages
+from boot_exp.stages import distil
+from boot_exp.stages import sample
+from boot_exp.training import loop
+from boot_exp.training import rates
+distil.Distil.method = %METHOD
+loop.Training.images = 150_000
+loop.Training.batch = 128
+rates.CosineRate.peak = 3e-3
+averages.Ema.half_life = 4_000
+sample.Sample.n = 2000
+"""
 NO_SETTINGS: MappingProxyType[str, object] = MappingProxyType({})
 
 
@@ -39,7 +57,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stages(leaf: Path, *bindings: str, **run: object) -> dict[str, Frozen]:
     """The frozen stages of a leaf; raises all of its faults."""
     faults = Faults()
-    ((_, found),) = runs.compiled([replace(runs.leaf_run(leaf), **run)], NO_SETTINGS, faults, bindings)  # type: ignore[arg-type]
+    ((_, found),) = runs.compiled([replace(runs.named_run(leaf), **run)], NO_SETTINGS, faults, bindings)  # type: ignore[arg-type]
     faults.raise_if_any()
     return found
 
@@ -64,7 +82,7 @@ MUTATIONS = {
     "an unknown parameter": (
         IMAGES_LINE,
         f"{IMAGES_LINE}\nloop.Training.btach = 1",
-        ["no parameter btach", "did you mean batch?", "There are: batch, clip,"],
+        ["no parameter btach", "did you mean batch?"],
     ),
     "a wrong type": (
         IMAGES_LINE,
@@ -89,8 +107,8 @@ MUTATIONS = {
     ),
     "a missing include": (
         METHOD_LINE,
-        f"include 'gin/parts/bot.gin'\n{METHOD_LINE}",
-        ["gin/parts/bot.gin cannot be read", "did you mean gin/parts/boot.gin"],
+        f"include 'gin/methods/bot.gin'\n{METHOD_LINE}",
+        ["gin/methods/bot.gin cannot be read", "did you mean gin/methods/boot.gin"],
     ),
     "a circular include": (
         METHOD_LINE,
@@ -102,7 +120,7 @@ MUTATIONS = {
     "the same binding twice": (
         IMAGES_LINE,
         f"{IMAGES_LINE}\n{IMAGES_LINE}",
-        ["loop.Training.images is bound twice, first in line 15"],
+        ["loop.Training.images is bound twice, first in line 11"],
     ),
     "an unused binding": (
         METHOD_LINE,
@@ -177,12 +195,48 @@ def test_all_faults_are_said_at_once_without_torch(house: Path) -> None:
         assert MUTATIONS[mutation][2][0] in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("leaf", LEAVES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_what_is_frozen_is_what_gin_builds(leaf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+RUNS = {
+    f"{suite}/{run.name}": replace(run, images=IMAGES.get(run.key))
+    for suite in SUITES
+    for run in runs.suite_runs(PARAMS, suite, Faults())
+    if run.seed in (None, 0)
+}
+
+
+def as_one_file(run: runs.Run) -> str:
+    """A run as gin text: its files, then what holds for its method alone, and its line of params.yaml."""
+    includes, imports, lines = [], ["from boot_exp.stages import distil", "from boot_exp.training import loop"], []
+    methods = [path.stem for path in (ROOT / "gin/methods").glob("*.gin")]
+    read, waiting = set(), [run.files[0]]
+    while waiting:
+        path = waiting.pop()
+        read.add(path.stem)
+        waiting += [Path(name) for name in re.findall(r"^include '(gin/methods/.*)'", path.read_text(), flags=re.M)]
+    for file in run.files:
+        includes.append(f"include '{file}'")
+        imports += re.findall(r"^from (?!__gin__).*", file.read_text(), flags=re.M)
+        scoped = re.findall(r"^(\w+)/(.*)", file.read_text(), flags=re.M) if run.student else []
+        lines += [line for method, line in scoped if method in methods and method in read]
+    if run.student is not None:
+        lines += [f"{name} = {value}" for name, value in run.student.macros.items()]
+        lines += ["distil.Distil.teacher = %STUDENT"] * (run.student.teacher is not None)
+        lines += [f"loop.Training.images = {run.images}"] * (run.images is not None)
+    if run.ablation != runs.NONE:
+        includes.append(f"include 'gin/ablations/{run.ablation}.gin'")
+    return "\n".join(["from __gin__ import dynamic_registration", *includes, *dict.fromkeys(imports), *lines, ""])
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_is_frozen_is_what_gin_builds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Side by side with gin's own reading of the same files, for each stage; and once more from the stored file."""
     monkeypatch.chdir(ROOT)
-    found = stages(leaf)
+    run = replace(RUNS[name], seed=None)
+    faults = Faults()
+    ((_, found),) = runs.compiled([run], NO_SETTINGS, faults)
+    faults.raise_if_any()
     assert found
+    leaf = tmp_path / "leaf.gin"
+    leaf.write_text(as_one_file(run))
     for stage, frozen in found.items():
         frozen.write(tmp_path / f"{stage}.json")
         again = Frozen.read(tmp_path / f"{stage}.json")
@@ -200,7 +254,7 @@ def test_what_is_frozen_is_what_gin_builds(leaf: Path, tmp_path: Path, monkeypat
 
 
 def test_a_value_that_is_used_and_not_recorded_is_an_error(house: Path) -> None:
-    frozen = stages(Path("gin/experiments/digits/boot.gin"))["distil"]
+    frozen = stages(Path("digits/boot"))["distil"]
     cut = tuple(
         replace(c, values={k: v for k, v in c.values.items() if k != "boundary_share"}) for c in frozen.components
     )
@@ -215,7 +269,7 @@ def test_precedence_is_files_ablation_bindings_overrides(house: Path) -> None:
     shutil.copytree(ROOT / "gin", house / "gin")
     Path("gin/more.gin").write_text("Boot.beta = 1.0\nBoot.delta = 0.01\nTraining.clip = 2.0\nCosineRate.peak = 1e-3\n")
     said: dict[str, object] = {"files": ["gin/more.gin"]}
-    leaf = replace(runs.leaf_run(Path("gin/experiments/digits/boot.gin")), ablation="large_delta")
+    leaf = replace(runs.named_run(Path("digits/boot")), ablation="large_delta")
 
     def settings() -> dict[str, object]:
         faults = Faults()
@@ -233,7 +287,7 @@ def test_precedence_is_files_ablation_bindings_overrides(house: Path) -> None:
 
 
 def test_a_scope_holds_where_it_is_written_and_below(house: Path) -> None:
-    settings = stages(Path("gin/experiments/digits/teacher.gin"))["sample"].settings()
+    settings = stages(Path("digits/teacher"))["sample"].settings()
     assert settings["ddim/samplers.Sweep.steps"] != settings["heun/samplers.Sweep.steps"]
     assert settings["heun/solvers.Heun.coordinate"] == "@solvers.SignalRatio()"
 
@@ -304,7 +358,7 @@ def test_a_hash_moves_with_the_code_that_a_component_uses(
 
 
 def test_what_differs_is_said_value_by_value(house: Path) -> None:
-    leaf = Path("gin/experiments/digits/boot.gin")
+    leaf = Path("digits/boot")
     a, b = stages(leaf)["distil"], stages(leaf, ablation="no_boundary")["distil"]
     assert list(differences(a, b)) == ["- boot.Boot.beta = 8.0", "+ boot.Boot.beta = 0.0"]
     assert not list(differences(a, a))
@@ -313,7 +367,7 @@ def test_what_differs_is_said_value_by_value(house: Path) -> None:
 @pytest.mark.parametrize("ablation", sorted(path.stem for path in (ROOT / "gin/ablations").glob("*.gin")))
 def test_an_ablation_is_short_and_changes_the_distillation_alone(house: Path, ablation: str) -> None:
     assert len((ROOT / f"gin/ablations/{ablation}.gin").read_text().splitlines()) <= 10
-    leaf = Path("gin/experiments/digits/boot.gin")
+    leaf = Path("digits/boot")
     plain, ablated = stages(leaf), stages(leaf, ablation=ablation)
     assert plain["distil"].text() != ablated["distil"].text()
     assert plain["evaluate"].text() == ablated["evaluate"].text()
@@ -330,9 +384,9 @@ def test_faults_of_params_are_said_with_their_place_and_all_at_once(house: Path)
         assert params.count(old) == 1
         params = params.replace(old, new)
     Path("params.yaml").write_text(params)
-    read = runs.read_params()
+    read = read_params()
     faults = Faults()
-    runs.compiled(runs.suite_runs(read, "digits"), read["gin"], faults)
+    runs.compiled(runs.suite_runs(read, "digits", faults), read["gin"], faults)
     with pytest.raises(ConfigurationFault) as caught:
         faults.raise_if_any()
     for words in (
@@ -344,12 +398,12 @@ def test_faults_of_params_are_said_with_their_place_and_all_at_once(house: Path)
         assert words in str(caught.value), str(caught.value)
     Path("params.yaml").write_text(params.replace("  overrides:", "  overides:"))
     with pytest.raises(ConfigurationFault, match="gin has no part overides; did you mean overrides"):
-        runs.read_params()
+        read_params()
 
 
 def test_an_override_that_reaches_no_leaf_is_an_error(house: Path) -> None:
     """One that reaches a single leaf of several is none."""
-    leaves = [runs.leaf_run(Path(f"gin/experiments/digits/{name}.gin")) for name in ("teacher", "boot")]
+    leaves = [runs.named_run(Path("digits", name)) for name in ("teacher", "boot")]
     faults = Faults()
     runs.compiled(leaves, {"bindings": {"Boot": {"delta": 0.1}}}, faults)
     faults.raise_if_any()
@@ -360,7 +414,7 @@ def test_an_override_that_reaches_no_leaf_is_an_error(house: Path) -> None:
 
 def test_an_override_of_a_stage_makes_no_stage_of_another_leaf(house: Path) -> None:
     (house / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    asked = runs.suite_runs(runs.read_params(), "digits")
+    asked = runs.suite_runs(read_params(), "digits", Faults())
     for bindings in (
         {"Distil": {"guidance": None}},
         {"Teacher": {"label_dropout": 0.2}},
@@ -375,7 +429,7 @@ def test_an_override_of_a_stage_makes_no_stage_of_another_leaf(house: Path) -> N
 @pytest.mark.parametrize("binding", ["Boot.times = @SignalStudent()", "Clamped.schedule = @Schedule()"])
 def test_what_is_called_otherwise_or_cannot_be_made_is_refused(house: Path, binding: str) -> None:
     with pytest.raises(ConfigurationFault, match="must be a"):
-        stages(Path("gin/experiments/digits/boot.gin"), binding)
+        stages(Path("digits/boot"), binding)
 
 
 def test_every_function_that_a_stage_uses_is_in_its_hash() -> None:
@@ -413,7 +467,7 @@ def test_moving_a_components_file_leaves_its_hash(tmp_path: Path, monkeypatch: p
 
 
 def test_a_file_frozen_from_other_code_is_refused(house: Path) -> None:
-    frozen = stages(Path("gin/experiments/digits/boot.gin"))["distil"]
+    frozen = stages(Path("digits/boot"))["distil"]
     other = tuple(replace(c, sha256="0" * 16) if c.name == "Boot" else c for c in frozen.components)
     with pytest.raises(ConfigurationFault, match=r"frozen from other code .*Boot differs; resolve it again"):
         runtime.build(replace(frozen, components=other))
@@ -439,14 +493,20 @@ def test_two_modules_of_one_name_are_told_apart(house: Path, tmp_path: Path, mon
 
 PARTS = [
     ("gin:", "gin: 3\nother:"),
-    ("suites: [digits, fashion_mnist, fashion_mnist_gpu]", "suites: digits"),
-    ("methods: [boot]", "methods: [3]"),
-    ("seeds: [0]", "seeds: [zero]"),
-    ("seeds: [0]", "seeds: [0, 0]"),
-    ("seeds: [0]", "seeds: [null]"),
+    ("students: [boot], seeds: [0]}", "students: boot, seeds: [0]}"),
+    ("students: [boot], seeds: [0]}", "students: [3], seeds: [0]}"),
+    ("students: [boot], seeds: [0]}", "students: [boot], seeds: [zero]}"),
+    ("students: [boot], seeds: [0]}", "students: [boot], seeds: [0, 0]}"),
+    ("students: [boot], seeds: [0]}", "students: [boot], seeds: [null]}"),
+    ("students: [boot], seeds: [0]}", "students: [boott], seeds: [0]}"),
+    ("calls: 400_000}", "calls: many}"),
+    ("calls: 400_000}", "cals: 400_000}"),
     ("files: []", "files: gin/more.gin"),
     ("overrides: []", "overrides: 'a = 1'"),
     ("study:", "studdy:"),
+    ("  suite: digits", "  suite: digitts"),
+    ("  digits: {students", "  study: {students"),
+    ("# What there is", "{[]: 1}\n# What there is"),
 ]
 
 
@@ -455,8 +515,8 @@ def test_params_of_another_form_are_refused(house: Path, old: str, new: str) -> 
     text = (ROOT / "params.yaml").read_text()
     assert old in text
     Path("params.yaml").write_text(text.replace(old, new, 1))
-    with pytest.raises(ConfigurationFault, match=r"must|no part"):
-        runs.read_params()
+    with pytest.raises(ConfigurationFault, match=r"must|no part|names a list"):
+        read_params()
 
 
 SHADOW = """
@@ -542,7 +602,7 @@ FROZEN = {
 
 @pytest.mark.parametrize("damage", FROZEN)
 def test_a_frozen_file_that_is_not_as_written_is_refused(house: Path, damage: str) -> None:
-    stages(Path("gin/experiments/digits/boot.gin"))["distil"].write(Path("distil.json"))
+    stages(Path("digits/boot"))["distil"].write(Path("distil.json"))
     text = Path("distil.json").read_text()
     Path("distil.json").write_text(FROZEN[damage](text))
     assert Path("distil.json").read_text() != text

@@ -14,10 +14,16 @@ from boot_exp.launcher import ADDRESS, COUNTS, Launched, launched
 from evals.errors import ConfigurationFault
 
 ROOT = Path(__file__).parent.parent
-LEAF = "gin/experiments/digits/boot.gin"
+LEAF = "digits/boot"
 BOOT_EXP, EVALS = (f"{sys.executable} -m {package}" for package in ("boot_exp", "evals"))
-SAYS_MUCH = {"boot-exp": f"{BOOT_EXP} show {LEAF}", "evals": f"{EVALS} show results/digits"}
-FAULTS = {"boot-exp": (f"{BOOT_EXP} lint nowhere.gin", 2), "evals": (f"{EVALS} show nowhere", 3)}
+SAYS_MUCH = {"boot-exp": f"{BOOT_EXP} show {LEAF}", "evals": f"{EVALS} fid --help"}
+FAULTS = {
+    "boot-exp": (f"{BOOT_EXP} lint nowhere.gin", 2),
+    "evals": (
+        f"{EVALS} leaderboard --scores nowhere --models nowhere --samples nowhere --out /tmp/nowhere --method a",
+        3,
+    ),
+}
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
@@ -117,6 +123,6 @@ def test_an_environment_of_one_process_runs_it(left: str, capsys: pytest.Capture
 
 @pytest.mark.parametrize("left", ["RANK=1", "WORLD_SIZE=2", "RANK=0"])
 def test_a_stage_writes_or_says_why_not(left: str, tmp_path: Path) -> None:
-    code, _, err = shell(f"{left} {BOOT_EXP} data gin/experiments/digits/teacher.gin --out {tmp_path}/d")
+    code, _, err = shell(f"{left} {BOOT_EXP} data digits/teacher --out {tmp_path}/d")
     assert (code == 0) == (tmp_path / "d/images.npy").exists() == (left == "RANK=0")
     assert code in (0, 2) and err.count("\n") == 1 and left in err, err

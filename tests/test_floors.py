@@ -20,6 +20,7 @@ FLOORS = [
     ["training"],
     ["stages"],
     ["config"],
+    ["budget"],
     ["check"],
     ["__main__"],
 ]

@@ -14,7 +14,10 @@ from boot_exp.config.frozen import Frozen
 from evals.errors import ConfigurationFault
 
 ROOT = Path(__file__).parent.parent
-LEAF = (ROOT / "gin/experiments/digits/boot.gin").read_text()
+NETWORK = "include 'gin/suites/digits/network.gin'\n"
+STUDENT = (ROOT / "gin/suites/digits/student.gin").read_text()
+LEAF = STUDENT.replace(NETWORK, f"include 'gin/methods/boot.gin'\n{NETWORK}")
+assert LEAF != STUDENT
 PARAMS = (ROOT / "params.yaml").read_text()
 SECONDS = 10
 
@@ -33,7 +36,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def stages(content: bytes) -> dict[str, Frozen]:
     Path("leaf.gin").write_bytes(content)
     faults = Faults()
-    ((_, found),) = runs.compiled([runs.leaf_run(Path("leaf.gin"))], {}, faults)
+    ((_, found),) = runs.compiled([runs.named_run(Path("leaf.gin"))], {}, faults)
     faults.raise_if_any()
     return found
 

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
-SUITE = "gin/experiments/digits_conditional"
+SUITE = "digits_conditional"
 TINY = [
     "unet.UNet.channels = 8",
     "unet.UNet.head_channels = 8",
@@ -42,7 +42,7 @@ LAUNCHERS = {
 
 def boot_exp(verb: str, leaf: str, *arguments: str, by: str = "alone") -> None:
     bound = [part for line in TINY if knows(verb, leaf, line) for part in ("--bind", line)]
-    command = [sys.executable, *LAUNCHERS[by], "-m", "boot_exp", verb, f"{SUITE}/{leaf}.gin", *arguments, *bound]
+    command = [sys.executable, *LAUNCHERS[by], "-m", "boot_exp", verb, f"{SUITE}/{leaf}", *arguments, *bound]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 TINY = """
 from __gin__ import dynamic_registration
-include 'gin/experiments/digits/whole_{leaf}.gin'
+include 'gin/suites/digits/whole_{leaf}.gin'
 from boot_exp.nets import embeddings
 from boot_exp.nets import unet
 from boot_exp.stages import sample
@@ -64,7 +65,8 @@ def ran(output: str) -> set[str]:
 
 def copied(path: Path) -> House:
     """A copy of the repository at a path, under git and DVC, whose commands use it and not what is installed."""
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "boot_exp", "docs", "evals", "gin"):
+    files = ("dvc.yaml", "params.yaml", "plan.yaml", ".gitignore", ".dvcignore")
+    for name in (*files, "boot_exp", "docs", "evals", "gin"):
         source = ROOT / name
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(source, path / name, ignore=ignore) if source.is_dir() else shutil.copy(source, path / name)
@@ -83,16 +85,16 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """A copy of the repository whose suite digits is tiny and has run once."""
     made = copied(tmp_path_factory.mktemp("house"))
     house, run = made.path, made.run
-    leaves = house / "gin/experiments/digits"
-    for leaf in ("teacher", "boot", "study"):
-        whole = (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
-        text = whole.read_text().replace("digits/boot.gin", "digits/whole_boot.gin")
-        whole.write_text(text)
+    leaves = house / "gin/suites/digits"
+    for leaf in ("teacher", "student", "study"):
+        (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
         (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf) + (TINY_TEACHER if leaf == "teacher" else ""))
-    params = house / "params.yaml"
-    text = params.read_text().replace("suites: [digits, fashion_mnist, fashion_mnist_gpu]", "suites: [digits]")
-    head, _ = text.split("study:\n")
-    params.write_text(f"{head}study:\n  suite: digits\n  leaf: study\n  seeds: [0]\n  ablations: [none, no_boundary]\n")
+    yaml = YAML()
+    params = yaml.load(house / "params.yaml")
+    params["suites"] = {"digits": params["suites"]["digits"]}
+    params["study"] |= {"seeds": [0], "ablations": ["none", "no_boundary"]}
+    yaml.dump(params, house / "params.yaml")
+    run("boot-exp", "plan")
     first = run("dvc", "repro", "leaderboard@digits")
     assert ran(first) == {
         *(f"{stage}@digits" for stage in ("data", "reference", "teacher", "baselines", "evaluate_baselines")),
@@ -247,7 +249,7 @@ def test_the_page_on_ablations_does_what_it_says(run: Callable[..., str]) -> Non
     for command in commands((ROOT / "docs/ablation.md").read_text()):
         said[command] = run(command, shell=True)
     by_start = {command.split(" leaderboard")[0]: output for command, output in said.items()}
-    assert "boot.Boot.delta = 0.08" in by_start["boot-exp show gin/experiments/digits/boot.gin"]
+    assert "boot.Boot.delta = 0.08" in by_start["boot-exp show digits/boot"]
     one = by_start["dvc exp run -S gin.bindings.Boot.delta=0.05"]
     assert ran(one) == {"distil@digits-boot-0", *AFTER_A_STUDENT}
     assert re.search(r"boot\.Boot\.delta\s+0\.08\s+0\.05", by_start["dvc params diff"])

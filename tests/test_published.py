@@ -134,8 +134,8 @@ PAIRS = [
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "gin/experiments/made").mkdir(parents=True)
-    for name in ("runs", "parts"):
+    (tmp_path / "gin/suites/made").mkdir(parents=True)
+    for name in ("runs", "parts", "methods"):
         (tmp_path / "gin" / name).symlink_to(ROOT / "gin" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -143,8 +143,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -> Path:
-    """A suite of three leaves; where its leaves are."""
-    leaves, (network, write, name) = house / "gin/experiments/made", TEACHERS[teacher]
+    """A suite, and a file of its reference; where its files are."""
+    leaves, (network, write, name) = house / "gin/suites/made", TEACHERS[teacher]
     write(house / name)
     path, sha256 = inception
     (leaves / "network.gin").write_text(HEAD + network)
@@ -159,7 +159,7 @@ def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -
     (leaves / "teacher.gin").write_text(
         HEAD
         + "include 'gin/runs/published.gin'\ninclude 'gin/parts/verify.gin'\n"
-        + "include 'gin/experiments/made/network.gin'\n"
+        + "include 'gin/suites/made/network.gin'\n"
         + imports
         + f"teacher.PublishedTeacher.source = '{name}'\n"
         + "reference.PublishedReference.source = 'statistics.npz'\n"
@@ -179,13 +179,13 @@ def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -
         + "reference.InceptionReference.protocol = @protocols.Standard()\n"
         + common.replace("sample.Sample.n = 6\n", "")
     )
-    (leaves / "boot.gin").write_text(
+    (leaves / "student.gin").write_text(
         HEAD
-        + "include 'gin/runs/distil.gin'\ninclude 'gin/parts/boot.gin'\ninclude 'gin/experiments/made/network.gin'\n"
-        + "from boot_exp import averages\nfrom boot_exp.stages import distil\nfrom boot_exp.stages import evaluate\n"
+        + "include 'gin/suites/made/network.gin'\n"
+        + "from boot_exp import averages\nfrom boot_exp.stages import evaluate\n"
         + "from boot_exp.stages import sample\nfrom boot_exp.training import loop\n"
         + "from boot_exp.training import rates\nfrom evals import protocols\n"
-        + "distil.Distil.method = %METHOD\nloop.Training.images = 8\nloop.Training.batch = 4\n"
+        + "loop.Training.images = 8\nloop.Training.batch = 4\n"
         + "rates.CosineRate.peak = 1e-4\naverages.Ema.half_life = 100\n"
         + "evaluate.Evaluate.protocol = @protocols.Standard()\n"
         + common
@@ -199,7 +199,7 @@ def test_from_the_files_of_others_to_a_leaderboard(
 ) -> None:
     """Data, reference, teacher, verification, baselines, BOOT, its samples and scores, and what ranks them."""
     leaves = written(house, teacher, data, inception)
-    tea, boot = str(leaves / "teacher.gin"), str(leaves / "boot.gin")
+    tea, boot = "made/teacher", "made/boot"
     verb("data", tea, "--out", "data/made")
     verb("reference", str(leaves / "computed.gin"), "--data", "data/made", "--out", "computed")
     Path("computed/statistics.npz").rename("statistics.npz")
@@ -231,7 +231,8 @@ def test_from_the_files_of_others_to_a_leaderboard(
 
 
 def test_a_published_teacher_that_is_not_what_is_said_is_refused(house: Path, inception: tuple[Path, str]) -> None:
-    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    written(house, "edm ddpm++", "folder", inception)
+    leaf = "made/teacher"
     cases: list[tuple[list[str], type[Exception], str]] = [
         (["teacher.PublishedTeacher.sha256 = '" + "0" * 64 + "'"], StateFault, "must have the SHA-256 0000"),
         (["teacher.PublishedTeacher.source = 'nowhere.pkl'"], MissingResource, "got nowhere.pkl, which is not there"),
@@ -255,7 +256,8 @@ def test_a_published_teacher_that_is_not_what_is_said_is_refused(house: Path, in
 def test_whichever_verification_lacks_is_known_before_a_sample_is_drawn(
     house: Path, inception: tuple[Path, str], lacking: str
 ) -> None:
-    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    written(house, "edm ddpm++", "folder", inception)
+    leaf = "made/teacher"
     np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     bound = []
     if lacking.startswith("weights"):
@@ -270,7 +272,8 @@ def test_whichever_verification_lacks_is_known_before_a_sample_is_drawn(
 def test_what_verification_lacks_is_said_at_once_and_before_a_sample_is_drawn(
     house: Path, inception: tuple[Path, str]
 ) -> None:
-    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    written(house, "edm ddpm++", "folder", inception)
+    leaf = "made/teacher"
     lacking = [
         "teacher.PublishedTeacher.source = 'weights/mine.pkl'",
         "protocols.Standard.weights = 'weights/none.pth'",
@@ -289,7 +292,8 @@ def test_a_verification_is_of_the_file_that_is_named_and_keeps_what_is_of_it(
     house: Path, inception: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another checkpoint in the same folder, or another schedule, is verified anew; the same again draws nothing."""
-    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    written(house, "edm ddpm++", "folder", inception)
+    leaf = "made/teacher"
     np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     with monkeypatch.context() as patch:
         patch.setattr(made_teachers, "made", lambda name, shape, made=made_teachers.made: 0.5 * made(name, shape))
@@ -311,7 +315,8 @@ def test_a_verification_is_of_the_file_that_is_named_and_keeps_what_is_of_it(
 def test_statistics_of_other_features_are_refused_before_a_sample_is_drawn(
     house: Path, inception: tuple[Path, str]
 ) -> None:
-    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    written(house, "edm ddpm++", "folder", inception)
+    leaf = "made/teacher"
     np.savez(house / "statistics.npz", mu=np.zeros(64), sigma=np.eye(64))
     result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified"])
     assert isinstance(result.exception, DataFault) and not Path("verified/samples").exists()
@@ -320,7 +325,7 @@ def test_statistics_of_other_features_are_refused_before_a_sample_is_drawn(
 
 def test_a_teacher_is_verified_against_a_reference_of_ones_own(house: Path, inception: tuple[Path, str]) -> None:
     leaves = written(house, "edm ddpm++", "folder", inception)
-    leaf, none = str(leaves / "teacher.gin"), ["--bind", "verify_teacher.VerifyTeacher.reference = None"]
+    leaf, none = "made/teacher", ["--bind", "verify_teacher.VerifyTeacher.reference = None"]
     verb("data", leaf, "--out", "data/made")
     verb("reference", str(leaves / "computed.gin"), "--data", "data/made", "--out", "computed")
     result = CliRunner().invoke(app, ["verify-teacher", leaf, "--out", "verified", *none])
@@ -332,7 +337,8 @@ def test_a_teacher_is_verified_against_a_reference_of_ones_own(house: Path, ince
 
 
 def test_several_processes_verify_a_teacher_as_one(house: Path, inception: tuple[Path, str]) -> None:
-    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    written(house, "edm ddpm++", "folder", inception)
+    leaf = "made/teacher"
     np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     command = [*launcher, "boot_exp", "verify-teacher", leaf, "--out", "verified"]
@@ -353,32 +359,23 @@ def test_several_processes_verify_a_teacher_as_one(house: Path, inception: tuple
 def test_images_without_the_teachers_labels_are_refused(house: Path, inception: tuple[Path, str]) -> None:
     pytest.importorskip("boot_exp.methods.consistency")
     leaves = written(house, "edm ncsn++", "npz", inception)
-    leaf = str(leaves / "teacher.gin")
-    text = (
-        (leaves / "boot.gin")
-        .read_text()
-        .replace("runs/distil", "runs/consistency")
-        .replace("parts/boot", "parts/consistency")
-    )
-    (leaves / "consistency.gin").write_text(
-        text + "from boot_exp import student\nstudent.ConsistencyStudent.sigma_data = 0.5\n"
-    )
+    leaf = "made/teacher"
+    with (leaves / "student.gin").open("a") as file:
+        file.write("from boot_exp import student\nconsistency/student.ConsistencyStudent.sigma_data = 0.5\n")
     verb("teacher", leaf, "--out", "models/made/teacher")
     for labels, said in ((None, "got no labels"), (np.arange(N) % 3, "got 3"), (np.arange(N), f"got {N}")):
         arrays = {"arr_0": images(), **({} if labels is None else {"arr_1": labels})}
         np.savez(house / "images.npz", **arrays)
         verb("data", leaf, "--out", "data/made")
         given = ["--teacher", "models/made/teacher", "--data", "data/made", "--out", "models/made/consistency"]
-        result = CliRunner().invoke(app, ["distil", str(leaves / "consistency.gin"), *given])
+        result = CliRunner().invoke(app, ["distil", "made/consistency", *given])
         assert isinstance(result.exception, DataFault), repr(result.exception)
         assert "must hold images of the teacher's 5 classes" in str(result.exception) and said in str(result.exception)
 
 
 def test_a_checkpoint_that_was_not_imported_is_no_teacher(house: Path, inception: tuple[Path, str]) -> None:
-    leaves = written(house, "edm ddpm++", "folder", inception)
-    result = CliRunner().invoke(
-        app, ["distil", str(leaves / "boot.gin"), "--teacher", "net.pkl", "--out", "models/boot"]
-    )
+    written(house, "edm ddpm++", "folder", inception)
+    result = CliRunner().invoke(app, ["distil", "made/boot", "--teacher", "net.pkl", "--out", "models/boot"])
     assert isinstance(result.exception, StateFault)
     assert "net.pkl must be a folder that a stage wrote, got a file; a checkpoint of others becomes one" in str(
         result.exception
@@ -386,7 +383,8 @@ def test_a_checkpoint_that_was_not_imported_is_no_teacher(house: Path, inception
 
 
 def test_the_hash_of_an_imported_file_is_said_until_it_is_bound(house: Path, inception: tuple[Path, str]) -> None:
-    leaf = str(written(house, "edm ddpm++", "folder", inception) / "teacher.gin")
+    written(house, "edm ddpm++", "folder", inception)
+    leaf = "made/teacher"
     sha256 = hashlib.sha256(Path("net.pkl").read_bytes()).hexdigest()
     for bound, said in ([], True), (["--bind", f"teacher.PublishedTeacher.sha256 = '{sha256}'"], False):
         result = CliRunner().invoke(app, ["teacher", leaf, "--out", "models/made/teacher", *bound])
@@ -394,15 +392,9 @@ def test_the_hash_of_an_imported_file_is_said_until_it_is_bound(house: Path, inc
 
 
 def test_guiding_a_teacher_that_never_went_without_labels_is_refused(house: Path, inception: tuple[Path, str]) -> None:
-    leaves = written(house, "edm ncsn++", "folder", inception)
-    verb("teacher", str(leaves / "teacher.gin"), "--out", "models/made/teacher")
-    text = (leaves / "boot.gin").read_text()
-    (leaves / "boot_w2.gin").write_text(
-        text
-        + "from boot_exp import conditions\ndistil.Distil.guidance = @conditions.FixedGuidance()\n"
-        + "conditions.FixedGuidance.w = 2.0\n"
-    )
-    arguments = ["distil", str(leaves / "boot_w2.gin"), "--teacher", "models/made/teacher", "--out", "models/made/boot"]
+    written(house, "edm ncsn++", "folder", inception)
+    verb("teacher", "made/teacher", "--out", "models/made/teacher")
+    arguments = ["distil", "made/boot_w2", "--teacher", "models/made/teacher", "--out", "models/made/boot"]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, ConfigurationFault)
     assert "must have been trained without labels as well" in str(result.exception)
@@ -411,10 +403,10 @@ def test_guiding_a_teacher_that_never_went_without_labels_is_refused(house: Path
 def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     tmp_path_factory: pytest.TempPathFactory, inception: tuple[Path, str]
 ) -> None:
-    """The group `published` of dvc.yaml, tiny: nothing that is run has a data set, and the table is there."""
+    """A comparison on a published teacher, tiny: nothing that is run has a data set, and the table is there."""
     pytest.importorskip("boot_exp.methods.direct")
     house = copied(tmp_path_factory.mktemp("house"))
-    (house.path / "gin/experiments/made").mkdir()
+    (house.path / "gin/suites/made").mkdir()
     leaves = written(house.path, "edm ddpm++", "folder", inception)
     statistics = house.path / "statistics.npz"
     np.savez(statistics, mu=np.zeros(2048), sigma=np.eye(2048))
@@ -423,28 +415,20 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
         teacher.replace("include 'gin/runs", "include 'gin/parts/pairs.gin'\ninclude 'gin/runs")
         + "from boot_exp.stages import pairs\npairs.Pairs.n = 8\npairs/samplers.Along.steps = 1\n"
     )
-    boot = (leaves / "boot.gin").read_text()
-    (leaves / "direct.gin").write_text(
-        boot.replace("runs/distil", "runs/denoiser").replace("parts/boot", "parts/direct")
-    )
+    student = leaves / "student.gin"
+    student.write_text(student.read_text().replace("loop.Training.images = 8\n", ""))  # the plan says how many
     (leaves / "computed.gin").unlink()
     yaml = YAML()
     params = yaml.load(house.path / "params.yaml")
-    params["published"] = {
-        "suites": ["made"],
-        "seeds": [0],
-        "noise": ["boot"],
-        "pairs": ["direct"],
-        "images": [],
-        "phases": [],
-    }
+    params["students"]["free"] = {"boot": None, "direct": None}
+    params["suites"]["made"] = {"students": ["free"], "seeds": [0], "calls": 64}
     yaml.dump(params, house.path / "params.yaml")
-    done = ran(house.run("dvc", "repro", "published_comparison@made"))
+    house.run("boot-exp", "plan")
+    done = ran(house.run("dvc", "repro", "comparison@made"))
     assert done == {
-        *(f"published_{stage}@made" for stage in ("reference", "teacher", "baselines", "evaluate_baselines", "pairs")),
-        *(f"published_{stage}_noise@made-boot-0" for stage in ("distil", "sample", "evaluate")),
-        *(f"published_{stage}_pairs@made-direct-0" for stage in ("distil", "sample", "evaluate")),
-        "published_comparison@made",
+        *(f"{stage}@made" for stage in ("published_reference", "published_teacher", "baselines")),
+        *(f"{stage}@made" for stage in ("evaluate_baselines", "pairs", "comparison")),
+        *(f"{stage}@made-{name}-0" for name in ("boot", "direct") for stage in ("distil", "sample", "evaluate")),
     }
     assert not (house.path / "data").exists()
     made = json.loads((house.path / "results/made/comparison.json").read_text())
@@ -481,7 +465,7 @@ def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
     weights, sha256 = inception
     params = YAML()
     said = params.load(house.path / "params.yaml")
-    said["suites"] = ["mine"]
+    said["suites"] = {"digits": said["suites"]["digits"], "mine": {"students": ["boot"], "seeds": [0]}}
     said["gin"]["overrides"] = [
         *REDUCED.strip().splitlines(),
         f"Standard.weights = '{weights}'",

@@ -23,7 +23,7 @@ from evals.__main__ import app as evals_app
 from evals.errors import ConfigurationFault
 
 ROOT = Path(__file__).parent.parent
-TEACHER, BOOT = "gin/experiments/digits/teacher.gin", "gin/experiments/digits/boot.gin"
+TEACHER, BOOT = "digits/teacher", "digits/boot"
 TINY = [
     "unet.UNet.channels = 8",
     "unet.UNet.head_channels = 16",
@@ -144,7 +144,7 @@ def test_the_frozen_file_alone_reproduces_a_run(house: Path) -> None:
     weights = Path("models/digits/boot/weights.safetensors")
     by_leaf = weights.read_bytes()
     faults = Faults()
-    ((_, stages),) = runs.compiled([runs.leaf_run(Path(BOOT))], {}, faults, TINY)
+    ((_, stages),) = runs.compiled([runs.named_run(Path(BOOT))], {}, faults, TINY)
     stages["distil"].write(Path("distil.json"))
     shutil.rmtree("models/digits/boot")
     (house / "gin").unlink()
@@ -155,7 +155,7 @@ def test_the_frozen_file_alone_reproduces_a_run(house: Path) -> None:
 def test_the_difference_free_form_trains_a_unet(house: Path) -> None:
     pytest.importorskip("boot_exp.methods.boot_derivative")
     trained_teacher(house)
-    leaf = "gin/experiments/digits/boot_derivative.gin"
+    leaf = "digits/boot_derivative"
     arguments = ["--teacher", "models/digits/teacher", "--out", "models/digits/boot_derivative", *options(TINY)]
     result = verb("distil", leaf, *arguments)
     assert result.exit_code == 0, repr(result.exception)
@@ -167,7 +167,7 @@ def test_the_difference_free_form_is_refused_where_weights_are_sharded(
     pytest.importorskip("boot_exp.methods.boot_derivative")
     trained_teacher(house)
     monkeypatch.setattr(distil, "join", lambda device: Processes(device=device, count=2, sharded=True))
-    leaf = "gin/experiments/digits/boot_derivative.gin"
+    leaf = "digits/boot_derivative"
     arguments = ["--teacher", "models/digits/teacher", "--out", "models/digits/boot_derivative", *options(TINY)]
     result = verb("distil", leaf, *arguments)
     assert isinstance(result.exception, ConfigurationFault) and "launch it without --use_fsdp" in str(result.exception)
@@ -226,7 +226,7 @@ def test_an_interrupted_stage_says_so_and_goes_on(house: Path, number: int, code
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["data", "gin/experiments/digits/nothing.gin", "--out", "data/x"], 2, "nothing.gin cannot be read"),
+        (["data", "digits/nothing", "--out", "data/x"], 2, "nothing.gin cannot be read"),
         (["data", TEACHER, "--out", "data/x", "-b", "data.Data.datset = 1"], 2, "datset"),
         (["data", TEACHER, "--out", "data/x", "-b", "data.Date.dataset = 1"], 2, "Date"),
         (["distil", TEACHER, "--teacher", "m", "--out", "models/digits/x"], 2, "configures data, "),

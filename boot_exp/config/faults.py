@@ -44,12 +44,11 @@ class Faults:
 
     @staticmethod
     def nearest(name: str, there: Iterable[str]) -> str:
-        """The nearest names and the list of all, as the end of a sentence."""
+        """The nearest names, or where none is near the list of all, as the end of a sentence."""
         every = sorted(set(there))
-        close = difflib.get_close_matches(name[:100], every, n=3, cutoff=0.6)
-        meant = f"; did you mean {' or '.join(close)}? There are" if close else "; there are"
-        listed = ", ".join(every[:30]) + (", ..." if len(every) > 30 else "")
-        return f"{meant}: {listed}" if every else ""
+        if close := difflib.get_close_matches(name[:100], every, n=3, cutoff=0.6):
+            return f"; did you mean {' or '.join(close)}?"
+        return f"; there are: {', '.join(every[:30])}{', ...' if len(every) > 30 else ''}" if every else ""
 
     def raise_if_any(self) -> None:
         """ConfigurationFault with one line a fault."""

@@ -114,7 +114,7 @@ class Frozen:
     def read(path: Path) -> Frozen:
         """What `write` wrote. ConfigurationFault: it cannot be read as such."""
         if not path.exists():
-            raise ConfigurationFault(f"there is no {path}; write it with boot-exp resolve, or give a leaf of gin/")
+            raise ConfigurationFault(f"there is no {path}; write it with boot-exp resolve, or give a run SUITE/NAME")
         with reading(path, "must be a frozen configuration", "resolve it again", ConfigurationFault):
             return _thawed(strict_json(path.read_text(encoding="utf-8")))
 

@@ -1,79 +1,192 @@
-"""params.yaml as text: its values and the line of each; what YAML can hide in a file is refused before it is made."""
+"""params.yaml: its form, its students and its overrides; and the images that plan.yaml gives to each student."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
-from evals.files import first_line
+from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.parse import Binding, parse
+from boot_exp.config.strict_yaml import load
+from evals.errors import ConfigurationFault
+from evals.files import reading
 
-MOST_CHARACTERS = 100_000
-LARGEST = 10_000
-"""Values, those counted again that aliases repeat: nine aliases of nine, ten times over, would be three billion."""
-DEEPEST = 50
-
-
-def load(text: str) -> tuple[Any, dict[str, int]]:
-    """The values, and the line of each part by its name, as in gin.bindings. ValueError: what is wrong, and where."""
-    if len(text) > MOST_CHARACTERS:
-        raise ValueError(f"more than {MOST_CHARACTERS:,} characters")
-    depth = 0
-    for bracket in re.finditer(r"[\[\]{}]", text):  # its reader takes the square of their depth
-        depth += 1 if bracket[0] in "[{" else -1
-        if depth > 4 * DEEPEST:
-            raise ValueError(f"line {text.count(chr(10), 0, bracket.start()) + 1}: brackets deep in each other")
-    yaml, lines = YAML(typ="safe", pure=True), {"": 1}
-    try:
-        root = yaml.compose(text)
-        if root is None:
-            return None, lines
-        _size(root, "", yaml, lines, {}, ())
-        return yaml.load(text), lines
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ValueError(f"line {mark.line + 1 if mark else 1}: {first_line(Exception(error.problem))}") from error
-    except RecursionError as error:
-        raise ValueError(f"parts more than {DEEPEST} deep in each other") from error
+PARAMS, STUDENTS, PLAN = "params.yaml", "params.yaml, students", Path("plan.yaml")
+CURE = "write it anew with boot-exp plan"
+# The form of params.yaml; a name in brackets stands for any name, and what ends in ? may be left out or null.
+FORM: dict[str, Any] = {
+    "students": {"<list>": {"<method>": object}},
+    "suites": {"<suite>": {"students": [str], "seeds": [int], "calls?": int}},
+    "study?": {"suite": str, "method": str, "settings": str, "seeds": [int], "ablations": [str]},
+    "gin?": {"files?": [str], "ablation?": str, "bindings?": dict, "overrides?": [str]},
+}
+PHASES: dict[str, Any] = {"after?": str, "share?": float, "phases?": [object]}
+MAY_BE_EMPTY = ("gin.files", "gin.overrides")
 
 
-def _size(
-    node: Node, name: str, yaml: YAML, lines: dict[str, int], sizes: dict[int, int], above: tuple[int, ...]
-) -> int:
-    """How many values a node is; ValueError where one cannot be made, or too many would be."""
-    line = node.start_mark.line + 1
-    lines.setdefault(name, line)
-    if id(node) in above or len(above) > DEEPEST:
-        said = (
-            "an alias of a part stands in it" if id(node) in above else f"parts more than {DEEPEST} deep in each other"
-        )
-        raise ValueError(f"line {line}: {said}")
-    if id(node) not in sizes:
-        inside = (*above, id(node))
-        if isinstance(node, ScalarNode):
-            try:
-                yaml.constructor.construct_object(node)
-            except MarkedYAMLError:
-                raise
-            except Exception as error:  # month 13, a number of 5,000 digits
-                raise ValueError(f"line {line}: {first_line(error)}") from error
-            size = 1
-        else:
-            if isinstance(node, MappingNode) and any(not isinstance(key, ScalarNode) for key, _ in node.value):
-                raise ValueError(f"line {line}: a key must be text")
-            if isinstance(node, MappingNode):
-                pairs = [(f".{key.value}", value) for key, value in node.value]
-                for key, _ in node.value:
-                    lines.setdefault(f"{name}.{key.value}".lstrip("."), key.start_mark.line + 1)
-            else:
-                pairs = [(f"[{index}]", value) for index, value in enumerate(node.value)]
-            size = 1 + sum(
-                _size(value, f"{name}{part}".lstrip("."), yaml, lines, sizes, inside) for part, value in pairs
-            )
-        sizes[id(node)] = size
-    if sizes[id(node)] > LARGEST:
-        raise ValueError(f"line {line}: more than {LARGEST:,} values, counted again where aliases repeat them")
-    return sizes[id(node)]
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A student of a suite. teacher: the student that teaches it, None the suite's own teacher.
+
+    macros: what params.yaml binds of its method's file; share: of its lineage's budget, None as much as the others.
+    """
+
+    name: str
+    method: str
+    teacher: str | None = None
+    macros: Mapping[str, object] = field(default_factory=dict)
+    share: float | None = None
+
+
+def read_params(path: Path = Path(PARAMS)) -> dict[str, Any]:
+    """params.yaml. ConfigurationFault: it cannot be read, or lacks or misspells a part."""
+    with reading(path, "must be readable YAML", "fix it there", ConfigurationFault):
+        params, lines = load(path.read_text(encoding="utf-8"))
+    faults = Faults()
+    _fit(params, FORM, "", Lines(str(path), lines), faults)
+    faults.raise_if_any()
+    for name, suite in params["suites"].items():
+        for listed in suite["students"]:
+            if listed not in params["students"]:
+                near = Faults.nearest(listed, params["students"])
+                faults.add(Spot(str(path)), f"suites.{name}.students names a list of `students`, got {listed}{near}")
+    if "study" in params["suites"]:
+        faults.add(Spot(str(path)), "a suite must have another name than the study's results, got study; rename it")
+    if params.get("study") and params["study"]["suite"] not in params["suites"]:
+        given, near = params["study"]["suite"], Faults.nearest(params["study"]["suite"], params["suites"])
+        faults.add(Spot(str(path)), f"study.suite must be one of `suites`, got {given}{near}")
+    faults.raise_if_any()
+    return {**params, "gin": params.get("gin") or {}}
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of the parts of a file, by their names; a part without one has its parent's."""
+
+    file: str
+    at: Mapping[str, int] = field(default_factory=dict)
+
+    def spot(self, name: str) -> Spot:
+        """Where a part stands."""
+        while name and name not in self.at:
+            name = name.rpartition(".")[0]
+        return Spot(self.file, self.at.get(name, 0))
+
+
+def _fit(given: object, form: object, name: str, lines: Lines, faults: Faults) -> None:
+    """A fault for each part of params.yaml that has another form than it must."""
+    spot = lines.spot(name)
+    if isinstance(form, dict):
+        if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
+            faults.add(spot, f"{name or 'the file'} must be a mapping of {_parts(form)}, got {given!r}")
+            return
+        if any(key.startswith("<") for key in form):
+            [part] = form.values()
+            if not given:
+                faults.add(spot, f"{name} must have an item, got none")
+            for key, item in given.items():
+                _fit(item, part, f"{name}.{key}", lines, faults)
+            return
+        parts = {key.rstrip("?"): (part, key.endswith("?")) for key, part in form.items()}
+        for key in given:
+            if key not in parts:
+                place = lines.spot(f"{name}.{key}".lstrip("."))
+                faults.add(place, f"{name or 'the file'} has no part {key}{Faults.nearest(key, parts)}")
+        for key, (part, optional) in parts.items():
+            if given.get(key) is not None or not optional:
+                _fit(given.get(key), part, f"{name}.{key}".lstrip("."), lines, faults)
+    elif isinstance(form, list):
+        items = given if isinstance(given, list) else []
+        if not isinstance(given, list) or any(form[0] is not object and type(item) is not form[0] for item in items):
+            faults.add(spot, f"{name} must be a list, each item {form[0].__name__}, got {given!r}")
+        elif (not items and name not in MAY_BE_EMPTY) or any(item in items[:i] for i, item in enumerate(items)):
+            faults.add(spot, f"{name} must have an item, and none twice, got {given!r}")
+    elif isinstance(form, type) and (not isinstance(given, form) or (form is int and isinstance(given, bool))):
+        faults.add(spot, f"{name} must be {form.__name__}, got {given!r}")
+
+
+def _parts(form: Mapping[str, object]) -> str:
+    return ", ".join(key.rstrip("?") for key in form)
+
+
+def students(params: Mapping[str, Any], suite: str, faults: Faults) -> list[Student]:
+    """The students of a suite, each after the one that teaches it, in the order of params.yaml."""
+    found: dict[str, Student] = {}
+    for listed in params["suites"][suite]["students"]:
+        for method, said in params["students"][listed].items():
+            for student in _lineage(method, said, list(found), faults):
+                if student.name in found:
+                    faults.add(Spot(STUDENTS), f"{suite} must have each student once, got {student.name} twice")
+                found[student.name] = student
+    return list(found.values())
+
+
+def all_students(params: Mapping[str, Any]) -> Iterator[Student]:
+    """The students of all lists."""
+    for listed in params["students"].values():
+        for method, said in listed.items():
+            yield from _lineage(method, said, None, Faults())
+
+
+def _lineage(method: str, said: object, before: list[str] | None, faults: Faults) -> Iterator[Student]:
+    """The students of a method: one, or one a phase, each the teacher of the next; `before` may be taught after."""
+    said = {"phases": said} if isinstance(said, list) else said or {}
+    already = len(faults.found)
+    _fit(said, PHASES, f"students.{method}", Lines(PARAMS), faults)
+    if len(faults.found) > already:
+        return
+    assert isinstance(said, dict)
+    after, phases = said.get("after"), said.get("phases") or [{}]
+    if after is not None and before is not None and after not in before:
+        cure = Faults.nearest(after, before)
+        faults.add(Spot(STUDENTS), f"{method}: after must name a student of the suite before it, got {after}{cure}")
+    teacher = after
+    for phase in phases:
+        macros = {"STEPS": phase} if isinstance(phase, int) else phase
+        if not isinstance(macros, dict) or (len(phases) > 1 and "STEPS" not in macros):
+            faults.add(Spot(STUDENTS), f"{method}: a phase must be its STEPS or a mapping with them, got {phase!r}")
+            return
+        name = f"{after or method}_{macros['STEPS']}" if "STEPS" in macros else method
+        yield Student(name=name, method=method, teacher=teacher, macros=macros, share=said.get("share"))
+        teacher = name
+
+
+def planned(path: Path = PLAN) -> dict[str, dict[str, Any]]:
+    """The lines of plan.yaml, by their key; none where there is no plan. ConfigurationFault: it cannot be read."""
+    if not path.exists():
+        return {}
+    with reading(path, "must be a plan", CURE, ConfigurationFault):
+        return {key: dict(line) for key, line in YAML(typ="safe").load(path)["plan"]["students"].items()}
+
+
+def planned_images(path: Path = PLAN) -> dict[str, int]:
+    """How many images plan.yaml trains each student on whose suite has a budget, by its key."""
+    with reading(path, "must be a plan", CURE, ConfigurationFault):
+        return {key: int(line["images"]) for key, line in planned(path).items() if "images" in line}
+
+
+def from_params(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
+    """The nested bindings of a gin section, then its raw lines; None leaves what the files say."""
+    found: list[Binding] = []
+    for key, value in _flat(said.get("bindings") or {}):
+        found += parse(f"{key} = {value}", f"{PARAMS}, gin.bindings.{key}", faults, anywhere=True)
+    return [*found, *parse("\n".join(said.get("overrides") or []), f"{PARAMS}, gin.overrides", faults, anywhere=True)]
+
+
+def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        elif value is not None:
+            yield f"{above}{key}", literal(value)
+
+
+def literal(value: object) -> str:
+    """A value of YAML's as gin text: a string that begins with @ or % is gin already."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    return value if isinstance(value, str) and value.startswith(("@", "%")) else repr(value)

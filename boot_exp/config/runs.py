@@ -1,8 +1,8 @@
-"""What params.yaml asks for: which leaves, with which names, seeds and overrides, frozen into which files."""
+"""Runs: the teacher of a suite, or a student by a method with a seed, composed of gin files and frozen by stages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,126 +10,124 @@ from typing import Any
 from boot_exp.config.compile import Compiler
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Frozen
-from boot_exp.config.params import load
+from boot_exp.config.params import (
+    PARAMS,
+    STUDENTS,
+    Student,
+    all_students,
+    from_params,
+    literal,
+    planned_images,
+    read_params,
+    students,
+)
 from boot_exp.config.parse import Binding, parse, parse_file
 from evals.errors import ConfigurationFault
-from evals.files import reading, replacing_folder
+from evals.files import replacing_folder
 
-LEAVES, ABLATIONS = Path("gin/experiments"), Path("gin/ablations")
+SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
 NONE = "none"  # the ablation that ablates nothing: a study's control
+TEACHER, STUDY = "teacher", "study"
 ROWS = "rows"
-COMPARED: dict[str, Any] = {
-    "suites": [str],
-    "seeds": [int],
-    "noise": [str],
-    "pairs": [str],
-    "images": [str],
-    "phases": [{"method": str, "after": str}],
-}
-GROUPS = ("comparison", "published")
-# The form of params.yaml; what is not NEEDED may be left out or null.
-PARAMS: dict[str, Any] = {
-    "suites": [str],
-    "methods": [str],
-    "seeds": [int],
-    "comparison": COMPARED,
-    "published": COMPARED,
-    "gin": {"files": [str], "ablation": str, "bindings": dict, "overrides": [str]},
-    "study": {"suite": str, "leaf": str, "seeds": [int], "ablations": [str]},
-}
-NEEDED = (
-    *("suites", "methods", "seeds", "suite", "leaf", "ablations"),
-    *("noise", "pairs", "images", "phases", "method", "after"),
-)
-MAY_BE_EMPTY = (
-    *("gin.files", "gin.overrides"),
-    *(f"{group}.{part}" for group in GROUPS for part in ("noise", "pairs", "images")),
-)
+_RULE = "a run must be a frozen file, a gin file, SUITE/teacher or SUITE/STUDENT"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One leaf, compiled: the suite and name that its results carry, and the folder of its frozen files."""
+    """One run: its gin files, the suite and name that its results carry, and the folder of its frozen files.
+
+    files: the method's first, then the suite's; student: what params.yaml says of it; images: how many it is trained
+    on, where its suite has a budget; asked: where the files are named; rows: options of the command that ranks results.
+    """
 
     suite: str
     name: str
-    leaf: Path
+    files: tuple[Path, ...]
     folder: Path
+    student: Student | None = None
     ablation: str = NONE
     seed: int | None = None
-    rows: tuple[str, ...] = ()  # options of the command that ranks the results
-    asked: str = "params.yaml"  # where the leaf is named
+    images: int | None = None
+    rows: tuple[str, ...] = ()
+    asked: str = PARAMS
+
+    @property
+    def key(self) -> str:
+        """Its name in DVC and in plan.yaml."""
+        return str(self.folder.relative_to("resolved")).replace("/", "-")
 
 
-def leaf_run(leaf: Path) -> Run:
-    """A leaf by itself."""
-    return Run(suite=leaf.parent.name, name=leaf.stem, leaf=leaf, folder=Path("resolved"), asked="command line")
+def named_run(name: Path) -> Run:
+    """A run by its name SUITE/teacher, SUITE/METHOD or SUITE/STUDENT of params.yaml, or one of a single gin file."""
+    suite, run = name.parent.name, name.stem
+    if name.suffix == ".gin":
+        return Run(suite=suite, name=run, files=(name,), folder=Path("resolved"), asked="command line")
+    suites = [path.name for path in SUITES.glob("*")]
+    if suite not in suites:
+        raise ConfigurationFault(f"{_RULE}, got {name}: there is no suite {suite}{Faults.nearest(suite, suites)}")
+    if run == TEACHER:
+        return replace(teacher_run(suite), asked="command line")
+    listed = {} if not Path(PARAMS).is_file() else {one.name: one for one in all_students(read_params())}
+    methods = {path.stem for path in METHODS.glob("*.gin")}
+    if run not in listed and run not in methods:
+        near = Faults.nearest(run, [TEACHER, *listed, *methods])
+        raise ConfigurationFault(f"{_RULE}, got {name}: there is no student {run}{near}")
+    student = listed.get(run, Student(name=run, method=run))
+    planned = {key.rpartition("-")[0]: count for key, count in planned_images().items()}
+    found = student_run(suite, student, seed=None)
+    return replace(found, images=planned.get(f"{suite}-{run}"), asked="command line")
 
 
-def suite_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
-    """The teacher of a suite, and each method with each seed."""
-    ablation = params["gin"].get("ablation") or NONE
-    teacher = _teacher(suite, "--method teacher")
-    students = [
-        _student(suite, method, seed, f"--method {method}/{seed}", ablation=ablation)
-        for method in params["methods"]
-        for seed in params["seeds"]
-    ]
-    return [teacher, *students]
+def teacher_run(suite: str, *rows: str) -> Run:
+    """The teacher of a suite, its data, its reference and its baselines."""
+    files, folder = (SUITES / suite / "teacher.gin",), Path("resolved") / suite / TEACHER
+    return Run(suite=suite, name=TEACHER, files=files, folder=folder, rows=rows)
 
 
-def compared(params: Mapping[str, Any]) -> list[str]:
-    """The suites in which all methods are compared, those of published teachers last."""
-    return [suite for group in GROUPS if params.get(group) for suite in params[group]["suites"]]
-
-
-def suites(params: Mapping[str, Any]) -> list[str]:
-    """All suites, those of the comparison last."""
-    return [*params["suites"], *compared(params)]
-
-
-def comparison_runs(params: Mapping[str, Any], suite: str) -> list[Run]:
-    """The teacher of a suite in which methods are compared, and each method and phase with each seed."""
-    said = next(params[group] for group in GROUPS if params.get(group) and suite in params[group]["suites"])
-    phases = [phase["method"] for phase in said["phases"]]
-    return [
-        _teacher(suite),
-        *(
-            _student(suite, method, seed, f"--student {method}", f"--seed {seed}")
-            for method in [*said["noise"], *said["pairs"], *said["images"], *phases]
-            for seed in said["seeds"]
-        ),
-    ]
-
-
-def _teacher(suite: str, *rows: str) -> Run:
-    leaf, folder = LEAVES / suite / "teacher.gin", Path("resolved") / suite / "teacher"
-    return Run(suite=suite, name="teacher", leaf=leaf, folder=folder, rows=rows)
-
-
-def _student(suite: str, method: str, seed: int, *rows: str, ablation: str = NONE) -> Run:
+def student_run(suite: str, student: Student, *rows: str, seed: int | None, ablation: str = NONE) -> Run:
+    """A student of a suite: its method's file, then the suite's own for students."""
     return Run(
         suite=suite,
-        name=method,
-        leaf=LEAVES / suite / f"{method}.gin",
-        folder=Path("resolved") / suite / method / str(seed),
-        ablation=ablation,
+        name=student.name,
+        files=(METHODS / f"{student.method}.gin", SUITES / suite / "student.gin"),
+        folder=Path("resolved") / suite / student.name / str(seed),
+        student=student,
         seed=seed,
+        ablation=ablation,
         rows=rows,
     )
 
 
+def suite_runs(params: Mapping[str, Any], suite: str, faults: Faults) -> list[Run]:
+    """The teacher of a suite and each of its students with each seed; or all runs of the study."""
+    if suite == STUDY:
+        return study_runs(params)
+    if suite not in params["suites"]:
+        faults.add(Spot(PARAMS), f"there is no suite {suite}{Faults.nearest(suite, params['suites'])}")
+        return []
+    compared, seeds = is_compared(params, suite), params["suites"][suite]["seeds"]
+    ablation = NONE if compared else params["gin"].get("ablation") or NONE
+    found = [teacher_run(suite, *([] if compared else [f"--method {TEACHER}"]))]
+    for student in students(params, suite, faults):
+        for seed in seeds:
+            rows = [f"--student {student.name}", f"--seed {seed}"] if compared else [f"--method {student.name}/{seed}"]
+            found.append(student_run(suite, student, *rows, seed=seed, ablation=ablation))
+    return found
+
+
 def study_runs(params: Mapping[str, Any]) -> list[Run]:
     """Each ablation of the study with each of its seeds."""
-    study = params.get("study")
-    if not study:
+    if not params.get(STUDY):
         raise ConfigurationFault("params.yaml must have a part study to resolve or lint one, got none; write it")
+    study, suite = params[STUDY], params[STUDY]["suite"]
+    plain = student_run(suite, Student(name=study["method"], method=study["method"]), seed=None)
+    settings = SUITES / suite / f"{study['settings']}.gin"
     return [
-        Run(
-            suite=study["suite"],
+        replace(
+            plain,
             name=ablation,
-            leaf=LEAVES / study["suite"] / f"{study['leaf']}.gin",
-            folder=Path("resolved/study") / ablation / str(seed),
+            files=(*plain.files, settings),
+            folder=Path("resolved") / STUDY / ablation / str(seed),
             ablation=ablation,
             seed=seed,
             rows=(f"--ablation {ablation}", f"--seed {seed}"),
@@ -139,105 +137,87 @@ def study_runs(params: Mapping[str, Any]) -> list[Run]:
     ]
 
 
-def read_params(path: Path = Path("params.yaml")) -> dict[str, Any]:
-    """params.yaml. ConfigurationFault: it cannot be read, or lacks or misspells a part."""
-    with reading(path, "must be readable YAML", "fix it there", ConfigurationFault):
-        params, lines = load(path.read_text(encoding="utf-8"))
-    faults = Faults()
-    _fit(params, PARAMS, "", str(path), lines, faults)
-    faults.raise_if_any()
-    return {**params, "gin": params.get("gin") or {}}
+def names(params: Mapping[str, Any]) -> list[str]:
+    """The suites, and the study where there is one."""
+    return [*params["suites"], *([STUDY] if params.get(STUDY) else [])]
 
 
-def _fit(given: object, form: object, name: str, file: str, lines: Mapping[str, int], faults: Faults) -> None:
-    """A fault for each part of params.yaml that has another form than it must."""
-    spot = Spot(file, lines.get(name, 0))
-    if isinstance(form, dict):
-        if not isinstance(given, dict):
-            faults.add(spot, f"{name or 'the file'} must be a mapping of {', '.join(form)}, got {given!r}")
-            return
-        for key in given:
-            if key not in form:
-                place = Spot(file, lines.get(f"{name}.{key}".lstrip("."), spot.line))
-                faults.add(place, f"{name or 'the file'} has no part {key}{Faults.nearest(str(key), form)}")
-        for key, part in form.items():
-            if given.get(key) is not None or key in NEEDED:
-                _fit(given.get(key), part, f"{name}.{key}".lstrip("."), file, lines, faults)
-    elif isinstance(form, list):
-        items = given if isinstance(given, list) else []
-        if isinstance(form[0], dict) and isinstance(given, list):
-            for index, item in enumerate(items):
-                _fit(item, form[0], f"{name}[{index}]", file, lines, faults)
-        elif not isinstance(given, list) or any(type(item) is not form[0] for item in items):
-            kind = "a mapping" if isinstance(form[0], dict) else form[0].__name__
-            faults.add(spot, f"{name} must be a list, each item {kind}, got {given!r}")
-        elif len(set(items)) < len(items) or (not items and name not in MAY_BE_EMPTY):
-            faults.add(spot, f"{name} must have an item, and none twice, got {given!r}")
-    elif isinstance(form, type) and not isinstance(given, form):
-        faults.add(spot, f"{name} must be {form.__name__}, got {given!r}")
+def is_compared(params: Mapping[str, Any], suite: str) -> bool:
+    """Whether the methods of a suite are compared, at equal network calls."""
+    return suite != STUDY and params["suites"][suite].get("calls") is not None
 
 
-def from_params(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
-    """The nested bindings of a gin section, then its raw lines; None leaves what the leaf says."""
-    found: list[Binding] = []
-    for key, value in _flat(said.get("bindings") or {}):
-        found += parse(f"{key} = {value}", f"params.yaml, gin.bindings.{key}", faults, anywhere=True)
-    return [*found, *parse("\n".join(said.get("overrides") or []), "params.yaml, gin.overrides", faults, anywhere=True)]
+def overrides(params: Mapping[str, Any], suite: str) -> Mapping[str, Any]:
+    """What overrides the files of a suite: nothing of one that is compared, or of the study."""
+    return {} if suite == STUDY or is_compared(params, suite) else params["gin"]
 
 
-def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
-        elif value is not None:
-            yield f"{above}{key}", _literal(value)
+def own_bindings(run: Run, faults: Faults) -> list[Binding]:
+    """What a run's files and its line of params.yaml bind.
 
-
-def _literal(value: object) -> str:
-    """A value of YAML's as gin text: a string that begins with @ or % is gin already."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_literal, value))}]"
-    return value if isinstance(value, str) and value.startswith(("@", "%")) else repr(value)
+    A suite's file may bind for one method alone, in a scope of the method's name: it then holds for the students whose
+    method's file is, or includes, the one of that name.
+    """
+    first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
+    found = [*first, *(binding for file in rest for binding in file)]
+    if run.student is None:
+        return found
+    methods = {path.stem for path in METHODS.glob("*.gin")}
+    read = {run.student.method, *(path.stem for b in first if (path := Path(b.spot.file)).parent == METHODS)}
+    common = [binding for binding in found if binding.scope.split("/")[0] not in methods]
+    for binding in found:
+        method, _, scope = binding.scope.partition("/")
+        if method in methods & read:
+            common.append(replace(binding, scope=scope))
+    spot = f"{STUDENTS}.{run.student.method}"
+    lines = [f"{name} = {literal(value)}" for name, value in run.student.macros.items()]
+    if run.student.teacher is not None:
+        lines.append("distil.Distil.teacher = %STUDENT")  # a phase's teacher is what it is itself
+    common += parse("\n".join(lines), spot, faults, anywhere=True)
+    if run.images is not None:
+        common += parse(f"Training.images = {run.images}", "plan.yaml", faults, anywhere=True)
+    return common
 
 
 def compiled(
     runs: Sequence[Run], said: Mapping[str, Any], faults: Faults, bindings: Sequence[str] = ()
 ) -> list[tuple[Run, dict[str, Frozen]]]:
-    """The frozen stages of each run: leaf < seed < files < ablation < bindings < overrides; every fault is gathered.
+    """The frozen stages of each run: files < seed < gin.files < ablation < bindings < overrides; faults are gathered.
 
     `said` is params.yaml's gin section; `bindings` are raw lines more, as a command line gives them.
     """
     result, compilers, alone = [], [], {}
     for run in runs:
-        leaf = parse_file(run.leaf, faults, said=Spot(run.asked))
+        own = own_bindings(run, faults)
         more: list[Binding] = []
         if run.seed is not None:
-            more += parse(f"Training.seed = {run.seed}", "params.yaml, seeds", faults, anywhere=True)
+            more += parse(f"Training.seed = {run.seed}", f"{PARAMS}, seeds", faults, anywhere=True)
         for file in said.get("files") or []:
-            spot = Spot("params.yaml, gin.files")
+            spot = Spot(f"{PARAMS}, gin.files")
             if Path(file).parts[0] != "gin" or ".." in Path(file).parts:
                 faults.add(
                     spot, f"a file must lie under gin/, where DVC sees that it changes, got {file}; move it there"
                 )
             more += parse_file(Path(file), faults, said=spot, anywhere=True)
         if run.ablation != NONE:
-            path, spot = ABLATIONS / f"{run.ablation}.gin", Spot("params.yaml, ablation")
+            path, spot = ABLATIONS / f"{run.ablation}.gin", Spot(f"{PARAMS}, ablation")
             more += parse_file(path, faults, said=spot, anywhere=True)
         more += from_params(said, faults)
         more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
-        compiler = Compiler([*leaf, *more], faults)
+        compiler = Compiler([*own, *more], faults)
         stages = compiler.stages(run.suite, run.name)
         if not stages and not faults.found:
-            faults.add(Spot(str(run.leaf)), "a leaf must configure a stage, got none; include one of gin/runs")
+            faults.add(Spot(str(run.files[0])), "a run must configure a stage, got none; include one of gin/runs")
         result.append((run, stages))
         compilers.append(compiler)
-        # An override may take away what the leaf's own bindings configure: they count as used where the leaf uses them.
-        if more and run.leaf not in alone:  # once for all seeds
-            alone[run.leaf] = Compiler(leaf, faults)
-            alone[run.leaf].stages(run.suite, run.name)
-        own = alone[run.leaf] if more else compiler
+        # An override may take away what the files' own bindings configure: they count as used where the files use them.
+        which = (run.files, run.student and run.student.name)
+        if more and which not in alone:  # once for all seeds
+            alone[which] = Compiler(own, faults)
+            alone[which].stages(run.suite, run.name)
+        judge = alone[which] if more else compiler
         if not faults.found:  # what is misspelt is unused as well, and need not be said twice
-            own.say_unused(own.used)
+            judge.say_unused(judge.used)
     used = set().union(*(compiler.used for compiler in compilers))
     for compiler in compilers if not faults.found else []:
         compiler.say_unused(used, overrides=True)
@@ -253,35 +233,3 @@ def write(runs: Sequence[tuple[Run, Mapping[str, Frozen]]], folder: Path) -> Non
         (partial / ROWS).write_text(
             "".join(f"{row}\n" for row in dict.fromkeys(row for run, _ in runs for row in run.rows))
         )
-
-
-def check_all(leaves: Sequence[Path], faults: Faults) -> int:
-    """Compiles leaves, or where none is named all of them and all ablations; how many there were."""
-    runs = [leaf_run(leaf) for leaf in leaves]
-    if runs:
-        compiled(runs, {}, faults)
-    else:
-        params = read_params()
-        # A leaf is what no other file includes, or what includes one of gin/runs.
-        files = {str(path): path for path in sorted(LEAVES.rglob("*.gin"))}
-        reads = {name: {b.spot.file for b in parse_file(path, faults, said=Spot(name))} for name, path in files.items()}
-        included = {file for name, read in reads.items() for file in read - {name}}
-        runs = [
-            leaf_run(files[name])
-            for name, read in reads.items()
-            if name not in included or any(file.startswith("gin/runs/") for file in read)
-        ]
-        for student in study_runs(params)[:1] if params.get("study") else []:
-            runs += [replace(student, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
-        compiled(runs, {}, faults)
-        for suite in params["suites"]:
-            compiled(_with_one_seed(suite_runs(params, suite)), params["gin"], faults)
-        for suite in compared(params):
-            compiled(_with_one_seed(comparison_runs(params, suite)), {}, faults)
-    return len(runs)
-
-
-def _with_one_seed(runs: Sequence[Run]) -> list[Run]:
-    """Those of the least seed, which stands for all: a seed is a number of one binding, and least what may be wrong."""
-    least = min((run.seed for run in runs if run.seed is not None), default=None)
-    return [run for run in runs if run.seed in (None, least)]

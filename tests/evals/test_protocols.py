@@ -121,7 +121,7 @@ def test_reported_rows_stand_apart(tmp_path: Path) -> None:
 
 
 def test_every_reported_row_says_where_it_is_from() -> None:
-    leaves = Path(__file__).parents[2] / "gin/experiments"
+    leaves = Path(__file__).parents[2] / "gin/suites"
     rows: list[Reported] = [row for suite in leaves.iterdir() for row in reported(suite.name)]
     assert rows and all(row.fid > 0 and row.nfe >= 1 and "arXiv" in row.source and row.seen for row in rows)
     for suite in ("cifar10", "ffhq_64", "imagenet_64", "imagenet_64_adm", "imagenet_64_edm", "lsun_bedroom_256"):

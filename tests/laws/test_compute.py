@@ -72,7 +72,7 @@ def test_a_student_learns_in_full_precision_beside_a_teacher_that_is_frozen(
     given: dict[str, Any] = {}
     monkeypatch.setattr(distil, "train_and_write", lambda place, **named: given.update(named))
     bind = ("compute.Compute.device = 'cpu'", "compute.Compute.bfloat16 = True")
-    stage = built(Path("gin/experiments/digits_conditional/boot.gin"), "distil", *bind)
+    stage = built(Path("digits_conditional/boot"), "distil", *bind)
     stage.run(Place(out=tmp_path, suite="digits_conditional", name="boot", config=""), teacher=tmp_path)
     student, teacher = given["model"], given["objective"].teacher
     learns, stays = list(student.parameters()), list(teacher.parameters())

@@ -1,0 +1,245 @@
+"""plan.yaml: one line a student, which says to DVC what it is made from and how many images it is trained on."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from boot_exp.config import source
+from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.frozen import Component, Frozen
+from boot_exp.config.params import CURE, PLAN, STUDENTS, Student, planned, planned_images, read_params
+from boot_exp.config.runs import (
+    ABLATIONS,
+    METHODS,
+    NONE,
+    STUDY,
+    TEACHER,
+    Run,
+    compiled,
+    is_compared,
+    overrides,
+    student_run,
+    study_runs,
+    suite_runs,
+)
+from evals.errors import ConfigurationFault
+from evals.files import replacing
+
+HEAD = """\
+# Written by `boot-exp plan` of params.yaml and gin, and read by dvc.yaml. For each student its run; the suite whose
+# reference it is scored against; images, where its suite has a budget of network calls; inputs, the folders that
+# the stage distil reads; and source, the data or pairs among them, or of noise alone the frozen file again.
+"""
+Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A suite of params.yaml, compiled; what its stages need follows from the roots of its teacher's."""
+
+    name: str
+    compared: bool
+    runs: Compiled
+
+    @property
+    def teacher(self) -> Mapping[str, Frozen]:
+        """The stages of its teacher."""
+        return next((stages for run, stages in self.runs if run.name == TEACHER and run.seed is None), {})
+
+    @property
+    def published(self) -> bool:
+        """Whether teacher and reference are both of others, so that neither needs the data set."""
+        roots = {self.teacher[stage].root for stage in ("teacher", "reference") if stage in self.teacher}
+        return roots == {"teacher.PublishedTeacher", "reference.PublishedReference"}
+
+    def lines(self) -> dict[str, str]:
+        """The line of each student, by its key."""
+        return {run.key: self.line(run, stages["distil"]) for run, stages in self.runs if "distil" in stages}
+
+    def line(self, run: Run, distil: Frozen) -> str:
+        """What plan.yaml says of a student."""
+        run_folder = run.folder.relative_to("resolved")
+        taught_by = run.student and run.student.teacher
+        teacher = f"models/{run.suite}/{f'{taught_by}/{run.seed}' if taught_by else TEACHER}"
+        start = starts_from(distil)
+        given = {"images": f"data: data/{run.suite}", "pairs": f"pairs: pairs/{run.suite}"}.get(start)
+        inputs = f"teacher: {teacher}" + (f", {given}" if given else "")
+        origin = given.split(": ")[1] if given else f"{run.folder}/distil.json"
+        images = f"images: {run.images}, " if run.images is not None else ""
+        return f"{{run: {run_folder}, suite: {run.suite}, {images}inputs: {{{inputs}}}, source: {origin}}}"
+
+    def misfits(self, faults: Faults) -> None:
+        """A fault for each student whose method does not fit what the suite, or the student's teacher, can give it."""
+        students = {run.name: stages for run, stages in self.runs if "distil" in stages}
+        for run, stages in self.runs:
+            if "distil" not in stages:
+                continue
+            start, taught_by = starts_from(stages["distil"]), run.student and run.student.teacher
+            spot = Spot(f"{STUDENTS}.{run.student.method}" if run.student else str(run.files[0]))
+            lacking = {"images": "data", "pairs": "pairs"}.get(start)
+            if lacking and self.teacher and lacking not in self.teacher:
+                faults.add(
+                    spot,
+                    f"{run.name} starts from {start}, but gin/suites/{run.suite}/teacher.gin configures no stage "
+                    f"{lacking}; include one there, or take the student out of the lists of {self.name}",
+                )
+            if taught_by and start == "pairs":
+                faults.add(
+                    spot,
+                    f"pairs are of the suite's teacher, but {run.name}, which starts from them, is taught by "
+                    f"{taught_by}; leave out `after` and all phases but one",
+                )
+            if taught_by and taught_by in students:
+                own, other = _model(stages["distil"]), _model(students[taught_by]["sample"])
+                if own != other:
+                    faults.add(
+                        spot,
+                        f"a phase must be of the same kind as its teacher, got {run.name}, which learns from "
+                        f"{_said(own)}, after {taught_by}, which is {_said(other)}; name another student in `after`",
+                    )
+
+
+def starts_from(distil: Frozen) -> str:
+    """What a student's method starts from, as its class says: noise, images or pairs. Nothing is imported."""
+    settings = distil.settings()
+    name = str(settings["distil.Distil.method"]).strip("@()")
+    for component in distil.components:
+        if f"{distil.alias[component.module]}.{component.name}" == name:
+            definition = source.lookup(component.module, component.name)
+            for node in ast.walk(definition.node) if definition else ():
+                if isinstance(node, ast.AnnAssign) and source.text(node.target) == "starts_from" and node.value:
+                    return source.text(node.value).rpartition(".")[2].lower()
+    raise ConfigurationFault(f"{name} must say what it starts from: starts_from: ClassVar[Start] = Start.NOISE, ...")
+
+
+def _model(frozen: Frozen) -> tuple[str, dict[str, Any]] | None:
+    """The class and settings of the model that a stage distils from or samples."""
+    settings, alias = frozen.settings(), frozen.alias
+    reference = settings.get("distil.Distil.teacher", settings.get("sample.Sample.model"))
+
+    def named(component: Component) -> bool:
+        return not component.scope and f"@{alias[component.module]}.{component.name}()" == reference
+
+    found = next(filter(named, frozen.components), None)
+    return None if found is None else (found.name, dict(found.values))
+
+
+def _said(model: tuple[str, dict[str, Any]] | None) -> str:
+    if model is None:
+        return "nothing"
+    takes_w = model[1].get("takes_w")
+    return model[0] + {True: " that takes w", False: " that takes no w", None: ""}[takes_w]
+
+
+def suite_of(
+    params: Mapping[str, Any],
+    name: str,
+    faults: Faults,
+    images: Mapping[str, int],
+    *,
+    seeds: int | None = None,
+    bindings: Sequence[str] = (),
+) -> Suite:
+    """A suite, or the study, compiled, with the images that each run, by its key, is trained on.
+
+    seeds: how many are compiled of each run, None all: a seed is a number of one binding.
+    """
+    runs = suite_runs(params, name, faults)
+    chosen = sorted({run.seed for run in runs if run.seed is not None})[:seeds]
+    compared = bool(runs) and is_compared(params, name)
+    runs = [
+        replace(run, images=images.get(run.key, 1) if compared and run.student else None)
+        for run in runs
+        if run.seed is None or run.seed in chosen
+    ]
+    before = len(faults.found)
+    made = compiled(runs, overrides(params, name), faults, bindings) if runs else []
+    suite = Suite(name=name, compared=compared, runs=made)
+    if len(faults.found) == before:
+        suite.misfits(faults)
+    return suite
+
+
+def one_of_each(suite: str, bindings: Sequence[str]) -> dict[str, dict[str, Frozen]]:
+    """The frozen stages of each run of a suite with its least seed, by the run's name; raises its faults."""
+    faults = Faults()
+    made = suite_of(read_params(), suite, faults, planned_images(), seeds=1, bindings=bindings)
+    faults.raise_if_any()
+    return {run.name: dict(stages) for run, stages in made.runs}
+
+
+def check_all(params: Mapping[str, Any], faults: Faults) -> int:
+    """Compiles every suite, every ablation and every method that no suite has; how many configurations there were."""
+    images = planned_images()
+    suites = [suite_of(params, name, faults, images, seeds=1) for name in params["suites"]]
+    control = replace(study_runs(params)[0], ablation=NONE)
+    more = [replace(control, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
+    listed = {run.student.method for suite in suites for run, _ in suite.runs if run.student}
+    more += [
+        student_run(control.suite, Student(name=path.stem, method=path.stem), seed=None)
+        for path in sorted(METHODS.glob("*.gin"))
+        if path.stem not in listed
+    ]
+    compiled([control, *more], {}, faults)
+    faults.raise_if_any()
+    for suite in suites:
+        check_fresh(suite)
+    return sum(len(suite.runs) for suite in suites) + 1 + len(more)
+
+
+def plan_text(suites: Iterable[Suite]) -> str:
+    """plan.yaml: which suites there are, by what stages they need, and the lines of their students."""
+    suites = list(suites)
+    teachers = [suite for suite in suites if suite.name != STUDY]
+    lists = {
+        "frozen": suites,
+        "suites": teachers,
+        "trained": [suite for suite in teachers if not suite.published],
+        "published": [suite for suite in teachers if suite.published],
+        "pairs": [suite for suite in teachers if "pairs" in suite.teacher],
+        "leaderboards": [suite for suite in teachers if not suite.compared],
+        "comparisons": [suite for suite in teachers if suite.compared],
+    }
+    text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
+    text += ["  students:", *(f"    {key}: {line}" for suite in suites for key, line in suite.lines().items())]
+    return "\n".join(text) + "\n"
+
+
+def write_plan(text: str) -> None:
+    """Writes plan.yaml."""
+    with replacing(PLAN) as partial:
+        partial.write_text(text)
+
+
+def places(config: Path, stage: str) -> dict[str, Path]:
+    """Where a stage of a run reads and writes, by the place of its frozen file, resolved/RUN/STAGE.json.
+
+    ConfigurationFault: it lies elsewhere, or plan.yaml has no line of that run.
+    """
+    run = config.parent.relative_to("resolved") if config.parts[:1] == ("resolved",) else None
+    if run is None or config.name != f"{stage}.json":
+        raise ConfigurationFault(
+            f"without folders {stage} must be given resolved/RUN/{stage}.json, got {config}; name its folders"
+        )
+    if stage == "sample":
+        return {"model": "models" / run, "out": "samples" / run}
+    if stage == "evaluate":
+        reference = Path("reference", Frozen.read(config).suite)
+        return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
+    key = str(run).replace("/", "-")
+    line = planned().get(key)
+    if line is None:
+        raise ConfigurationFault(f"{PLAN} must have a line of {key}, got none; {CURE}, or name its folders")
+    return {**{name: Path(folder) for name, folder in line["inputs"].items()}, "out": "models" / run}
+
+
+def check_fresh(suite: Suite) -> None:
+    """ConfigurationFault: plan.yaml has other lines of a suite than params.yaml and gin now give."""
+    text = PLAN.read_text() if PLAN.exists() else ""
+    for key, line in suite.lines().items():
+        if f"    {key}: {line}\n" not in text:
+            raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got another {key}; {CURE}")
