@@ -38,7 +38,7 @@ SCORES = (
 HEADLINE = ("fid", "recall", "diversity", "agreement")
 KEYS = ("suite", "method", "sampler", "nfe", "n", *SCORES)
 NEEDED = ("suite", "method", "sampler", "nfe", "n", "fid", "seconds_per_image", "card")
-KINDS = {"suite": str, "method": str, "sampler": str, "nfe": int, "n": int, "seconds_per_image": float | int}
+KINDS = {"suite": str, "method": str, "sampler": str, "nfe": int, "seconds_per_image": float | int}
 NEEDED_IN_CARD = ("extractor", "reference", "reference_split", "resize", "seeds", "selection")
 PROTOCOL = (
     *("suite", "n", "protocol", "extractor", "extractor_sha256", "resize"),
@@ -141,7 +141,10 @@ def check_protocol(records: Sequence[Record]) -> None:
 def read_leaderboard(path: Path) -> list[Record]:
     """The rows of a leaderboard.json, ranked; raises as `leaderboard` does."""
     with reading(path, "must hold rows that can be ranked", "evaluate them again"):
-        return ranked(read_records(path))
+        records = ranked(read_records(path))
+    for record in records:
+        check_kinds(path, record, {"n": int}, "evaluate it again")
+    return records
 
 
 def read_training(path: Path) -> list[Record]:
@@ -261,7 +264,7 @@ def as_json(value: object) -> str:
 
 def read_records(path: Path) -> list[Record]:
     """The rows of one file of `evaluate`, unranked; raises as `leaderboard` does."""
-    return [_checked(path, record) for record in _list(path)]
+    return [_finite(path, _checked(path, record)) for record in _list(path)]
 
 
 def _checked(path: Path, record: Record) -> Record:
@@ -283,7 +286,13 @@ def _checked(path: Path, record: Record) -> Record:
 def _training_card(path: Path, card: Any) -> Record:
     if not isinstance(card, dict) or "stage" not in card:
         raise DataFault(f"{path}: a training card must be an object with a stage, got {card!r:.60}; train again")
-    return card
+    return _finite(path, card)
+
+
+def _finite(path: Path, record: Record) -> Record:
+    with reading(path, "must hold finite numbers", "make it anew", NumericalFault):
+        json.dumps(record, allow_nan=False)
+    return record
 
 
 def _list(path: Path) -> list[Any]:
@@ -295,4 +304,4 @@ def _list(path: Path) -> list[Any]:
 
 def _json(path: Path) -> Any:
     with reading(path, "must be readable JSON", "make it anew"):
-        return strict_json(path.read_text(encoding="utf-8"))
+        return strict_json(path.read_text(encoding="utf-8"), finite=False)
