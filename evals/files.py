@@ -159,13 +159,15 @@ def read_json(path: Path, *, cure: str = "write it again", fault: type[Fault] = 
     return value
 
 
-def strict_json(text: str) -> Any:
+def strict_json(text: str, *, finite: bool = True) -> Any:
     """What JSON says, where it says one thing and Python can hold it: else ValueError, or RecursionError if deep.
 
-    Refused: a key twice in one object, NaN and infinities, integers of more than 64 bits, halves of characters.
+    Refused: a key twice in one object, integers of more than 64 bits, halves of characters, and, unless who asks looks
+    for them itself, NaN and infinities.
     """
+    number = _finite if finite else float
     value = json.loads(
-        text, object_pairs_hook=_object, parse_constant=_finite, parse_float=_finite, parse_int=_whole_number
+        text, object_pairs_hook=_object, parse_constant=number, parse_float=number, parse_int=_whole_number
     )
     if SURROGATE.search(text):
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises at half of a pair
@@ -182,7 +184,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text}, which is no finite number")
+        raise ValueError(f"a number must be a finite number or null, got {value}")
     return value
 
 
