@@ -46,7 +46,7 @@ def leaderboard_page(table: Leaderboard) -> str:
 
 def study_page(table: Study) -> str:
     """The ablations, the control first, and how they were made."""
-    seeds = said(table.card["training_seeds"])
+    seeds = said(list(table.seeds))
     words = [
         f"One training seed, {seeds}."
         if len(table.seeds) == 1
@@ -109,7 +109,7 @@ def diversity_words(rows: Iterable[Row]) -> str:
 
 def main_words(table: Comparison) -> list[str]:
     """How to read the first table, a paragraph each."""
-    first, seeds, teacher = table.first, said(table.card["training_seeds"]), table.family.teacher
+    first, seeds, teacher = table.first, said(list(table.seeds)), table.family.teacher
     elsewhere = [one.method for one in table.methods if one.method not in {line.name for line in table.plain}]
     before = "The teacher was trained by others, and what that cost is not counted."
     if teacher.images is not None:
