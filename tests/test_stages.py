@@ -226,7 +226,7 @@ def test_an_interrupted_stage_says_so_and_goes_on(house: Path, number: int, code
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["data", "digits/nothing", "--out", "data/x"], 2, "nothing.gin cannot be read"),
+        (["data", "digits/nothing", "--out", "data/x"], 2, "there is no student nothing"),
         (["data", TEACHER, "--out", "data/x", "-b", "data.Data.datset = 1"], 2, "datset"),
         (["data", TEACHER, "--out", "data/x", "-b", "data.Date.dataset = 1"], 2, "Date"),
         (["distil", TEACHER, "--teacher", "m", "--out", "models/digits/x"], 2, "configures data, "),

@@ -12,6 +12,7 @@ from boot_exp.config import source
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen
 from boot_exp.config.params import CURE, PLAN, STUDENTS, Student, planned, planned_images, read_params
+from boot_exp.config.parse import Macro, parse_file
 from boot_exp.config.runs import (
     ABLATIONS,
     METHODS,
@@ -172,6 +173,12 @@ def one_of_each(suite: str, bindings: Sequence[str]) -> dict[str, dict[str, Froz
     return {run.name: dict(stages) for run, stages in made.runs}
 
 
+def _phase(method: Path) -> dict[str, object]:
+    """Two for each macro that a method of phases takes from params.yaml, where no suite says one."""
+    values = [binding.value for binding in parse_file(method, Faults(), said=Spot(str(method)))]
+    return {name: 2 for name in ("STEPS", "GROUP") if Macro(name) in values}
+
+
 def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     """Compiles every suite, every ablation and every method that no suite has; how many configurations there were."""
     images = planned_images()
@@ -180,7 +187,7 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     more = [replace(control, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
     listed = {run.student.method for suite in suites for run, _ in suite.runs if run.student}
     more += [
-        student_run(control.suite, Student(name=path.stem, method=path.stem), seed=None)
+        student_run(control.suite, Student(name=path.stem, method=path.stem, macros=_phase(path)), seed=None)
         for path in sorted(METHODS.glob("*.gin"))
         if path.stem not in listed
     ]

@@ -159,13 +159,13 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
     method's file is, or includes, the one of that name.
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
-    found = [*first, *(binding for file in rest for binding in file)]
+    shared = [binding for file in rest for binding in file]
     if run.student is None:
-        return found
+        return [*first, *shared]
     methods = {path.stem for path in METHODS.glob("*.gin")}
     read = {run.student.method, *(path.stem for b in first if (path := Path(b.spot.file)).parent == METHODS)}
-    common = [binding for binding in found if binding.scope.split("/")[0] not in methods]
-    for binding in found:
+    common = [*first, *(binding for binding in shared if binding.scope.split("/")[0] not in methods)]
+    for binding in shared:
         method, _, scope = binding.scope.partition("/")
         if method in methods & read:
             common.append(replace(binding, scope=scope))
