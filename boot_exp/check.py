@@ -62,7 +62,7 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
             if name in built:
                 yield _drawn(name, built[name], built[main].teacher.shape)
     with _elsewhere() as folder:
-        yield _step(runtime.build(_reduced(stages[main])), stages[main], folder)
+        yield _step(runtime.build(reduced(stages[main])), stages[main], folder)
 
 
 def network_cost(model: Any, shape: tuple[int, ...]) -> Cost:
@@ -137,7 +137,7 @@ def _said(stage: Any) -> Iterator[str]:
     yield f"training: {training.images:,} images, batch {training.batch}, {hours(training_operations(stage, cost))}"
 
 
-def _reduced(frozen: Frozen) -> Frozen:
+def reduced(frozen: Frozen) -> Frozen:
     """The same stage, made small by what its components say of themselves."""
     components = []
     for component in frozen.components:
