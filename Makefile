@@ -5,10 +5,12 @@ COMPARED ?= digits_conditional
 BIN := .venv/bin
 # DVC runs its stages by name.
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# `make gpu` runs where there is no .venv, too: by PYTHON where that is given, else .venv's, else the system's.
+GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare bench test check tensorboard format
+.PHONY: help repro study compare bench gpu test check tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +30,9 @@ compare: .venv/ready  ## train and compare all methods on one teacher, with thre
 bench: .venv/ready  ## time steps, sampling and scores against their floors and against others
 	$(BIN)/python -m benchmarks
 	@cat results/benchmarks.md
+
+gpu:  ## on one GPU, without network or DVC: laws, costs, a real run: make gpu BUDGET=600, or REDUCED=1 to rehearse it
+	$(GPU_PYTHON) -m benchmarks.gpu $(if $(REDUCED),--reduced) $(if $(BUDGET),--budget $(BUDGET)) $(if $(OUT),--out $(OUT))
 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest -n 2 --dist loadfile

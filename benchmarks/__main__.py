@@ -116,7 +116,7 @@ def main(
     scored: Annotated[
         int | None, typer.Option(help="images that Inception scores: 32 on a CPU, 10,000 on a GPU", min=8)
     ] = None,
-    reduced: Annotated[bool, typer.Option("--reduced", help="networks of papers made small, for a rehearsal")] = False,
+    reduced: Annotated[bool, typer.Option("--reduced", help="a rehearsal: once each, and small")] = False,
     out: Annotated[Path, typer.Option(help="folder of benchmarks.json and .md")] = Path("results"),
     name: Annotated[str, typer.Option(help="name of the two files")] = "benchmarks",
 ) -> None:
@@ -128,7 +128,7 @@ def main(
     asked = Asked(
         suites=suite,
         device=device,
-        budget=budget,
+        budget=None if reduced else budget,
         bind=bind,
         scored=scored or (10_000 if device.type == "cuda" else 32),
         reduced=reduced,

@@ -12,16 +12,25 @@ import torch
 class Asked:
     """suites: whose leaves are timed, the first has classes and the last none; budget: seconds of a comparison.
 
-    bind: raw gin lines for every leaf; scored: images that Inception scores; reduced: networks of papers are made as
-    small as a dry run makes them.
+    bind: raw gin lines for every leaf; scored: images that Inception scores; reduced: for a rehearsal, everything is
+    done once and on few images, and networks of papers are made as small as a dry run makes them.
     """
 
     suites: Sequence[str]
     device: torch.device
-    budget: float
+    budget: float | None
     bind: Sequence[str] = ()
     scored: int = 32
     reduced: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Of each chunk of a training, one more than is timed; a step that is logged is among them."""
+        return 3 if self.reduced else 22
+
+    def few(self, many: int) -> int:
+        """A number of images, or in a rehearsal a small one."""
+        return min(many, 8) if self.reduced else many
 
     @property
     def gpu(self) -> bool:

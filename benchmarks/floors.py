@@ -35,8 +35,6 @@ from evals.images import images_of
 from evals.indomain import InDomain, to_input, train_extractor
 from evals.reference import see
 
-STEPS = 22
-"""Of each chunk, one more than is timed; a step that is logged is among them."""
 SAMPLES = 1000
 
 
@@ -61,7 +59,7 @@ class Timed:
         return self.objective.loss(model, portion, self_teacher=self_teacher)
 
 
-def trained(made: Student, device: torch.device, steps: int = STEPS) -> float:
+def trained(made: Student, device: torch.device, steps: int) -> float:
     """Seconds a step of the trainer: draws, loss, clipping, optimizer, averages, journal and progress."""
     training = made.stage.training
     times: list[float] = []
@@ -113,7 +111,7 @@ def step(leaf: Path, data: Images, asked: Asked) -> Row:
         )
 
     def bare() -> None:
-        for _ in range(STEPS - 1):
+        for _ in range(asked.steps - 1):
             made.model.zero_grad(set_to_none=True)
             with made.stage.compute.autocast(device):
                 for call in calls:
@@ -123,8 +121,8 @@ def step(leaf: Path, data: Images, asked: Asked) -> Row:
     return compared(
         "step",
         f"{type(made.objective.method).__name__}, {leaf.parent.name}/{leaf.stem}",
-        lambda: trained(made, device),
-        lambda: seconds(bare, device) / (STEPS - 1),
+        lambda: trained(made, device, asked.steps),
+        lambda: seconds(bare, device) / (asked.steps - 1),
         budget=asked.budget,
         limit=1.05 if asked.gpu else 1.10,
         what=f"batch {batch}, {sum(call.images for call in calls)} images through networks in {len(calls)} calls",
@@ -139,8 +137,8 @@ def sampling(
     name: str,
     shape: tuple[int, ...],
     device: torch.device,
-    budget: float,
-    n: int = SAMPLES,
+    budget: float | None,
+    n: int,
 ) -> Row:
     """A sampler's images, from noise to pixels, to as many forward passes of the network."""
     model = stage.compute.frozen(stage.model, device)
@@ -179,12 +177,12 @@ def forwards(net: nn.Module, given: tuple[Any, ...], times: int) -> None:
         net(*given)
 
 
-def features(suite: str, data: Images, budget: float) -> Row:
+def features(suite: str, data: Images, asked: Asked) -> Row:
     """All that FID needs of images in memory, to the extractor's network alone."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "extractor"
     train_extractor(data.folder, folder, suite=suite, updates=2)
     extractor = InDomain(folder)
-    pixels = np.resize(np.asarray(data.pixels), (10_000, *data.pixels.shape[1:]))
+    pixels = np.resize(np.asarray(data.pixels), (100 if asked.reduced else 10_000, *data.pixels.shape[1:]))
     network, given = extractor._network, torch.from_numpy(pixels)
 
     @torch.inference_mode()
@@ -198,23 +196,24 @@ def features(suite: str, data: Images, budget: float) -> Row:
         f"{extractor.name}, moments and fingerprint",
         lambda: seconds(lambda: see(images_of(pixels, "memory"), extractor), cpu),
         lambda: seconds(bare, cpu),
-        budget=budget,
+        budget=asked.budget,
         limit=1.15,
-        what="10,000 images in memory, in batches of 64",
+        what=f"{len(pixels):,} images in memory, in batches of 64",
     )
 
 
-def jump(asked: Asked, suite: str, *bind: str, shape: tuple[int, ...], n: int = SAMPLES) -> Row:
+def jump(asked: Asked, suite: str, *bind: str, shape: tuple[int, ...], n: int) -> Row:
     """Samples of a suite's BOOT student with one evaluation, of a shape."""
     stage = built(leaf(suite, "boot"), "sample", *asked.bind, *bind, *compiling(asked.device))
-    return sampling(stage, flat(stage.samplers)[0], f"{suite}/boot", shape, asked.device, asked.budget, n=n)
+    return sampling(stage, flat(stage.samplers)[0], f"{suite}/boot", shape, asked.device, asked.budget, n=asked.few(n))
 
 
 def steps(suite: str, count: int, shape: tuple[int, ...], asked: Asked) -> Row:
     """Samples of a suite's teacher with so many steps of DDIM."""
     stage = built(leaf(suite, "teacher"), "sample", *asked.bind, *compiling(asked.device))
     sampler = Along(solver=Ddim(), steps=count)
-    return sampling(stage, sampler, f"{suite}/teacher", shape, asked.device, asked.budget)
+    n = asked.few(SAMPLES)
+    return sampling(stage, sampler, f"{suite}/teacher", shape, asked.device, asked.budget, n=n)
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:
@@ -227,15 +226,15 @@ def rows(asked: Asked) -> Iterator[Comparison]:
     shape = (card.channels, card.height, card.width)
     for count in (4, 10):
         yield f"DDIM {count}", partial(steps, first, count, shape, asked)
-    yield "one jump", partial(jump, asked, first, shape=shape)
+    yield "one jump", partial(jump, asked, first, shape=shape, n=SAMPLES)
     few = "sample.Sample.batch = 50"
     yield "one jump, larger", partial(jump, asked, LARGER, few, shape=(1, 32, 32), n=100)
-    yield "features", partial(features, first, data[first], asked.budget)
+    yield "features", partial(features, first, data[first], asked)
 
 
 def on_a_gpu(asked: Asked) -> Iterator[Comparison]:
     """One jump where the noise was feared to count, at 64x64, and a network's call as a CUDA graph."""
-    yield "one jump at 64x64", partial(jump, asked, LARGER, shape=(1, 64, 64), n=SAMPLES if asked.gpu else 8)
+    yield "one jump at 64x64", partial(jump, asked, LARGER, shape=(1, 64, 64), n=SAMPLES)
     for batch in (16, 256) if asked.gpu else (4,):
         yield f"CUDA graph, batch {batch}", partial(captured, batch, asked)
 
@@ -252,7 +251,7 @@ def captured(batch: int, asked: Asked) -> Row:
         f"CUDA graph, batch {batch}",
         lambda: seconds(replay, device),
         lambda: seconds(lambda: forwards(model.net, (x, t, label), 1), device),
-        budget=min(asked.budget, 2.0),
+        budget=asked.budget,
         limit=None,
         what="a forward pass of 32x32, to a plain call; no setting of ours yet",
         batch=batch,

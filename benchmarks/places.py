@@ -12,6 +12,8 @@ COMPILE = "compute.Compute.compile = True"
 
 RUN = "fashion_mnist_conditional"
 """The suite of the real run on a GPU, and of what settings gain there."""
+REHEARSED = "digits_conditional"
+"""The suite whose leaves are timed in a rehearsal."""
 LARGER = "fashion_mnist_conditional"
 """A suite of 32x32 images, whose network is not too small for what surrounds its calls."""
 NETWORKS = ("cifar10", "ffhq_64", "imagenet_64_edm", "lsun_bedroom_256")
@@ -26,7 +28,8 @@ PAIRS_CALLS = 10
 GIVEN = {"direct": {"pairs": "pairs"}, "consistency": {"data": "data"}}
 """What a student starts from beside noise: the option, and the folder."""
 
-FAST = [TF32, BFLOAT16, "loop.Training.batch = 128"]  # many small steps: there are few images in a minute
+FAST = [TF32, BFLOAT16]
+WHOLE = ["loop.Training.batch = 128"]  # many small steps: there are few images in a minute
 DATA = "fashion_mnist.FashionMnist.root = {!r}"
 IMAGES = "loop.Training.images = {}"
 PAIRS_MADE = "pairs.Pairs.n = {}"

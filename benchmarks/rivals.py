@@ -16,7 +16,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 from torch import Tensor, nn
 
 from benchmarks.asked import Asked
-from benchmarks.floors import STEPS, trained
+from benchmarks.floors import trained
 from benchmarks.places import leaf as leaf_of
 from benchmarks.students import Student, built, images, student
 from benchmarks.timing import Comparison, Row, compared, seconds
@@ -44,8 +44,9 @@ class Borrowed(ModelMixin, ConfigMixin):
         return UNet2DOutput(sample=self.own(sample.contiguous(memory_format=torch.channels_last), t))
 
 
-def diffusers_sampling(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
+def diffusers_sampling(leaf: Path, data: Images, asked: Asked) -> Row:
     """DDIM in ten steps, from noise to 8-bit images, by us and by diffusers' pipeline."""
+    device = asked.device
     stage = built(leaf, "sample", f"sample.Sample.n = {N}")
     model = stage.compute.frozen(stage.model, device)
     card = {"shape": (data.card.channels, data.card.height, data.card.width), "classes": None}
@@ -70,13 +71,13 @@ def diffusers_sampling(leaf: Path, data: Images, device: torch.device, budget: f
         "sampling with DDIM 10, to diffusers' DDIMPipeline",
         lambda: seconds(ours, device),
         lambda: seconds(theirs, device),
-        budget=budget,
+        budget=asked.budget,
         limit=1.0,
         what=f"{N} images in batches of {stage.batch}, the same network",
     )
 
 
-def by_hand(made: Student, device: torch.device) -> float:
+def by_hand(made: Student, device: torch.device, count: int) -> float:
     """Seconds a step of BOOT, written down with nothing around it but what training needs."""
     training = made.stage.training
     boot: Any = made.objective.method
@@ -129,22 +130,23 @@ def by_hand(made: Student, device: torch.device) -> float:
             torch._foreach_lerp_(averages, list(model.parameters()), 0.01)
 
     def steps() -> None:
-        for _ in range(STEPS - 1):
+        for _ in range(count - 1):
             with made.stage.compute.autocast(device):
                 step()
 
-    return seconds(steps, device) / (STEPS - 1)
+    return seconds(steps, device) / (count - 1)
 
 
-def hand_written(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
+def hand_written(leaf: Path, data: Images, asked: Asked) -> Row:
     """A step of BOOT by the trainer and by a loop without anything around it."""
-    made = student(leaf, data, device)
+    device = asked.device
+    made = student(leaf, data, device, *asked.bind)
     return compared(
         "side by side",
         "a step of BOOT, to a loop by hand",
-        lambda: trained(made, device),
-        lambda: by_hand(made, device),
-        budget=budget,
+        lambda: trained(made, device, asked.steps),
+        lambda: by_hand(made, device, asked.steps),
+        budget=asked.budget,
         limit=1.0,
         what=f"batch {made.stage.training.batch}; by hand: no draws by seed, journal, progress, checks or state",
     )
@@ -153,6 +155,5 @@ def hand_written(leaf: Path, data: Images, device: torch.device, budget: float) 
 def rows(asked: Asked) -> Iterator[Comparison]:
     """Ours beside diffusers' and beside a loop by hand."""
     first, last = asked.suites[0], asked.suites[-1]
-    device, budget = asked.device, asked.budget
-    yield "diffusers", partial(diffusers_sampling, leaf_of(last, "teacher"), images(last), device, budget)
-    yield "by hand", partial(hand_written, leaf_of(first, "boot"), images(first), device, budget)
+    yield "diffusers", partial(diffusers_sampling, leaf_of(last, "teacher"), images(last), asked)
+    yield "by hand", partial(hand_written, leaf_of(first, "boot"), images(first), asked)

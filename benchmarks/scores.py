@@ -76,11 +76,12 @@ class Scored:
 
     place: Path
     pixels: NDArray[np.uint8]
+    reduced: bool
     for_fidelity: Path
     for_clean: Path
 
     @staticmethod
-    def of(count: int) -> Scored:
+    def of(count: int, reduced: bool) -> Scored:
         """`count` images of noise in a new folder."""
         place = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-"))
         pixels = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
@@ -89,7 +90,7 @@ class Scored:
             folder.mkdir(exist_ok=True)
             Image.fromarray(image).save(folder / f"{index:06}.png")
         for_fidelity, for_clean = weights(place)
-        return Scored(place=place, pixels=pixels, for_fidelity=for_fidelity, for_clean=for_clean)
+        return Scored(place=place, pixels=pixels, reduced=reduced, for_fidelity=for_fidelity, for_clean=for_clean)
 
     @property
     def folders(self) -> tuple[str, str]:
@@ -104,7 +105,7 @@ class Scored:
 
     def warm(self, device: torch.device) -> bool:
         """Whether to score once before the time is taken: what is loaded at first would count."""
-        return device.type == "cuda" or len(self.pixels) < MANY
+        return not self.reduced and (device.type == "cuda" or len(self.pixels) < MANY)
 
     def ours(self, extractor: Extractor) -> None:
         """Our score, from the files to the number."""
@@ -180,7 +181,7 @@ def inception_floor(scored: Scored, device: torch.device) -> Row:
 
 def rows(asked: Asked) -> Iterator[Comparison]:
     """Both libraries, and the floor."""
-    scored = cache(lambda: Scored.of(asked.scored))
+    scored = cache(lambda: Scored.of(asked.scored, asked.reduced))
     yield "torch-fidelity", lambda: fidelity_scores(scored(), asked.device)
     yield "inception", lambda: inception_floor(scored(), asked.device)
     yield "clean-fid", lambda: clean_scores(scored(), asked.device)

@@ -45,7 +45,7 @@ def rows(asked: Asked) -> Iterator[Comparison]:
 
         def timed(one: Student) -> float:
             one.stage.compute.find()  # TF32 is a setting of the whole process
-            return trained(one, asked.device)
+            return trained(one, asked.device, asked.steps)
 
         return compared(
             "settings",

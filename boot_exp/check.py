@@ -31,11 +31,14 @@ from boot_exp.student import DenoisingStudent
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training
 from evals.errors import ConfigurationFault
+from evals.files import read_json, reading
 
 SIDE = 32
 """Height and width of a dry run's images, at most."""
-RATE = 1e14
-"""Floating-point operations a second, of which hours are said: assumed, a round number near what one GPU keeps up."""
+ASSUMED = 100.0
+"""TFLOP/s of which hours are said where none were measured: a round number near what one GPU keeps up."""
+MEASURED = Path("results/gpu/rates.json")
+"""What `make gpu` found that the networks of papers keep up in training."""
 FLOAT = 4
 
 
@@ -57,10 +60,11 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
         built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold
             built[name] = runtime.build(stages[name])
-        yield from _said(built[main])
+        rate = Rate.of(stages[main].suite)
+        yield from _said(built[main], rate)
         for name in ("sample", "pairs", "verify_teacher"):
             if name in built:
-                yield _drawn(name, built[name], built[main].teacher.shape)
+                yield _drawn(name, built[name], built[main].teacher.shape, rate)
     with _elsewhere() as folder:
         yield _step(runtime.build(reduced(stages[main])), stages[main], folder)
 
@@ -96,12 +100,39 @@ def training_operations(stage: Any, cost: Cost) -> int:
     return cost.operations * (calls + 2 * training.images)
 
 
-def hours(operations: float) -> str:
-    """Operations, and how long they take at the rate that is assumed."""
-    return f"{operations:.2e} FLOP: {operations / RATE / 3600:.3g} hours if {RATE / 1e12:.0f} TFLOP/s are kept up"
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How many TFLOP/s are counted on, and how that is known."""
+
+    tflops: float = ASSUMED
+    known: str = "assumed"
+
+    @staticmethod
+    def of(suite: str, path: Path = MEASURED) -> Rate:
+        """What the suite's network kept up on a GPU, or the slowest that was measured, or what is assumed.
+
+        DataFault: the file is damaged.
+        """
+        if not path.exists():
+            return Rate()
+        with reading(path, "must hold a device card and TFLOP/s by suite", "run make gpu again, or take it away"):
+            said = read_json(path)
+            rates = {str(name): float(value) for name, value in said["tflops"].items()}
+            card = {"device": str(said["card"]["device"]), "kind": str(said["card"]["kind"])}
+            if not all(rate > 0 for rate in rates.values()):
+                raise ValueError("rates that are not positive")
+        if card["kind"] != "cuda" or said.get("reduced") or not rates:
+            return Rate()
+        of = suite if suite in rates else min(rates, key=lambda name: rates[name])
+        return Rate(tflops=rates[of], known=f"measured with {of} on {card['device']}")
+
+    def hours(self, operations: float) -> str:
+        """Operations, and how long they take at this rate."""
+        time = operations / self.tflops / 3.6e15
+        return f"{operations:.2e} FLOP: {time:.3g} hours if {self.tflops:.4g} TFLOP/s are kept up ({self.known})"
 
 
-def _drawn(name: str, stage: Any, shape: tuple[int, ...]) -> str:
+def _drawn(name: str, stage: Any, shape: tuple[int, ...], rate: Rate) -> str:
     """What it costs to draw with a model: for scores, for pairs, or to verify a teacher."""
     sample = stage.sample if name == "verify_teacher" else stage
     model: Any = sample.teacher if isinstance(sample, Pairs) else sample.model
@@ -109,10 +140,11 @@ def _drawn(name: str, stage: Any, shape: tuple[int, ...]) -> str:
     told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a teacher, guided by two calls
     calls = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
     ways = f" with each of {len(samplers)} samplers" if len(samplers) > 1 else ""
-    return f"{name}: {sample.n:,} images{ways}, {hours(calls * sample.n * network_cost(model, shape).operations)}"
+    operations = calls * sample.n * network_cost(model, shape).operations
+    return f"{name}: {sample.n:,} images{ways}, {rate.hours(operations)}"
 
 
-def _said(stage: Any) -> Iterator[str]:
+def _said(stage: Any, rate: Rate) -> Iterator[str]:
     model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
     shape = stage.teacher.shape
     if shape is None:
@@ -134,7 +166,8 @@ def _said(stage: Any) -> Iterator[str]:
         f"memory: {copies * FLOAT * cost.parameters / 2**30:.3g} GiB of weights, gradients, optimizer and averages, "
         f"and {at_once * cost.activations / 2**30:.3g} GiB that a backward pass of {at_once} images keeps, in float32"
     )
-    yield f"training: {training.images:,} images, batch {training.batch}, {hours(training_operations(stage, cost))}"
+    operations = rate.hours(training_operations(stage, cost))
+    yield f"training: {training.images:,} images, batch {training.batch}, {operations}"
 
 
 def reduced(frozen: Frozen) -> Frozen:

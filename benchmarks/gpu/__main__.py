@@ -23,37 +23,35 @@ ROOT = Path(__file__).parents[2]
 NO_GPU = 69
 
 
-def timing(part: str, name: str, args: argparse.Namespace, *more: str, share: float, suite: str = places.RUN) -> Job:
+def timing(part: str, args: argparse.Namespace, *more: str, share: float, name: str = "", suite: str = "") -> Job:
     """A part of `python -m benchmarks` as a job."""
-    each = "0.1" if args.reduced else "1.0"
-    small = ["--reduced", *(item for line in places.SMALL for item in ("--bind", line))] if args.reduced else []
-    small = ["--reduced"] if args.reduced and part == "networks" else small
+    named = ["--out", str(args.out), "--name", name or part]
+    named += ["--suite", suite or (places.REHEARSED if args.reduced else places.RUN)]
+    small = [] if suite else [item for line in places.SMALL for item in ("--bind", line)]
+    given = [*named, "--budget", "1", *more, *(["--reduced", *small] if args.reduced else [])]
 
     def command(seconds: float) -> list[str]:
-        within = ["--within", str(max(1.0, 0.85 * seconds - args.start)), "--budget", each]
-        named = ["--out", str(args.out), "--name", name, "--suite", suite]
-        return ["-m", "benchmarks", "--part", part, *named, *within, *small, *more]
+        return ["-m", "benchmarks", "--part", part, "--within", str(max(1.0, 0.9 * (seconds - args.start))), *given]
 
-    return Job(name=name, command=command, share=share)
+    # What a CPU would compile takes it a minute; that it can be compiled is one of the laws.
+    eager = (("TORCHDYNAMO_DISABLE", "1"),) if args.reduced else ()
+    return Job(name=name or part, command=command, share=share, environment=eager)
 
 
 def parts(args: argparse.Namespace) -> list[Job]:
     """All that is to be seen, the most important first, each with its share of the seconds."""
     out, data = str(args.out), str(args.data)
-    few = ("--scored", "8") if args.reduced else ("--scored", "10000")
+    scored = ["--scored", "8" if args.reduced else "10000"]
     real = ["-m", "benchmarks.gpu.real", out, data]
+    size = "reduced" if args.reduced else "whole"
     return [
         Job(name="laws", command=lambda seconds: ["-m", "benchmarks.gpu.laws", f"{out}/laws.json"], share=0.13),
-        timing("floors", "floors", args, share=0.09),
-        *(timing("networks", f"network_{suite}", args, share=0.035, suite=suite) for suite in places.NETWORKS),
-        timing("settings", "settings", args, share=0.06),
-        timing("launches", "launches", args, share=0.03),
-        timing("scores", "scores", args, *few, share=0.08),
-        Job(
-            name="run",
-            command=lambda seconds: [*real, str(seconds - 2), "reduced" if args.reduced else "whole"],
-            share=0.47,
-        ),
+        timing("floors", args, share=0.09),
+        *(timing("networks", args, share=0.035, name=f"network_{one}", suite=one) for one in places.NETWORKS),
+        timing("settings", args, share=0.06),
+        timing("launches", args, share=0.03),
+        timing("scores", args, *scored, share=0.08),
+        Job(name="run", command=lambda seconds: [*real, str(seconds - 2), size], share=0.47),
     ]
 
 
@@ -76,6 +74,12 @@ class Summary:
 
     def __init__(self, out: Path, about: dict[str, Any]) -> None:
         self.out, self.about, self.ended = out, about, list[Ended]()
+
+    def keep(self, again: list[str]) -> None:
+        """Takes over what an earlier run did, but for the parts that run again."""
+        if (self.out / "summary.json").exists():
+            before = [Ended(**one) for one in json.loads((self.out / "summary.json").read_text())["parts"]]
+            self.ended = [one for one in before if one.name not in {*again, "card", "wheels"}]
 
     def tell(self, ended: Ended) -> None:
         """Notes a part and writes both files."""
@@ -116,8 +120,6 @@ def main() -> int:
     began, args = time.monotonic(), arguments()
     os.chdir(ROOT)
     args.out.mkdir(parents=True, exist_ok=True)
-    for old in ("summary.json", "summary.md", "laws.json", "run.json"):
-        (args.out / old).unlink(missing_ok=True)
     installed = ROOT / ".work/wheels"
     wrong = wheels.install(args.wheels.absolute(), installed)
     path = [str(ROOT), str(installed), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -127,6 +129,8 @@ def main() -> int:
         environment |= {"BOOT_EXP_STAND_IN": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         args.data = written(ROOT / ".work/rehearsal-data")
     summary = Summary(args.out, {"reduced": args.reduced, "budget": args.budget, "card": {}})
+    if args.part:
+        summary.keep(args.part)
     if wrong:
         summary.tell(Ended(name="wheels", state="failed", said=wrong))
     lanes, until = {"gpu": 2 if args.reduced else 1}, began + args.budget

@@ -37,15 +37,15 @@ class Taken:
     call: float
 
 
-def timed(bind: list[str], data: Images) -> tuple[Taken, dict[str, Any]]:
+def timed(bind: list[str], data: Images, steps: int) -> tuple[Taken, dict[str, Any]]:
     """A few steps of each network of the run, as its leaf configures them; the settings that they had."""
     found, said = {}, {}
     for name in ("teacher", *places.STUDENTS):
         stage = runtime.build(compiled(leaf(places.RUN, name), *bind)["teacher" if name == "teacher" else "distil"])
         device = stage.compute.find()
         made = _teacher(stage, data, device) if name == "teacher" else of_stage(name, stage, device, data)
-        trained(made, device, FEW)
-        found[name] = trained(made, device, FEW) / stage.training.batch
+        trained(made, device, steps)
+        found[name] = trained(made, device, steps) / stage.training.batch
         said[name] = {"batch": stage.training.batch, "precision": precision(stage.compute, device)}
         if name == "teacher":
             call = _call(made, data, device)
@@ -67,8 +67,8 @@ def _call(made: Student, data: Images, device: torch.device) -> float:
     net: Any = made.model.net
     with made.stage.compute.autocast(device):
         forwards(net, given, 2)
-        taken = seconds(lambda: forwards(net, given, 4), device)
-    return taken / 4 / batch
+        taken: float = seconds(lambda: forwards(net, given, 4), device)
+    return taken / (4 * int(batch))
 
 
 def drawn(frozen: Any) -> int:
@@ -102,7 +102,7 @@ def main(work: Path, until: float, asked_at: float) -> None:
     data = Images.load(work / "data")
     began = time.monotonic() - asked_at
     bind = bindings("student", small)
-    taken, said = timed(bind, data)
+    taken, said = timed(bind, data, 2 if small else FEW)
     calls = sum(
         drawn(compiled(leaf(places.RUN, name), *bindings(name, small))["sample"])
         for name in ("teacher", *places.STUDENTS)

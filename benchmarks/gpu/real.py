@@ -24,7 +24,7 @@ LAST = 25.0
 def bindings(name: str, small: bool) -> list[str]:
     """What overrides a leaf of the run: how networks run, which of the teacher's rows, and in a rehearsal its size."""
     rows = places.ROWS if name == "teacher" else []
-    return [*places.FAST, *rows, *(places.SMALL if small else [])]
+    return [*places.FAST, *rows, *(places.SMALL if small else places.WHOLE)]
 
 
 def of_data(root: Path, small: bool) -> list[str]:
