@@ -202,9 +202,10 @@ def features(suite: str, data: Images, asked: Asked) -> Row:
     )
 
 
-def jump(asked: Asked, suite: str, *bind: str, shape: tuple[int, ...], n: int) -> Row:
-    """Samples of a suite's BOOT student with one evaluation, of a shape."""
-    stage = built(leaf(suite, "boot"), "sample", *asked.bind, *bind, *compiling(asked.device))
+def jump(asked: Asked, suite: str, *, shape: tuple[int, ...], n: int, batch: int | None = None) -> Row:
+    """Samples of a suite's BOOT student with one evaluation, of a shape; batch: at once, else as the leaf says."""
+    stage = built(leaf(suite, "boot"), "sample", *asked.bind, *compiling(asked.device))
+    stage = stage if batch is None else replace(stage, batch=batch)
     return sampling(stage, flat(stage.samplers)[0], f"{suite}/boot", shape, asked.device, asked.budget, n=asked.few(n))
 
 
@@ -227,8 +228,7 @@ def rows(asked: Asked) -> Iterator[Comparison]:
     for count in (4, 10):
         yield f"DDIM {count}", partial(steps, first, count, shape, asked)
     yield "one jump", partial(jump, asked, first, shape=shape, n=SAMPLES)
-    few = "sample.Sample.batch = 50"
-    yield "one jump, larger", partial(jump, asked, LARGER, few, shape=(1, 32, 32), n=100)
+    yield "one jump, larger", partial(jump, asked, LARGER, shape=(1, 32, 32), n=100, batch=50)
     yield "features", partial(features, first, data[first], asked)
 
 
