@@ -116,6 +116,8 @@ def main(
     scored: Annotated[
         int | None, typer.Option(help="images that Inception scores: 32 on a CPU, 10,000 on a GPU", min=8)
     ] = None,
+    steps: Annotated[int, typer.Option(help="of each chunk of a training, one more than is timed", min=3)] = 22,
+    eager: Annotated[bool, typer.Option("--eager", help="networks are not compiled, on a GPU either")] = False,
     reduced: Annotated[bool, typer.Option("--reduced", help="a rehearsal: once each, and small")] = False,
     out: Annotated[Path, typer.Option(help="folder of benchmarks.json and .md")] = Path("results"),
     name: Annotated[str, typer.Option(help="name of the two files")] = "benchmarks",
@@ -132,6 +134,8 @@ def main(
         bind=bind,
         scored=scored or (10_000 if device.type == "cuda" else 32),
         reduced=reduced,
+        steps=steps,
+        compiled=not eager,
     )
     about = {**machine(device), "seconds a comparison": budget}
     rows: list[Row] = []

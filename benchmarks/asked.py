@@ -13,7 +13,8 @@ class Asked:
     """suites: whose leaves are timed, the first has classes and the last none; budget: seconds of a comparison.
 
     bind: raw gin lines for every leaf; scored: images that Inception scores; reduced: for a rehearsal, everything is
-    done once and on few images, and networks of papers are made as small as a dry run makes them.
+    done once and on few images, and networks of papers are made as small as a dry run makes them; steps: of each chunk
+    of a training, one more than is timed; compiled: whether a GPU's networks are.
     """
 
     suites: Sequence[str]
@@ -22,11 +23,8 @@ class Asked:
     bind: Sequence[str] = ()
     scored: int = 32
     reduced: bool = False
-
-    @property
-    def steps(self) -> int:
-        """Of each chunk of a training, one more than is timed; a step that is logged is among them."""
-        return 3 if self.reduced else 22
+    steps: int = 22
+    compiled: bool = True
 
     def few(self, many: int) -> int:
         """A number of images, or in a rehearsal a small one."""

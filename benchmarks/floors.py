@@ -87,21 +87,21 @@ def first_portion(made: Student, device: torch.device) -> Portion:
     return Portion(seen=0, size=training.batch, generator=drawn, progress=0.0)
 
 
-def compiling(device: torch.device) -> list[str]:
+def compiling(asked: Asked) -> list[str]:
     """The binding with which a GPU runs compiled networks; forgets those of what was timed before.
 
     torch compiles a network's code for eight sizes or modes, counted over all networks of a class, then no more.
     """
     torch.compiler.reset()
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return [COMPILE] if device.type == "cuda" else []
+    return [COMPILE] if asked.gpu and asked.compiled else []
 
 
 def step(leaf: Path, data: Images, asked: Asked) -> Row:
     """A step of the trainer to its network calls."""
     device = asked.device
     by_forward_mode = not getattr(built(leaf, "distil").method, "shardable", True)  # which no compiler takes
-    made = student(leaf, data, device, *asked.bind, *([] if by_forward_mode else compiling(device)))
+    made = student(leaf, data, device, *asked.bind, *([] if by_forward_mode else compiling(asked)))
     following = made.objective.self_teaching
     self_teacher = following.start(made.model) if following else None
     portion = first_portion(made, device)
@@ -204,14 +204,14 @@ def features(suite: str, data: Images, asked: Asked) -> Row:
 
 def jump(asked: Asked, suite: str, *, shape: tuple[int, ...], n: int, batch: int | None = None) -> Row:
     """Samples of a suite's BOOT student with one evaluation, of a shape; batch: at once, else as the leaf says."""
-    stage = built(leaf(suite, "boot"), "sample", *asked.bind, *compiling(asked.device))
+    stage = built(leaf(suite, "boot"), "sample", *asked.bind, *compiling(asked))
     stage = stage if batch is None else replace(stage, batch=batch)
     return sampling(stage, flat(stage.samplers)[0], f"{suite}/boot", shape, asked.device, asked.budget, n=asked.few(n))
 
 
 def steps(suite: str, count: int, shape: tuple[int, ...], asked: Asked) -> Row:
     """Samples of a suite's teacher with so many steps of DDIM."""
-    stage = built(leaf(suite, "teacher"), "sample", *asked.bind, *compiling(asked.device))
+    stage = built(leaf(suite, "teacher"), "sample", *asked.bind, *compiling(asked))
     sampler = Along(solver=Ddim(), steps=count)
     n = asked.few(SAMPLES)
     return sampling(stage, sampler, f"{suite}/teacher", shape, asked.device, asked.budget, n=n)

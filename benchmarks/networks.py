@@ -23,9 +23,6 @@ from boot_exp.training.loop import gradients
 from boot_exp.training.state import State
 from boot_exp.training.watch import memory_peak
 
-ROUND = 3
-"""Steps that are timed together on a GPU."""
-
 
 def rows(asked: Asked) -> Iterator[Comparison]:
     """A step, and samples with one evaluation, of each suite's network."""
@@ -54,15 +51,14 @@ def step(suite: str, asked: Asked) -> Row:
         optimizer=training.optimizer,
         processes=processes,
     )
-    autocast, times = partial(stage.compute.autocast, device), ROUND if asked.gpu else 1
+    autocast = partial(stage.compute.autocast, device)
     if asked.gpu:
         torch.cuda.reset_peak_memory_stats(device)
 
     def ours() -> None:
-        for _ in range(times):
-            means, _, calls = gradients(training, made.objective, state, batch, autocast)
-            norm = processes.clip(state.own.parameters, training.clip)
-            state.step(torch.stack([norm, *means.values()]), batch, calls)
+        means, _, calls = gradients(training, made.objective, state, batch, autocast)
+        norm = processes.clip(state.own.parameters, training.clip)
+        state.step(torch.stack([norm, *means.values()]), batch, calls)
 
     ours()
     memory = memory_peak(device)
@@ -73,20 +69,20 @@ def step(suite: str, asked: Asked) -> Row:
         )
 
     def bare() -> None:
-        for _ in range(times):
-            made.model.zero_grad(set_to_none=True)
-            with autocast():
-                for call in calls:
-                    call()
+        made.model.zero_grad(set_to_none=True)
+        with autocast():
+            for call in calls:
+                call()
 
     row = compared(
         "networks",
         f"a step of BOOT, {suite}",
-        lambda: seconds(ours, device) / times,
-        lambda: seconds(bare, device) / times,
+        lambda: seconds(ours, device),
+        lambda: seconds(bare, device),
         budget=asked.budget,
         limit=None,
         what=f"{batch} images of {'x'.join(map(str, whole.teacher.shape))}, {cost.parameters:,} parameters",
+        warm=False,  # a step was taken above
         batch=batch,
         numbers=precision(stage.compute, device),
     )

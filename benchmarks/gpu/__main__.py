@@ -28,8 +28,10 @@ def timing(part: str, args: argparse.Namespace, *more: str, share: float, name: 
     """A part of `python -m benchmarks` as a job."""
     named = ["--out", str(args.out), "--name", name or part]
     named += ["--suite", suite or (places.REHEARSED if args.reduced else places.RUN)]
-    small = [] if suite else [item for line in places.SMALL for item in ("--bind", line)]
-    given = [*named, "--budget", "1", *more, *(["--reduced", *small] if args.reduced else [])]
+    lines = [] if suite else places.SMALL if args.reduced else places.WHOLE
+    small = [item for line in lines for item in ("--bind", line)]
+    small += ["--reduced", "--steps", "3"] if args.reduced else ["--steps", "6"]
+    given = [*named, "--budget", "1", *more, *small]
 
     def command(seconds: float) -> list[str]:
         return ["-m", "benchmarks", "--part", part, "--within", str(max(1.0, 0.9 * (seconds - args.start))), *given]
@@ -46,16 +48,17 @@ def parts(args: argparse.Namespace) -> list[Job]:
     real = ["-m", "benchmarks.gpu.real", out, data]
     size = "reduced" if args.reduced else "whole"
     found = [
-        Job(name="laws", command=lambda seconds: ["-m", "benchmarks.gpu.laws", f"{out}/laws.json"], share=0.13),
-        timing("floors", args, share=0.09),
-        *(timing("networks", args, share=0.035, name=f"network_{one}", suite=one) for one in places.NETWORKS),
-        timing("settings", args, share=0.06),
-        timing("launches", args, share=0.03),
-        timing("scores", args, *scored, share=0.08),
-        Job(name="run", command=lambda seconds: [*real, str(seconds - 2), size], share=0.47),
+        Job(name="laws", command=lambda seconds: ["-m", "benchmarks.gpu.laws", f"{out}/laws.json"], share=0.12),
+        timing("floors", args, "--eager", share=0.06),
+        *(timing("networks", args, "--eager", share=0.04, name=f"network_{one}", suite=one) for one in places.NETWORKS),
+        timing("settings", args, share=0.05),
+        timing("launches", args, "--eager", share=0.03),
+        timing("floors", args, name="compiled", share=0.08),
+        timing("scores", args, *scored, share=0.06),
+        Job(name="run", command=lambda seconds: [*real, str(seconds - 2), size], share=0.44),
     ]
     # In a rehearsal nothing is timed, and a busy CPU must not cut off what is being tried.
-    return [replace(job, share=None) for job in found] if args.reduced else found
+    return [replace(job, share=None) for job in found if job.name != "compiled"] if args.reduced else found
 
 
 def arguments() -> argparse.Namespace:

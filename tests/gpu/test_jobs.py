@@ -13,8 +13,12 @@ from zipfile import ZipFile
 
 import pytest
 
+from benchmarks import places
 from benchmarks.gpu import jobs, wheels
 from benchmarks.gpu.jobs import Ended, Job
+from benchmarks.gpu.plan import Taken, images
+from benchmarks.gpu.real import bindings, of_data
+from benchmarks.students import compiled
 from boot_exp.check import ASSUMED, Rate
 from evals.errors import DataFault
 
@@ -86,6 +90,25 @@ def test_what_is_missing_is_installed_from_a_folder_without_network(tmp_path: Pa
 def test_a_wheel_that_cannot_be_installed_is_told(tmp_path: Path) -> None:
     (tmp_path / "made_of_less-1.0-py3-none-any.whl").write_bytes(b"no zip")
     assert "made_of_less" in wheels.install(tmp_path, tmp_path / "there")
+
+
+@pytest.mark.parametrize("name", ["teacher", *places.STUDENTS])
+def test_what_overrides_the_leaves_of_the_whole_run_fits_them(name: str) -> None:
+    """A rehearsal overrides them by other lines."""
+    number = [places.IMAGES.format(7)] + ([places.PAIRS_MADE.format(8)] if name == "teacher" else [])
+    stages = compiled(places.leaf(places.RUN, name), *bindings(name, False), *number)
+    settings = stages["teacher" if name == "teacher" else "distil"].settings()
+    assert settings["loop.Training.images"] == 7 and settings["loop.Training.batch"] == 128
+    assert compiled(places.leaf(places.RUN, "teacher"), *of_data(Path("there"), False))["data"]
+
+
+def test_seconds_become_images_by_what_a_step_takes() -> None:
+    """All that is planned fits into what is left, with room to spare."""
+    each = {"teacher": 1e-4, **dict.fromkeys(places.STUDENTS, 2e-4)}
+    found = images(Taken(training=each, call=1e-5), 300.0, 5.0, 500_000)
+    taken = sum(each[name] * found[name] for name in each) + found["pairs"] * places.PAIRS_CALLS * 1e-5
+    assert 100 < taken < 300 - 5.0 - 11 * 5.0
+    assert images(Taken(training=each, call=1e-5), 10.0, 5.0, 500_000)["boot"] == 1
 
 
 def rates(path: Path, kind: str = "cuda", reduced: bool = False, **tflops: float) -> Path:
