@@ -7,10 +7,12 @@ BIN := .venv/bin
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # First a dvc.lock that a killed DVC left damaged is put back; a sound one is kept, here and after a success.
 DVC := export $(IN) && boot-exp lock && dvc repro
+# `make gpu` runs where there is no .venv, too: by PYTHON where that is given, else .venv's, else the system's.
+GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
 # Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare bench test fuzz check golden tensorboard format
+.PHONY: help repro study compare bench gpu test fuzz check golden tensorboard format
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ compare: .venv/ready  ## train and compare all methods on one teacher, with thre
 bench: .venv/ready  ## time steps, sampling and scores against their floors and against others
 	$(BIN)/python -m benchmarks
 	@cat results/benchmarks.md
+
+gpu:  ## on one GPU, without network or DVC: laws, costs, a real run: make gpu BUDGET=600, or REDUCED=1 to rehearse it
+	$(GPU_PYTHON) -m benchmarks.gpu $(if $(REDUCED),--reduced) $(if $(BUDGET),--budget $(BUDGET)) $(if $(OUT),--out $(OUT))
 
 test: .venv/ready  ## all tests
 	$(IN) python -m pytest -n 2 --dist loadfile

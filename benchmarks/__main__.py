@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +16,79 @@ import psutil
 import torch
 import typer
 
-from benchmarks import floors, rivals, settings, start
-from benchmarks.students import images
-from benchmarks.timing import Row
+from benchmarks.asked import Asked
+from benchmarks.gpu.card import card
+from benchmarks.timing import Comparison, Row
 from boot_exp.compute import Compute
-from boot_exp.stages.place import provenance
 from evals.ending import run
 from evals.files import write_json, write_texts
+
+# Each part is imported when it is asked for: one whose libraries are not here takes no other along.
+
+
+def _floors(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import floors
+
+    return floors.rows(asked)
+
+
+def _rivals(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import rivals
+
+    return rivals.rows(asked)
+
+
+def _scores(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import scores
+
+    return scores.rows(asked)
+
+
+def _settings(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import settings
+
+    return settings.rows(asked)
+
+
+def _start(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import start
+
+    return start.rows()
+
+
+def _launches(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import floors
+
+    return floors.on_a_gpu(asked)
+
+
+def _networks(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import networks
+
+    return networks.rows(asked)
+
+
+PARTS: dict[str, Callable[[Asked], Iterator[Comparison]]] = {
+    "floors": _floors,
+    "rivals": _rivals,
+    "scores": _scores,
+    "settings": _settings,
+    "start-up": _start,
+    "launches": _launches,
+    "networks": _networks,
+}
+FOR_A_GPU = ("launches", "networks")
+"""Left out unless they are named."""
+WORDS = {
+    "step": "A step of the trainer (draws, losses, clipping, optimizer, averages, journal, progress) to exactly "
+    "the network calls of its method, recorded and made again bare on the same batch.",
+    "sampling": "From noise to 8-bit images, to as many bare forward passes on batches of the same size.",
+    "features": "All that FID needs of images in memory, to the bare forward pass of the extractor.",
+    "side by side": "To how others do the same on the same network.",
+    "start-up": "Commands as processes of their own, to the time that they may take.",
+    "settings": "What the settings of `compute.Compute` cost or gain; below one is a gain.",
+    "networks": "The networks of papers, with random weights, to their bare calls.",
+}
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -30,24 +97,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "cpu": f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} logical cores",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        **provenance(device),
-    }
-
-
-def parts(suites: list[str], device: torch.device, budget: float, count: int) -> dict[str, Callable[[], Iterable[Row]]]:
-    """What can be timed, by name; of several suites, the first has classes and the last has none."""
-    first, last = (Path(suite) for suite in (suites[0], suites[-1]))
-    scored = cache(lambda: rivals.Scored.of(count))
-    return {
-        "floors": lambda: floors.rows(suites, device, budget),
-        "diffusers": lambda: [rivals.diffusers_sampling(last / "teacher", images(last.name), device, budget)],
-        "by-hand": lambda: [rivals.hand_written(first / "boot", images(first.name), device, budget)],
-        "torch-fidelity": lambda: [rivals.fidelity_scores(scored(), device)],
-        "clean-fid": lambda: [rivals.clean_scores(scored(), device)],
-        "inception": lambda: [rivals.inception_floor(scored(), device)],
-        "settings": lambda: settings.rows(suites, device),
-        "start-up": start.rows,
+        **card(device),
     }
 
 
@@ -57,60 +107,94 @@ def main(
         "digits",
     ],
     part: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="of floors, diffusers, by-hand, torch-fidelity, clean-fid, inception, settings, start-up; all"
-        ),
+        list[str] | None, typer.Option(help=f"of {', '.join(PARTS)}; all but {' and '.join(FOR_A_GPU)}")
     ] = None,
     budget: Annotated[
         float, typer.Option(help="seconds for which both sides of a comparison are timed in turn")
     ] = 25.0,
+    within: Annotated[float | None, typer.Option(help="seconds for all; what no time is left for is named")] = None,
+    bind: Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides every leaf")] = [],  # noqa: B006
     scored: Annotated[
         int | None, typer.Option(help="images that Inception scores: 32 on a CPU, 10,000 on a GPU", min=8)
     ] = None,
+    steps: Annotated[int, typer.Option(help="of each chunk of a training, one more than is timed", min=3)] = 22,
+    eager: Annotated[bool, typer.Option("--eager", help="networks are not compiled, on a GPU either")] = False,
+    reduced: Annotated[bool, typer.Option("--reduced", help="a rehearsal: once each, and small")] = False,
     out: Annotated[Path, typer.Option(help="folder of benchmarks.json and .md")] = Path("results"),
     name: Annotated[str, typer.Option(help="name of the two files")] = "benchmarks",
 ) -> None:
-    """Times ours against floors and rivals, in turn, and writes what came of it."""
+    """Times ours against floors and rivals, in turn, and writes what came of it after each comparison."""
     started = time.monotonic()
     device = Compute().find()
-    all_of_them = parts(suite, device, budget, scored or (10_000 if device.type == "cuda" else 32))
-    if unknown := set(part or ()) - set(all_of_them):
-        raise typer.BadParameter(f"a part must be one of {', '.join(all_of_them)}, got {', '.join(sorted(unknown))}")
+    if unknown := set(part or ()) - set(PARTS):
+        raise typer.BadParameter(f"a part must be one of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    asked = Asked(
+        suites=suite,
+        device=device,
+        budget=None if reduced else budget,
+        bind=bind,
+        scored=scored or (10_000 if device.type == "cuda" else 32),
+        reduced=reduced,
+        steps=steps,
+        compiled=not eager,
+    )
+    about = {**machine(device), "seconds a comparison": budget}
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    left_out: list[str] = []
+    longest = 0.0
+
+    def write() -> None:
+        told = {**about, "minutes": round((time.monotonic() - started) / 60, 1)}
+        made = [{**asdict(row), "ratio": row.ratio} for row in rows]
+        write_json(
+            out / f"{name}.json", {"machine": told, "rows": made, "failed": failed, "no time was left for": left_out}
+        )
+        write_texts(out, {f"{name}.md": page(told, rows)})
+
     with tempfile.TemporaryDirectory(prefix="boot-exp-benchmark-") as tempfile.tempdir:
-        rows = [row for each in part or all_of_them for row in all_of_them[each]()]
-    about = {**machine(device), "seconds a comparison": budget, "minutes": round((time.monotonic() - started) / 60, 1)}
-    write_json(out / f"{name}.json", {"machine": about, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]})
-    write_texts(out, {f"{name}.md": page(about, rows)})
+        for one in part or [one for one in PARTS if one not in FOR_A_GPU]:
+            for comparison, take in PARTS[one](asked):
+                began = time.monotonic()
+                if within is not None and began - started + longest > within:
+                    left_out.append(comparison)
+                    continue
+                try:
+                    rows.append(take())
+                except Exception:  # one that fails takes no other along
+                    failed[comparison] = traceback.format_exc()
+                    print(f"{comparison} failed:\n{failed[comparison]}", file=sys.stderr, flush=True)
+                longest = max(longest, time.monotonic() - began)
+                write()
+    write()
+    if failed:
+        raise typer.Exit(1)
 
 
 def page(about: dict[str, Any], rows: list[Row]) -> str:
     """The tables as Markdown."""
-    words = {
-        "step": "A step of the trainer (draws, losses, clipping, optimizer, averages, journal, progress) to exactly "
-        "the network calls of its method, recorded and made again bare on the same batch.",
-        "sampling": "From noise to 8-bit images, to as many bare forward passes on batches of the same size.",
-        "features": "All that FID needs of images in memory, to the bare forward pass of the extractor.",
-        "side by side": "To how others do the same on the same network.",
-        "start-up": "Commands as processes of their own, to the time that they may take.",
-        "settings": "What the settings of `compute.Compute` cost or gain; below one is a gain.",
-    }
     lines = ["# What things cost", "", "Ratios of neighbours in time, the median over the rounds and their range.", ""]
     lines += [f"* {name}: {value}" for name, value in about.items()]
-    for section, text in words.items():
+    for section, text in WORDS.items():
         if all(row.section != section for row in rows):
             continue
         lines += ["", f"## {section.capitalize()}", "", text, ""]
         lines += [
-            "| what | ours, ms | other, ms | ratio | range | rounds | at most | on |",
-            "| --- | --: | --: | --: | --: | --: | --: | --- |",
+            "| what | ours, ms | other, ms | ratio | range | rounds | at most | precision | on |",
+            "| --- | --: | --: | --: | --: | --: | --: | --- | --- |",
         ]
         for row in rows:
             if row.section == section:
                 cells = [row.name, f"{row.ours:.1f}", f"{row.other:.1f}", f"{row.ratio:.3f}"]
-                cells += [f"{min(row.ratios):.3f} – {max(row.ratios):.3f}", str(len(row.ratios)), limit(row), row.what]
+                cells += [f"{min(row.ratios):.3f} – {max(row.ratios):.3f}", str(len(row.ratios)), limit(row)]
+                cells += [row.precision, "; ".join([row.what, *more(row)])]
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def more(row: Row) -> list[str]:
+    """What else was found."""
+    return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.more.items()]
 
 
 def limit(row: Row) -> str:

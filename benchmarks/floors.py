@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.asked import Asked
 from benchmarks.calls import recorded
+from benchmarks.graphs import graphed
+from benchmarks.places import COMPILE, LARGER, leaf
 from benchmarks.students import Student, built, images, leaves, student
-from benchmarks.timing import Row, compared, finish, seconds
+from benchmarks.timing import Comparison, Row, compared, finish, precision, seconds
 from boot_exp.averages import Average
 from boot_exp.data.images import Images
 from boot_exp.objectives import Objective, Portion
@@ -32,11 +36,7 @@ from evals.images import images_of
 from evals.indomain import InDomain, to_input, train_extractor
 from evals.see import see
 
-STEPS = 22
-"""Of each chunk, one more than is timed; a step that is logged is among them."""
 SAMPLES = 1000
-LARGER = Path("fashion_mnist_conditional")
-"""A suite of 32x32 images, whose network is not too small for what surrounds its calls; its data are not needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +60,13 @@ class Timed:
         return self.objective.loss(model, portion, self_teacher=self_teacher)
 
 
-def trained(made: Student, device: torch.device) -> float:
+def trained(made: Student, device: torch.device, steps: int) -> float:
     """Seconds a step of the trainer: draws, loss, clipping, optimizer, averages, journal and progress."""
     training = made.stage.training
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
         fit(
-            replace(training, images=STEPS * training.batch, preview_every=10**12),
+            replace(training, images=steps * training.batch, preview_every=10**12),
             made.model,
             Timed(objective=made.objective, device=device, times=times),
             title=made.name,
@@ -88,20 +88,21 @@ def first_portion(made: Student, device: torch.device) -> Portion:
     return Portion(seen=0, size=training.batch, generator=drawn, progress=0.0)
 
 
-def compiling(device: torch.device) -> list[str]:
+def compiling(asked: Asked) -> list[str]:
     """The binding with which a GPU runs compiled networks; forgets those of what was timed before.
 
     torch compiles a network's code for eight sizes or modes, counted over all networks of a class, then no more.
     """
     torch.compiler.reset()
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return ["compute.Compute.compile = True"] if device.type == "cuda" else []
+    return [COMPILE] if asked.gpu and asked.compiled else []
 
 
-def step(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
+def step(leaf: Path, data: Images, asked: Asked) -> Row:
     """A step of the trainer to its network calls."""
+    device = asked.device
     by_forward_mode = not getattr(built(leaf, "distil").method, "shardable", True)  # which no compiler takes
-    made = student(leaf, data, device, *([] if by_forward_mode else compiling(device)))
+    made = student(leaf, data, device, *asked.bind, *([] if by_forward_mode else compiling(asked)))
     following = made.objective.self_teaching
     self_teacher = following.start(made.model) if following else None
     portion = first_portion(made, device)
@@ -111,7 +112,7 @@ def step(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
         )
 
     def bare() -> None:
-        for _ in range(STEPS - 1):
+        for _ in range(asked.steps - 1):
             made.model.zero_grad(set_to_none=True)
             with made.stage.compute.autocast(device):
                 for call in calls:
@@ -121,11 +122,13 @@ def step(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
     return compared(
         "step",
         f"{type(made.objective.method).__name__}, {leaf.parent.name}/{leaf.stem}",
-        lambda: trained(made, device),
-        lambda: seconds(bare, device) / (STEPS - 1),
-        budget=budget,
-        limit=1.05 if device.type == "cuda" else 1.10,
+        lambda: trained(made, device, asked.steps),
+        lambda: seconds(bare, device) / (asked.steps - 1),
+        budget=asked.budget,
+        limit=1.05 if asked.gpu else 1.10,
         what=f"batch {batch}, {sum(call.images for call in calls)} images through networks in {len(calls)} calls",
+        batch=batch,
+        numbers=precision(made.stage.compute, device),
     )
 
 
@@ -135,8 +138,8 @@ def sampling(
     name: str,
     shape: tuple[int, ...],
     device: torch.device,
-    budget: float,
-    n: int = SAMPLES,
+    budget: float | None,
+    n: int,
 ) -> Row:
     """A sampler's images, from noise to pixels, to as many forward passes of the network."""
     model = stage.compute.frozen(stage.model, device)
@@ -155,7 +158,17 @@ def sampling(
             return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * n // len(x)), device)
 
     what = f"{n} images of {'x'.join(map(str, shape))} in batches of {len(x)}, NFE {sampler.nfe}"
-    return compared("sampling", f"{sampler.name}, {name}", ours, bare, budget=budget, limit=1.05, what=what)
+    return compared(
+        "sampling",
+        f"{sampler.name}, {name}",
+        ours,
+        bare,
+        budget=budget,
+        limit=1.05,
+        what=what,
+        batch=len(x),
+        numbers=precision(stage.compute, device),
+    )
 
 
 @torch.inference_mode()
@@ -165,12 +178,12 @@ def forwards(net: nn.Module, given: tuple[Any, ...], times: int) -> None:
         net(*given)
 
 
-def features(suite: str, data: Images, budget: float) -> Row:
+def features(suite: str, data: Images, asked: Asked) -> Row:
     """All that FID needs of images in memory, to the extractor's network alone."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "extractor"
     train_extractor(data.folder, folder, suite=suite, updates=2)
     extractor = InDomain(folder)
-    pixels = np.resize(np.asarray(data.pixels), (10_000, *data.pixels.shape[1:]))
+    pixels = np.resize(np.asarray(data.pixels), (100 if asked.reduced else 10_000, *data.pixels.shape[1:]))
     network, given = extractor._network, torch.from_numpy(pixels)
 
     @torch.inference_mode()
@@ -184,26 +197,63 @@ def features(suite: str, data: Images, budget: float) -> Row:
         f"{extractor.name}, moments and fingerprint",
         lambda: seconds(lambda: see(images_of(pixels, "memory"), extractor), cpu),
         lambda: seconds(bare, cpu),
-        budget=budget,
+        budget=asked.budget,
         limit=1.15,
-        what="10,000 images in memory, in batches of 64",
+        what=f"{len(pixels):,} images in memory, in batches of 64",
     )
 
 
-def rows(suites: list[str], device: torch.device, budget: float) -> Iterator[Row]:
+def jump(asked: Asked, suite: str, *, shape: tuple[int, ...], n: int, batch: int | None = None) -> Row:
+    """Samples of a suite's BOOT student with one evaluation, of a shape; batch: at once, else as the leaf says."""
+    stage = built(leaf(suite, "boot"), "sample", *asked.bind, *compiling(asked))
+    stage = stage if batch is None else replace(stage, batch=batch)
+    return sampling(stage, flat(stage.samplers)[0], f"{suite}/boot", shape, asked.device, asked.budget, n=asked.few(n))
+
+
+def steps(suite: str, count: int, shape: tuple[int, ...], asked: Asked) -> Row:
+    """Samples of a suite's teacher with so many steps of DDIM."""
+    stage = built(leaf(suite, "teacher"), "sample", *asked.bind, *compiling(asked))
+    sampler = Along(solver=Ddim(), steps=count)
+    n = asked.few(SAMPLES)
+    return sampling(stage, sampler, f"{suite}/teacher", shape, asked.device, asked.budget, n=n)
+
+
+def rows(asked: Asked) -> Iterator[Comparison]:
     """Every floor."""
-    data = {suite: images(suite) for suite in suites}
-    for leaf in leaves(suites):
-        yield step(leaf, data[leaf.parent.name], device, budget)
-    first = suites[0]
-    leaves_of = Path(first)
+    data = {suite: images(suite) for suite in asked.suites}
+    for each in leaves(list(asked.suites)):
+        yield f"step of {each}", partial(step, each, data[each.parent.name], asked)
+    first = asked.suites[0]
     card = data[first].card
     shape = (card.channels, card.height, card.width)
-    for steps in (4, 10):
-        teacher = built(leaves_of / "teacher", "sample", *compiling(device))
-        yield sampling(teacher, Along(solver=Ddim(), steps=steps), f"{first}/teacher", shape, device, budget)
-    boot = built(leaves_of / "boot", "sample", *compiling(device))
-    yield sampling(boot, flat(boot.samplers)[0], f"{first}/boot", shape, device, budget)
-    larger = built(LARGER / "boot", "sample", "sample.Sample.batch = 50", *compiling(device))
-    yield sampling(larger, flat(larger.samplers)[0], f"{LARGER.name}/boot", (1, 32, 32), device, budget, n=100)
-    yield features(first, data[first], budget)
+    for count in (4, 10):
+        yield f"DDIM {count}", partial(steps, first, count, shape, asked)
+    yield "one jump", partial(jump, asked, first, shape=shape, n=SAMPLES)
+    yield "one jump, larger", partial(jump, asked, LARGER, shape=(1, 32, 32), n=100, batch=50)
+    yield "features", partial(features, first, data[first], asked)
+
+
+def on_a_gpu(asked: Asked) -> Iterator[Comparison]:
+    """One jump where the noise was feared to count, at 64x64, and a network's call as a CUDA graph."""
+    yield "one jump at 64x64", partial(jump, asked, LARGER, shape=(1, 64, 64), n=SAMPLES)
+    for batch in (16, 256) if asked.gpu else (4,):
+        yield f"CUDA graph, batch {batch}", partial(captured, batch, asked)
+
+
+def captured(batch: int, asked: Asked) -> Row:
+    """A forward pass replayed as a CUDA graph, to the plain call."""
+    stage, device = built(leaf(LARGER, "boot"), "sample", *asked.bind), asked.device
+    model = stage.compute.frozen(stage.model, device)
+    x, t = torch.randn(batch, 1, 32, 32, device=device), torch.full((batch,), 0.5, device=device)
+    label = torch.arange(batch, device=device) % model.classes
+    replay = graphed(model.net, (x, t, label), device)
+    return compared(
+        "settings",
+        f"CUDA graph, batch {batch}",
+        lambda: seconds(replay, device),
+        lambda: seconds(lambda: forwards(model.net, (x, t, label), 1), device),
+        budget=asked.budget,
+        limit=None,
+        what="a forward pass of 32x32, to a plain call; no setting of ours yet",
+        batch=batch,
+    )

@@ -1,49 +1,32 @@
-"""Side by side with how others do it: diffusers' pipeline, a loop by hand, torch-fidelity and clean-fid."""
+"""Side by side with how others do it: diffusers' pipeline, and a loop by hand."""
 
 from __future__ import annotations
 
-import io
 import math
-import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
-from cleanfid import fid as clean_fid
-from cleanfid.inception_torchscript import InceptionV3W
 from diffusers import DDIMPipeline, DDIMScheduler, ModelMixin
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.unets.unet_2d import UNet2DOutput
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
-from torch_fidelity import calculate_metrics
-from torch_fidelity import feature_extractor_inceptionv3 as fidelity
-from torchvision.models import inception_v3
 
-from benchmarks.floors import STEPS, trained
-from benchmarks.students import Student, built, student
-from benchmarks.timing import Row, compared, seconds
+from benchmarks.asked import Asked
+from benchmarks.floors import trained
+from benchmarks.places import leaf as leaf_of
+from benchmarks.students import Student, built, images, student
+from benchmarks.timing import Comparison, Row, compared, seconds
 from boot_exp.data.images import Images
 from boot_exp.processes import Processes
 from boot_exp.samplers import Along
 from boot_exp.solvers import Ddim
-from evals.evaluate import fid
-from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception, at_once
-from evals.files import sha256_of
-from evals.images import images_of
-from evals.reference import reference
-from evals.see import see
 
 N = 1000
 """Samples."""
-MANY = 1000
-"""Images beside whose scores, on a CPU, what is loaded at first does not count."""
 
 
 class Borrowed(ModelMixin, ConfigMixin):
@@ -61,8 +44,9 @@ class Borrowed(ModelMixin, ConfigMixin):
         return UNet2DOutput(sample=self.own(sample.contiguous(memory_format=torch.channels_last), t))
 
 
-def diffusers_sampling(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
+def diffusers_sampling(leaf: Path, data: Images, asked: Asked) -> Row:
     """DDIM in ten steps, from noise to 8-bit images, by us and by diffusers' pipeline."""
+    device = asked.device
     stage = built(leaf, "sample", f"sample.Sample.n = {N}")
     model = stage.compute.frozen(stage.model, device)
     card = {"shape": (data.card.channels, data.card.height, data.card.width), "classes": None}
@@ -87,13 +71,13 @@ def diffusers_sampling(leaf: Path, data: Images, device: torch.device, budget: f
         "sampling with DDIM 10, to diffusers' DDIMPipeline",
         lambda: seconds(ours, device),
         lambda: seconds(theirs, device),
-        budget=budget,
+        budget=asked.budget,
         limit=1.0,
         what=f"{N} images in batches of {stage.batch}, the same network",
     )
 
 
-def by_hand(made: Student, device: torch.device) -> float:
+def by_hand(made: Student, device: torch.device, count: int) -> float:
     """Seconds a step of BOOT, written down with nothing around it but what training needs."""
     training = made.stage.training
     boot: Any = made.objective.method
@@ -103,7 +87,7 @@ def by_hand(made: Student, device: torch.device) -> float:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.99), fused=True)
     averages = [parameter.detach().clone() for parameter in model.parameters()]
     batch, edge = training.batch, max(1, round(boot.boundary_share * training.batch))
-    shape: tuple[int, ...] = made.objective.source.shape  # type: ignore[attr-defined]
+    shape: tuple[int, ...] = made.objective.source.shape
 
     def alpha_sigma(t: Tensor) -> tuple[Tensor, Tensor]:
         angle = t.float()[:, None, None, None] * (math.pi / 2)
@@ -146,165 +130,30 @@ def by_hand(made: Student, device: torch.device) -> float:
             torch._foreach_lerp_(averages, list(model.parameters()), 0.01)
 
     def steps() -> None:
-        for _ in range(STEPS - 1):
+        for _ in range(count - 1):
             with made.stage.compute.autocast(device):
                 step()
 
-    return seconds(steps, device) / (STEPS - 1)
+    return seconds(steps, device) / (count - 1)
 
 
-def hand_written(leaf: Path, data: Images, device: torch.device, budget: float) -> Row:
+def hand_written(leaf: Path, data: Images, asked: Asked) -> Row:
     """A step of BOOT by the trainer and by a loop without anything around it."""
-    made = student(leaf, data, device)
+    device = asked.device
+    made = student(leaf, data, device, *asked.bind)
     return compared(
         "side by side",
         "a step of BOOT, to a loop by hand",
-        lambda: trained(made, device),
-        lambda: by_hand(made, device),
-        budget=budget,
+        lambda: trained(made, device, asked.steps),
+        lambda: by_hand(made, device, asked.steps),
+        budget=asked.budget,
         limit=1.0,
         what=f"batch {made.stage.training.batch}; by hand: no draws by seed, journal, progress, checks or state",
     )
 
 
-class Scripted(nn.Module):
-    """What clean-fid's file holds the place of: an Inception of torchvision's, which costs the same."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        network = inception_v3(weights=None, aux_logits=False, init_weights=False).eval()
-        network.fc = nn.Identity()
-        self.layers = torch.jit.trace(network, torch.zeros(2, 3, 299, 299))
-
-    def forward(self, x: Tensor, return_features: bool) -> Tensor:
-        features: Tensor = self.layers(x)
-        return features
-
-
-def weights(folder: Path) -> tuple[Path, Path]:
-    """Inceptions with random weights in the formats of both libraries: they cost what the published ones cost."""
-    with (
-        mock.patch.object(fidelity, "load_state_dict_from_url", lambda url, progress: {}),
-        mock.patch.object(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None),
-    ):
-        network = fidelity.FeatureExtractorInceptionV3("random", ["2048"])
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    torch.save(network.state_dict(), folder / "fidelity.pth")
-    torch.jit.script(Scripted().eval()).save(str(folder / "inception-2015-12-05.pt"))
-    return folder / "fidelity.pth", folder / "inception-2015-12-05.pt"
-
-
-def quietly(work: Any, device: torch.device) -> float:
-    """Seconds, without what a library tells meanwhile."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        return seconds(work, device)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """Two folders, a and b, of half of the images each, PNGs of 64x64, and an Inception in either library's format."""
-
-    place: Path
-    pixels: NDArray[np.uint8]
-    for_fidelity: Path
-    for_clean: Path
-
-    @staticmethod
-    def of(count: int) -> Scored:
-        """`count` images of noise in a new folder."""
-        place = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-"))
-        pixels = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
-        for index, image in enumerate(pixels):
-            folder = place / ("a" if index < count // 2 else "b")
-            folder.mkdir(exist_ok=True)
-            Image.fromarray(image).save(folder / f"{index:06}.png")
-        for_fidelity, for_clean = weights(place)
-        return Scored(place=place, pixels=pixels, for_fidelity=for_fidelity, for_clean=for_clean)
-
-    @property
-    def folders(self) -> tuple[str, str]:
-        """The two, as libraries take them."""
-        return str(self.place / "a"), str(self.place / "b")
-
-    def inception(self, device: torch.device) -> TorchFidelityInception:
-        """torch-fidelity's, as we run it."""
-        return TorchFidelityInception(
-            weights=self.for_fidelity, sha256=sha256_of(self.for_fidelity), device=str(device)
-        )
-
-    def warm(self, device: torch.device) -> bool:
-        """Whether to score once before the time is taken: what is loaded at first would count."""
-        return device.type == "cuda" or len(self.pixels) < MANY
-
-    def ours(self, extractor: Extractor) -> None:
-        """Our score, from the files to the number."""
-        made = reference(self.place / "b", extractor, out=self.place / "reference.npz", split="b")
-        fid(self.place / "a", made, extractor)
-
-    def beside(
-        self, library: str, ours: Callable[[], object], theirs: Callable[[], object], device: torch.device
-    ) -> Row:
-        """Both scores, once."""
-        count = len(self.pixels)
-        return compared(
-            "side by side",
-            f"FID, to {library}",
-            lambda: quietly(ours, device),
-            lambda: quietly(theirs, device),
-            limit=1.0,
-            what=f"two folders of {count // 2} PNGs at 64x64, random weights; theirs as their READMEs say",
-            warm=self.warm(device),
-        )
-
-
-def fidelity_scores(scored: Scored, device: torch.device) -> Row:
-    """FID by us and by torch-fidelity."""
-    first, second = scored.folders
-
-    def theirs() -> None:
-        calculate_metrics(
-            input1=first,
-            input2=second,
-            fid=True,
-            cuda=device.type == "cuda",
-            feature_extractor_weights_path=str(scored.for_fidelity),
-            verbose=False,
-            cache=False,
-        )
-
-    # Theirs reads its weights anew at each call.
-    return scored.beside("torch-fidelity", lambda: scored.ours(scored.inception(device)), theirs, device)
-
-
-def clean_scores(scored: Scored, device: torch.device) -> Row:
-    """FID by us and by clean-fid."""
-    network = InceptionV3W(str(scored.place), download=False, resize_inside=False).eval().to(device)
-    own = CleanFidInception(weights=scored.for_clean, sha256=sha256_of(scored.for_clean), device=str(device))
-
-    def theirs() -> None:
-        clean_fid.compute_fid(*scored.folders, custom_feat_extractor=network, device=device, verbose=False)
-
-    return scored.beside("clean-fid", lambda: scored.ours(own), theirs, device)
-
-
-def inception_floor(scored: Scored, device: torch.device) -> Row:
-    """All that FID needs of images in memory, to Inception's bare forward pass."""
-    extractor, pixels = scored.inception(device), scored.pixels
-    x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
-
-    @torch.inference_mode()
-    def bare() -> None:
-        for batch in x.split(at_once(str(device))):
-            extractor._network(batch.to(device))
-
-    return compared(
-        "features",
-        "inception-v3-compat, moments, fingerprint and score",
-        lambda: seconds(lambda: see(images_of(pixels, "memory"), extractor), device),
-        lambda: seconds(bare, device),
-        limit=1.15,
-        what=f"{len(pixels)} images in memory, in batches of {at_once(str(device))}",
-        warm=scored.warm(device),
-    )
+def rows(asked: Asked) -> Iterator[Comparison]:
+    """Ours beside diffusers' and beside a loop by hand."""
+    first, last = asked.suites[0], asked.suites[-1]
+    yield "diffusers", partial(diffusers_sampling, leaf_of(last, "teacher"), images(last), asked)
+    yield "by hand", partial(hand_written, leaf_of(first, "boot"), images(first), asked)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.timing import Row, compared
+from benchmarks.timing import Comparison, Row, compared
 
 SECONDS = 5.0
 """For each command."""
@@ -29,19 +29,24 @@ COMMANDS: list[tuple[str, list[str], dict[str, str], float]] = [
 """Name, arguments, environment, and seconds."""
 
 
-def rows() -> Iterator[Row]:
+def rows() -> Iterator[Comparison]:
     """A row a command; resolve and lint take all of params.yaml and all leaves."""
     with tempfile.TemporaryDirectory() as place:
         for name in ("gin", "params.yaml"):
             (Path(place) / name).symlink_to(Path(name).resolve())
         for name, arguments, environment, most in COMMANDS:
+            yield name, partial(row, place, name, arguments, environment, most)
 
-            def taken(arguments: list[str] = arguments, environment: dict[str, str] = environment) -> float:
-                started = time.perf_counter()
-                command = [str(Path(sys.executable).with_name("boot-exp")), *arguments]
-                subprocess.run(command, cwd=place, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
-                return time.perf_counter() - started
 
-            yield compared(
-                "start-up", name, taken, partial(float, most), budget=SECONDS, limit=1.0, what=f"at most {most:g} s"
-            )
+def row(place: str, name: str, arguments: list[str], environment: dict[str, str], most: float) -> Row:
+    """One command, run in a place with gin/ and params.yaml."""
+
+    def taken() -> float:
+        started = time.perf_counter()
+        command = [str(Path(sys.executable).with_name("boot-exp")), *arguments]
+        subprocess.run(command, cwd=place, env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - started
+
+    return compared(
+        "start-up", name, taken, partial(float, most), budget=SECONDS, limit=1.0, what=f"at most {most:g} s"
+    )

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.places import leaf
 from boot_exp.config import runs, runtime
 from boot_exp.config.faults import Faults
+from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import all_students, read_params, students
+from boot_exp.data import Example, prepare
 from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs, PairsCard
 from boot_exp.denoisers import guided
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
-from boot_exp.stages.place import Place
+
+N = 2_000
+"""Pictures of noise in the place of a suite's data: time does not mind, and nothing need be fetched."""
 
 
-def built(leaf: Path, stage: str, *bind: str) -> Any:
-    """A stage of a run SUITE/NAME."""
+def compiled(leaf: Path, *bind: str) -> dict[str, Frozen]:
+    """The stages of a leaf."""
     faults = Faults()
     ((_, stages),) = runs.compiled([runs.named_run(leaf)], {}, faults, list(bind))
     faults.raise_if_any()
-    return runtime.build(stages[stage])
+    return stages
+
+
+def built(leaf: Path, stage: str, *bind: str) -> Any:
+    """A stage of a leaf."""
+    return runtime.build(compiled(leaf, *bind)[stage])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +48,7 @@ class Student:
     name: str
     stage: Any
     model: nn.Module
-    objective: Distilling
+    objective: Any
 
     def models(self, self_teacher: nn.Module | None) -> dict[str, Any]:
         """Every model with a network of its own."""
@@ -49,34 +57,57 @@ class Student:
         return own if self_teacher is None else {**own, "self_teacher": self_teacher}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Pictures of noise, (C, H, W), each of some class."""
+
+    shape: tuple[int, ...]
+    classes: int
+
+    name: ClassVar[str] = "noise"
+    split: ClassVar[str] = "all"
+
+    def examples(self) -> Iterator[Example]:
+        """Every picture."""
+        channels, *sides = self.shape
+        pixels = np.random.default_rng(0).integers(0, 256, (N, *sides, channels), np.uint8)
+        for index, image in enumerate(pixels):
+            yield Example(name=f"image {index}", image=image, label=index % self.classes)
+
+
 def images(suite: str) -> Images:
-    """The suite's data, prepared for as long as the process lives."""
+    """Noise of the shape and the classes of a suite, prepared for as long as the process lives."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "data"
-    stage = built(Path(suite) / "teacher", "data")
-    with redirect_stdout(StringIO()):
-        stage.run(Place(out=folder, suite=suite, name="data", config=""))
+    with torch.device("meta"):
+        teacher = built(leaf(suite, "teacher"), "teacher").teacher
+    prepare(Noise(shape=teacher.shape, classes=teacher.classes or 10), (), folder)
     return Images.load(folder)
 
 
 def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Student:
-    """The student of a run, on a device."""
-    stage = built(leaf, "distil", *bind)
+    """The student of a leaf, on a device."""
+    return of_stage(leaf.stem, built(leaf, "distil", *bind), device, data)
+
+
+def of_stage(name: str, stage: Any, device: torch.device, data: Images | None = None) -> Student:
+    """The student of a stage; without data it is of the teacher's shape, and starts from noise."""
     model = stage.compute.put(stage.student(stage.teacher.eval()), device)
     teacher = stage.compute.frozen(stage.teacher, device)
-    classes, shape = teacher.classes, (data.card.channels, data.card.height, data.card.width)
+    shape = teacher.shape if data is None else (data.card.channels, data.card.height, data.card.width)
     objective = Distilling(
         method=stage.method,
         teacher=teacher if stage.guidance is None else guided(teacher),
-        source=_source(stage.method.starts_from, data, shape, classes),
+        source=_source(stage.method.starts_from, data, shape, teacher.classes),
         guidance=stage.guidance,
     )
-    return Student(name=leaf.stem, stage=stage, model=model, objective=objective)
+    return Student(name=name, stage=stage, model=model, objective=objective)
 
 
-def _source(start: Start, data: Images, shape: tuple[int, ...], classes: int | None) -> Source:
+def _source(start: Start, data: Images | None, shape: tuple[int, ...], classes: int | None) -> Source:
     if start is Start.NOISE:
         return FromNoise(shape=shape, classes=classes)
     if start is Start.IMAGES:
+        assert data is not None
         return FromImages(images=data, seed=0, classes=classes)
     card = PairsCard(
         n=4096, shard=4096, seed=0, shape=list(shape), classes=classes, inputs={}, sha256={}, sha256_of_pairs=""

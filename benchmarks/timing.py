@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 import torch
 
+from boot_exp.compute import Compute
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One comparison: milliseconds of ours and of the other, the ratio of each round, what it must not exceed."""
+    """One comparison: milliseconds of ours and of the other, the ratio of each round, what it must not exceed.
+
+    batch: images at once; precision: of the network; more: what else was found, each with its unit in its name.
+    """
 
     section: str
     name: str
@@ -21,11 +26,25 @@ class Row:
     ratios: list[float]
     limit: float | None
     what: str
+    batch: int | None = None
+    precision: str = "float32"
+    more: dict[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float:
         """The median over the rounds."""
         return median(self.ratios)
+
+
+Comparison = tuple[str, Callable[[], Row]]
+"""The name of a comparison, and what makes it."""
+
+
+def precision(compute: Compute, device: torch.device) -> str:
+    """The numbers in which networks run there, in words."""
+    if compute.bfloat16:
+        return "bfloat16"
+    return "float32 with TF32" if compute.tf32 and device.type == "cuda" else "float32"
 
 
 def finish(device: torch.device) -> None:
@@ -53,6 +72,8 @@ def compared(
     limit: float | None,
     what: str,
     warm: bool = True,
+    batch: int | None = None,
+    numbers: str = "float32",
 ) -> Row:
     """Both in turn, each as seconds, for `budget` seconds, at least three times, or once; warm: and once before."""
     if warm:
@@ -69,6 +90,8 @@ def compared(
         ratios=[a / b for a, b in times],
         limit=limit,
         what=what,
+        batch=batch,
+        precision=numbers,
     )
     print(
         f"{section}: {name}: {row.ours:.1f} ms to {row.other:.1f} ms, {row.ratio:.3f} in {len(times)} rounds",

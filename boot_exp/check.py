@@ -32,12 +32,15 @@ from boot_exp.student import DenoisingStudent
 from boot_exp.training.checkpoints import write_folder
 from boot_exp.training.loop import Training
 from evals.errors import ConfigurationFault
+from evals.files import read_json, reading
 from evals.tables.text import Column, figures, markdown, numbers
 
 SIDE = 32
 """Height and width of a dry run's images, at most."""
-RATE = 1e14
-"""Floating-point operations a second, of which hours are said: assumed, a round number near what one GPU keeps up."""
+ASSUMED = 100.0
+"""TFLOP/s of which hours are said where none were measured: a round number near what one GPU keeps up."""
+MEASURED = Path("results/gpu/rates.json")
+"""What `make gpu` found that the networks of papers keep up in training."""
 FLOAT = 4
 
 
@@ -59,12 +62,13 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
         built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold
             built[name] = runtime.build(stages[name])
-        yield from _said(built[main])
+        rate = Rate.of(stages[main].suite)
+        yield from _said(built[main], rate)
         for name in ("sample", "pairs", "verify_teacher"):
             if name in built:
-                yield _drawn(name, built[name], built[main].teacher.shape)
+                yield _drawn(name, built[name], built[main].teacher.shape, rate)
     with _elsewhere() as folder:
-        yield _step(runtime.build(_reduced(stages[main])), stages[main], folder)
+        yield _step(runtime.build(reduced(stages[main])), stages[main], folder)
 
 
 def network_cost(model: Any, shape: tuple[int, ...]) -> Cost:
@@ -97,19 +101,46 @@ def training_operations(stage: Any, cost: Cost) -> int:
     return cost.operations * (calls + 2 * training.images)
 
 
-def hours(operations: float) -> str:
-    """Operations, and how long they take at the rate that is assumed."""
-    return f"{operations:.2e} FLOP: {operations / RATE / 3600:.3g} hours if {RATE / 1e12:.0f} TFLOP/s are kept up"
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How many TFLOP/s are counted on, and how that is known."""
+
+    tflops: float = ASSUMED
+    known: str = "assumed"
+
+    @staticmethod
+    def of(suite: str, path: Path = MEASURED) -> Rate:
+        """What the suite's network kept up on a GPU, or the slowest that was measured, or what is assumed.
+
+        DataFault: the file is damaged.
+        """
+        if not path.exists():
+            return Rate()
+        with reading(path, "must hold a device card and TFLOP/s by suite", "run make gpu again, or take it away"):
+            said = read_json(path)
+            rates = {str(name): float(value) for name, value in said["tflops"].items()}
+            card = {"device": str(said["card"]["device"]), "kind": str(said["card"]["kind"])}
+            if not all(rate > 0 for rate in rates.values()):
+                raise ValueError("rates that are not positive")
+        if card["kind"] != "cuda" or said.get("reduced") or not rates:
+            return Rate()
+        of = suite if suite in rates else min(rates, key=lambda name: rates[name])
+        return Rate(tflops=rates[of], known=f"measured with {of} on {card['device']}")
+
+    def hours(self, operations: float) -> str:
+        """Operations, and how long they take at this rate."""
+        time = operations / self.tflops / 3.6e15
+        return f"{operations:.2e} FLOP: {time:.3g} hours if {self.tflops:.4g} TFLOP/s are kept up ({self.known})"
 
 
-def _drawn(name: str, stage: Any, shape: tuple[int, ...]) -> str:
+def _drawn(name: str, stage: Any, shape: tuple[int, ...], rate: Rate) -> str:
     """What it costs to draw with a model: for scores, for pairs, or to verify a teacher."""
     sample = stage.sample if name == "verify_teacher" else stage
     model: Any = sample.teacher if isinstance(sample, Pairs) else sample.model
     samplers = [sample.sampler] if isinstance(sample, Pairs) else sample.each
     ways = f" with each of {len(samplers)} samplers" if len(samplers) > 1 else ""
     calls = _drawn_calls(model, samplers, sample.n)
-    return f"{name}: {sample.n:,} images{ways}, {hours(calls * network_cost(model, shape).operations)}"
+    return f"{name}: {sample.n:,} images{ways}, {rate.hours(calls * network_cost(model, shape).operations)}"
 
 
 def _drawn_calls(model: Any, samplers: Sequence[Any], n: int) -> int:
@@ -121,12 +152,14 @@ def _drawn_calls(model: Any, samplers: Sequence[Any], n: int) -> int:
 def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
     """A table of what each run of a suite costs: a row for its training and for each of its ways to draw images."""
     rows: list[tuple[str, str, int, int, float]] = []
+    rate = Rate()
     for run, stages in suite.items():
         with torch.device("meta"):
             shape: tuple[int, ...] = ()
             for name in ("teacher", "verify_teacher", "pairs", "distil", "sample"):
                 if name not in stages:
                     continue
+                rate = Rate.of(stages[name].suite)
                 stage = runtime.build(stages[name])
                 if name in ("teacher", "distil"):
                     shape = stage.teacher.shape
@@ -144,6 +177,7 @@ def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
                     n, calls, step = drawn.n, _drawn_calls(model, samplers, drawn.n), 0
                 rows.append((run, name, n, calls, (calls + step) * network_cost(model, shape).operations))
     runs, kinds, images, called, operations = zip(*rows, strict=True)
+    hours = [n / rate.tflops / 1e12 / 3600 for n in operations]
     yield markdown(
         [
             Column(heading="run", cells=runs),
@@ -151,12 +185,12 @@ def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
             numbers("images", [f"{n:,}" for n in images]),
             numbers("network calls", [f"{n:,}" for n in called]),
             numbers("FLOP", [f"{n:.2e}" for n in operations]),
-            numbers(f"hours at {RATE / 1e12:.0f} TFLOP/s", [figures(n / RATE / 3600, digits=3) for n in operations]),
+            numbers(f"hours at {rate.tflops:.4g} TFLOP/s ({rate.known})", [figures(n, digits=3) for n in hours]),
         ]
     )
 
 
-def _said(stage: Any) -> Iterator[str]:
+def _said(stage: Any, rate: Rate) -> Iterator[str]:
     model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
     shape = stage.teacher.shape
     if shape is None:
@@ -178,10 +212,11 @@ def _said(stage: Any) -> Iterator[str]:
         f"memory: {copies * FLOAT * cost.parameters / 2**30:.3g} GiB of weights, gradients, optimizer and averages, "
         f"and {at_once * cost.activations / 2**30:.3g} GiB that a backward pass of {at_once} images keeps, in float32"
     )
-    yield f"training: {training.images:,} images, batch {training.batch}, {hours(training_operations(stage, cost))}"
+    operations = rate.hours(training_operations(stage, cost))
+    yield f"training: {training.images:,} images, batch {training.batch}, {operations}"
 
 
-def _reduced(frozen: Frozen) -> Frozen:
+def reduced(frozen: Frozen) -> Frozen:
     """The same stage, made small by what its components say of themselves."""
     components = []
     for component in frozen.components:

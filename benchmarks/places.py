@@ -1,0 +1,56 @@
+"""Every run, folder and binding that the benchmarks name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PLAIN = "compute.Compute.channels_last = False"
+BFLOAT16 = "compute.Compute.bfloat16 = True"
+TF32 = "compute.Compute.tf32 = True"
+COMPILE = "compute.Compute.compile = True"
+
+RUN = "fashion_mnist_conditional"
+"""The suite of the real run on a GPU, and of what settings gain there."""
+REHEARSED = "digits_conditional"
+"""The suite whose leaves are timed in a rehearsal."""
+LARGER = "fashion_mnist_conditional"
+"""A suite of 32x32 images, whose network is not too small for what surrounds its calls."""
+NETWORKS = ("cifar10", "ffhq_64", "imagenet_64_edm", "lsun_bedroom_256")
+"""Suites whose networks are those of papers, each with a leaf of BOOT."""
+STUDENTS = {"boot": 0.22, "boot_guided": 0.18, "direct": 0.12, "consistency": 0.13}
+"""The students of the real run, each with its share of the seconds in which networks are trained."""
+TEACHER, PAIRS = 0.30, 0.05
+"""Those of their teacher and of its pairs."""
+
+PAIRS_CALLS = 10
+"""Of the teacher, for one of its pairs."""
+GIVEN = {"direct": {"pairs": "pairs"}, "consistency": {"data": "data"}}
+"""What a student starts from beside noise: the option, and the folder."""
+
+FAST = [TF32, BFLOAT16]
+WHOLE = ["loop.Training.batch = 128"]  # many small steps: there are few images in a minute
+DATA = "fashion_mnist.FashionMnist.root = {!r}"
+IMAGES = "loop.Training.images = {}"
+PAIRS_MADE = "pairs.Pairs.n = {}"
+ROWS = [  # of the teacher's many samplers those that say something in a minute
+    "ddim/samplers.Sweep.steps = (1, 4, 10)",
+    "heun/samplers.Sweep.steps = (2,)",
+    "dpm/samplers.Sweep.steps = (4, 10)",
+    "guided/samplers.Sweep.steps = (4,)",
+    "samplers.GuidanceSweep.w = (1, 3)",
+]
+SMALL = [  # of the teacher and of every student, in a rehearsal on a CPU
+    "unet.UNet.channels = 8",
+    "unet.UNet.blocks = 1",
+    "unet.UNet.head_channels = 16",
+    "embeddings.Sinusoidal.dimensions = 8",
+    "loop.Training.batch = 16",
+    "sample.Sample.n = 24",
+    "sample.Sample.batch = 12",
+]
+SMALL_REFERENCE = ["reference.Reference.updates = 2"]
+
+
+def leaf(suite: str, name: str) -> Path:
+    """A run of a suite, as boot-exp's verbs take it."""
+    return Path(suite, name)
