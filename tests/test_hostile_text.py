@@ -76,7 +76,7 @@ def chained(count: int) -> str:
 
 
 BAD = {
-    "nothing": (b"", "leaf.gin: a leaf must configure a stage"),
+    "nothing": (b"", "leaf.gin: a run must configure a stage"),
     "bytes that are no text": (LEAF.encode() + b"# \xff\n", "must be UTF-8, got the byte 0xff"),
     "UTF-16": (LEAF.encode("utf-16"), "leaf.gin:1: a file must be UTF-8, got the byte 0xff"),
     "UTF-16 without a mark": (LEAF.encode("utf-16-le"), "leaf.gin:1: a file must be text, got a zero byte"),
@@ -159,10 +159,10 @@ def params(*changes: tuple[str, str]) -> bytes:
 
 LAUGHS = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
 LINES = PARAMS.splitlines()
-STUDY = PARAMS[PARAMS.index("study:") :]
+STUDY = PARAMS[PARAMS.index("\nstudy:") + 1 :]
 BAD_PARAMS = {
     "nothing": (b"", "params.yaml:1: the file must be a mapping"),
-    "null sections": (b"suites:\nmethods:\nseeds:\n", "params.yaml:1: suites must be a list"),
+    "null sections": (b"suites:\nstudents:\n", "params.yaml:2: students must be a mapping"),
     "a list": (b"- 1\n", "params.yaml:1: the file must be a mapping"),
     "bytes that are no text": (b"\xff\xfe", "params.yaml must be readable YAML, got UnicodeDecodeError"),
     "UTF-16": (PARAMS.encode("utf-16"), "params.yaml must be readable YAML"),
@@ -194,7 +194,7 @@ BAD_PARAMS = {
     "two documents": (b"--- 1\n--- 2\n", "line 2: but found another document"),
     "a misspelt part": (
         params(("\nstudy:", "\nstudies:")),
-        f"params.yaml:{LINES.index('study:') + 1}: the file has no",
+        f"params.yaml:{LINES.index(STUDY.splitlines()[0]) + 1}: the file has no",
     ),
     "a study that is a list": (params((STUDY, "study: [1]")), "study must be a mapping"),
     "bindings that no text can say": (params(("delta: null", "delta: .inf")), "params.yaml, gin.bindings.Boot.delta"),
@@ -207,7 +207,7 @@ def test_bad_parameters_are_a_fault_with_their_place(content: bytes, words: str)
     faults = Faults()
     with pytest.raises(ConfigurationFault) as caught:
         read = runs.read_params()
-        runs.compiled(runs.suite_runs(read, "digits"), read["gin"], faults)
+        runs.compiled(runs.suite_runs(read, "digits", faults), read["gin"], faults)
         faults.raise_if_any()
     assert words in str(caught.value), str(caught.value)
     assert not Path("ran").exists()
@@ -217,7 +217,7 @@ def test_parameters_without_a_study_run_the_rest_and_say_so() -> None:
     for gone in ("", "study:\n", "study: null\n"):
         Path("params.yaml").write_bytes(params((STUDY, gone)))
         read = runs.read_params()
-        assert runs.suite_runs(read, "digits")
+        assert runs.suite_runs(read, "digits", Faults())
         with pytest.raises(ConfigurationFault, match=r"params\.yaml must have a part study"):
             runs.study_runs(read)
 
@@ -227,7 +227,9 @@ def test_aliases_and_line_ends_of_others_are_read() -> None:
     for content in (
         PARAMS,
         PARAMS.replace("\n", "\r\n"),
-        PARAMS.replace("[0, 1, 2]", "&s [0, 1, 2]", 1).replace("[0, 1, 2]\n  noise: [boot]", "*s\n  noise: [boot]"),
+        PARAMS.replace("[0, 1, 2]", "&s [0, 1, 2]", 1).replace(
+            "[0, 1, 2], calls: 40_000_000}", "*s, calls: 40_000_000}"
+        ),
     ):
         Path("params.yaml").write_bytes(content.encode())
         expected = expected or runs.read_params()

@@ -14,17 +14,17 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from evals.leaderboard import read_leaderboard, read_training
-from evals.lineage import NEEDED, _card
 
 from boot_exp.config import parse, runs
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen
+from boot_exp.config.params import planned, read_params
 from boot_exp.data.card import Card
 from boot_exp.training.checkpoints import CARD, read_card
 from evals.errors import Fault
-from evals.evaluate import _claim
 from evals.files import read_json, sha256_of, write_json
+from evals.samples import read_samples_card
+from evals.tables.row import read_rows, read_training
 
 ROOT = Path(__file__).parents[2]
 SECONDS, SEED = float(os.environ.get("FUZZ_SECONDS", "8")), int(os.environ.get("FUZZ_SEED", "0"))
@@ -96,7 +96,7 @@ def _lines(data: bytes, draw: random.Random) -> bytes:
 
 def leaf(path: Path) -> None:
     faults = Faults()
-    ((_, stages),) = runs.compiled([runs.leaf_run(path)], {}, faults)
+    ((_, stages),) = runs.compiled([runs.named_run(path)], {}, faults)
     faults.raise_if_any()
     for frozen in stages.values():
         frozen.write(path.with_suffix(".json"))
@@ -104,9 +104,10 @@ def leaf(path: Path) -> None:
 
 
 def params(path: Path) -> None:
-    said = runs.read_params(path)
+    said = read_params(path)
     faults = Faults()
-    runs.compiled(runs.suite_runs(said, said["suites"][0])[:2], said["gin"], faults)
+    suite = next(iter(said["suites"]))
+    runs.compiled(runs.suite_runs(said, suite, faults)[:2], said["gin"], faults)
     faults.raise_if_any()
 
 
@@ -123,9 +124,12 @@ def any_json(path: Path) -> None:
 
 
 def formats(folder: Path) -> list[Format]:
-    leaves = [ROOT / f"gin/{name}.gin" for name in ("experiments/digits/boot", "experiments/digits_conditional/guided")]
+    network = "include 'gin/suites/digits/network.gin'"
+    student = (ROOT / "gin/suites/digits/student.gin").read_text()
+    leaves = [student.replace(network, f"include 'gin/methods/{name}.gin'\n{network}") for name in ("boot", "direct")]
+    assert student not in leaves
     faults = Faults()
-    ((_, stages),) = runs.compiled([runs.leaf_run(leaves[0].relative_to(ROOT))], {}, faults)
+    ((_, stages),) = runs.compiled([runs.named_run(Path("digits/boot"))], {}, faults)
     stages["distil"].write(folder / "distil.json")
     card = Card(
         name="a", split="all", n=2, height=2, width=2, channels=1, classes=2, images_sha256="0", labels_sha256=None,
@@ -134,20 +138,21 @@ def formats(folder: Path) -> list[Format]:
     (folder / "model").mkdir()
     (folder / "model/weights.safetensors").write_bytes(b"")
     hashes = {"weights.safetensors": sha256_of(folder / "model/weights.safetensors")}
-    trained = dict.fromkeys(NEEDED, 1) | {"stage": "boot", "sha256": hashes, "inputs": {}, "starts_from": "images"}
+    trained: dict[str, object] = dict.fromkeys(("seed", "images", "evaluations", "seconds"), 1)
+    trained |= {"stage": "boot", "sha256": hashes, "inputs": {}, "starts_from": "images"}
     claim = {"suite": "s", "method": "m", "sampler": "a", "nfe": 1, "n": 2, "seconds_per_image": 0.1, "card": {}}
     results = ROOT / "results/digits"
     return [
-        Format(name="leaf.gin", seeds=[path.read_bytes() for path in leaves], read=leaf),
+        Format(name="leaf.gin", seeds=[text.encode() for text in leaves], read=leaf),
         Format(name="params.yaml", seeds=[(ROOT / "params.yaml").read_bytes()], read=params),
         Format(name="frozen.json", seeds=[(folder / "distil.json").read_bytes()], read=frozen),
         Format(name="any.json", seeds=[json.dumps({"a": [1, "x", None, {"b": 1.5}]}).encode()], read=any_json),
         Format(name="card.json", seeds=[json.dumps(asdict(card)).encode()], read=Card.read),
         Format(name=f"model/{CARD}", seeds=[json.dumps(trained).encode()], read=lambda path: read_card(path.parent)),
-        Format(name="trained.json", seeds=[json.dumps(trained).encode()], read=lambda path: _card(path, NEEDED)),
-        Format(name="claim.json", seeds=[json.dumps(claim).encode()], read=_claim),
-        Format(name="board.json", seeds=[(results / "leaderboard.json").read_bytes()], read=read_leaderboard),
-        Format(name="training.json", seeds=[(results / "training.json").read_bytes()], read=read_training),
+        Format(name="trained.json", seeds=[json.dumps(trained).encode()], read=read_training),
+        Format(name="claim.json", seeds=[json.dumps(claim).encode()], read=read_samples_card),
+        Format(name="board.json", seeds=[(results / "leaderboard.json").read_bytes()], read=read_rows),
+        Format(name="plan.yaml", seeds=[b"\n".join((ROOT / "plan.yaml").read_bytes().split(b"\n")[:40])], read=planned),
     ]
 
 
