@@ -47,7 +47,7 @@ check: .venv/ready  ## lint, types, floors and fast laws, in a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not slow' tests/laws tests/test_floors.py
+	$(BIN)/python -m pytest -m 'not slow' tests/laws tests/engine tests/config/test_components.py tests/test_floors.py
 
 golden: .venv/ready  ## write the golden traces of tests/golden anew, where a loss was changed on purpose
 	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py

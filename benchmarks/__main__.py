@@ -19,9 +19,9 @@ import typer
 from benchmarks.asked import Asked
 from benchmarks.gpu.card import card
 from benchmarks.timing import Comparison, Row
-from boot_exp.compute import Compute
-from evals.ending import run
-from evals.files import write_json, write_texts
+from boot_exp.engine.compute import Compute
+from evals.ground.ending import run
+from evals.ground.files import write_json, write_texts
 
 # Each part is imported when it is asked for: one whose libraries are not here takes no other along.
 

@@ -22,19 +22,19 @@ from benchmarks.graphs import graphed
 from benchmarks.places import COMPILE, LARGER, leaf
 from benchmarks.students import Student, built, images, leaves, student
 from benchmarks.timing import Comparison, Row, compared, finish, precision, seconds
-from boot_exp.averages import Average
 from boot_exp.data.images import Images
-from boot_exp.objectives import Objective, Portion
-from boot_exp.processes import Processes
-from boot_exp.samplers import Along, Sampler, flat
-from boot_exp.seeds import TRAINING, generator
-from boot_exp.solvers import Ddim
-from boot_exp.terms import Term
-from boot_exp.training.loop import fit
-from boot_exp.training.work import Work
-from evals.images import images_of
-from evals.indomain import InDomain, to_input, train_extractor
-from evals.see import see
+from boot_exp.diffusion.samplers import Along, Sampler, flat
+from boot_exp.diffusion.solvers import Ddim
+from boot_exp.engine.averages import Average
+from boot_exp.engine.loop import fit
+from boot_exp.engine.objectives import Objective, Portion
+from boot_exp.engine.processes import Processes
+from boot_exp.engine.seeds import TRAINING, generator
+from boot_exp.engine.terms import Term
+from boot_exp.engine.work import Work
+from evals.features.indomain import InDomain, to_input, train_extractor
+from evals.images.reading import images_of
+from evals.scores.see import see
 
 SAMPLES = 1000
 

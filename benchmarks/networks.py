@@ -14,14 +14,14 @@ from benchmarks.floors import first_portion, sampling
 from benchmarks.places import leaf
 from benchmarks.students import compiled, of_stage
 from benchmarks.timing import Comparison, Row, compared, precision, seconds
-from boot_exp.check import network_cost, reduced, training_operations
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
-from boot_exp.processes import Processes
-from boot_exp.samplers import flat
-from boot_exp.training.loop import gradients
-from boot_exp.training.state import State
-from boot_exp.training.watch import memory_peak
+from boot_exp.diffusion.samplers import flat
+from boot_exp.engine.loop import gradients
+from boot_exp.engine.processes import Processes
+from boot_exp.engine.state import State
+from boot_exp.engine.watch import memory_peak
+from boot_exp.stages.dry_run import network_cost, reduced, training_operations
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:

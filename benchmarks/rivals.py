@@ -21,9 +21,9 @@ from benchmarks.places import leaf as leaf_of
 from benchmarks.students import Student, built, images, student
 from benchmarks.timing import Comparison, Row, compared, seconds
 from boot_exp.data.images import Images
-from boot_exp.processes import Processes
-from boot_exp.samplers import Along
-from boot_exp.solvers import Ddim
+from boot_exp.diffusion.samplers import Along
+from boot_exp.diffusion.solvers import Ddim
+from boot_exp.engine.processes import Processes
 
 N = 1000
 """Samples."""

@@ -25,12 +25,12 @@ from torchvision.models import inception_v3
 
 from benchmarks.asked import Asked
 from benchmarks.timing import Comparison, Row, compared, seconds
-from evals.evaluate import fid
-from evals.extractors import CleanFidInception, Extractor, TorchFidelityInception, at_once
-from evals.files import sha256_of
-from evals.images import images_of
-from evals.reference import reference
-from evals.see import see
+from evals.features.extractors import CleanFidInception, Extractor, TorchFidelityInception, at_once
+from evals.ground.files import sha256_of
+from evals.images.reading import images_of
+from evals.scores.evaluate import fid
+from evals.scores.reference import reference
+from evals.scores.see import see
 
 MANY = 1000
 """Images beside whose scores, on a CPU, what is loaded at first does not count."""

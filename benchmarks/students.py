@@ -20,7 +20,7 @@ from boot_exp.config.params import all_students, read_params, students
 from boot_exp.data import Example, prepare
 from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs, PairsCard
-from boot_exp.denoisers import guided
+from boot_exp.diffusion.denoisers import guided
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
 

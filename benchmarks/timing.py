@@ -9,7 +9,7 @@ from statistics import median
 
 import torch
 
-from boot_exp.compute import Compute
+from boot_exp.engine.compute import Compute
 
 
 @dataclass(frozen=True, kw_only=True)

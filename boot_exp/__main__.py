@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from boot_exp.launcher import launched
-from boot_exp.stopping import stoppable
-from evals.ending import run
-from evals.errors import ConfigurationFault
+from boot_exp.engine.launcher import launched
+from boot_exp.engine.stopping import stoppable
+from evals.ground.ending import run
+from evals.ground.faults import ConfigurationFault
 
 if TYPE_CHECKING:
     from boot_exp.config.frozen import Frozen
@@ -29,9 +29,9 @@ Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that 
 @app.command()
 def plan() -> None:
     """Writes plan.yaml, the line of each student that params.yaml asks for: what it is made from, and how long."""
-    from boot_exp.budget import plan as planned
     from boot_exp.config.params import read_params
     from boot_exp.config.plan import write_plan
+    from boot_exp.stages.budget import plan as planned
 
     write_plan(planned(read_params()))
 
@@ -144,9 +144,9 @@ def check(
     everything: Annotated[bool, typer.Option("--all", help="what each run of a suite costs, as a table")] = False,
 ) -> None:
     """Builds a run without its weights, says what it costs, and takes one step of it at reduced size on the CPU."""
-    from boot_exp.check import check as dry_run
-    from boot_exp.check import costs
     from boot_exp.config.plan import one_of_each
+    from boot_exp.stages.dry_run import check as dry_run
+    from boot_exp.stages.dry_run import costs
 
     for line in costs(one_of_each(str(config), bind)) if everything else dry_run(_stages(config, bind)):
         print(line, flush=True)
@@ -224,7 +224,7 @@ def _run_at(
 @app.command()
 def lock() -> None:
     """Puts back dvc.lock where a DVC that was killed left it damaged; else keeps a copy to put back."""
-    from boot_exp.dvc_lock import keep_or_restore
+    from boot_exp.engine.dvc_lock import keep_or_restore
 
     keep_or_restore()
 
@@ -287,7 +287,7 @@ def _command() -> None:
             app()
     finally:
         if "torch.distributed" in sys.modules:
-            from boot_exp.processes import leave
+            from boot_exp.engine.processes import leave
 
             leave()
 

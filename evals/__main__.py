@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evals.ending import run, tell
-from evals.errors import ConfigurationFault
-from evals.evaluate import Record
+from evals.ground.ending import run, tell
+from evals.ground.faults import ConfigurationFault
+from evals.scores.evaluate import Record
 
 if TYPE_CHECKING:
-    from evals.extractors import Extractor
+    from evals.features.extractors import Extractor
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,10 +35,10 @@ def fid(
     everything: Annotated[bool, typer.Option("--all", help="KID, precision, recall and score too")] = False,
 ) -> None:
     """Print the FID of SAMPLES against REFERENCE, with its card, as JSON."""
-    from evals.evaluate import evaluate
-    from evals.evaluate import fid as fid_of
-    from evals.images import open_images
-    from evals.reference import Reference, is_statistics, load_reference
+    from evals.images.reading import open_images
+    from evals.scores.evaluate import evaluate
+    from evals.scores.evaluate import fid as fid_of
+    from evals.scores.reference import Reference, is_statistics, load_reference
 
     network = _extractor(extractor, weights, weights_sha256, device)
     if is_statistics(reference):
@@ -60,7 +60,7 @@ def train_extractor(
     ] = None,
 ) -> None:
     """Train a suite's own feature network on its labelled images."""
-    from evals.indomain import train_extractor as train
+    from evals.features.indomain import train_extractor as train
 
     progress = _Progress(f"extractor of {suite or data.name}")
     card = train(data, out, suite=suite or data.name, seed=seed, updates=updates, tell=progress).card
@@ -80,7 +80,7 @@ def reference(
     device: Device = "cpu",
 ) -> None:
     """Write the statistics and features that samples are compared with."""
-    from evals.reference import reference as make
+    from evals.scores.reference import reference as make
 
     network = _extractor(extractor, weights, weights_sha256, device)
     card = make(images, network, split=split, out=out, name=name).card
@@ -99,9 +99,9 @@ def evaluate(
     protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k or clean-50k")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
-    from evals.evaluate import evaluate_folder
-    from evals.protocols import PROTOCOLS
-    from evals.reference import load_reference
+    from evals.scores.evaluate import evaluate_folder
+    from evals.scores.protocols import PROTOCOLS
+    from evals.scores.reference import load_reference
 
     wanted = PROTOCOLS[protocol].extractor if protocol in PROTOCOLS else extractor
     if protocol and (protocol not in PROTOCOLS or extractor != wanted):
@@ -182,7 +182,7 @@ def comparison(
 
 
 def _extractor(name: str, weights: str | None, sha256: str | None, device: str) -> "Extractor":
-    from evals.extractors import CleanFidInception, TorchFidelityInception
+    from evals.features.extractors import CleanFidInception, TorchFidelityInception
 
     if name == "torch-fidelity":
         return TorchFidelityInception(weights=weights, sha256=sha256, device=device)
@@ -193,7 +193,7 @@ def _extractor(name: str, weights: str | None, sha256: str | None, device: str) 
             f"--extractor must be torch-fidelity or clean-fid (with --weights) or a folder (without), got {name}; "
             "choose one of the three"
         )
-    from evals.indomain import InDomain
+    from evals.features.indomain import InDomain
 
     return InDomain(name)
 

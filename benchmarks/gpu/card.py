@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from boot_exp.compute import Compute
+from boot_exp.engine.compute import Compute
 from boot_exp.stages.place import provenance
-from evals.files import write_json
+from evals.ground.files import write_json
 
 COMMIT = Path("wheels/commit")
 """What `pack.sh` writes, for a machine whose copy of the tree has no git."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.gpu.card import card
-from boot_exp.compute import Compute
-from evals.files import write_json
+from boot_exp.engine.compute import Compute
+from evals.ground.files import write_json
 
 FILES = ["tests/gpu/test_gpu_steps.py", "tests/gpu/test_gpu_networks.py"]
 """In the order of what matters most."""

@@ -20,7 +20,7 @@ from benchmarks.timing import precision, seconds
 from boot_exp.config import runtime
 from boot_exp.data.images import Images
 from boot_exp.methods.denoising import Denoising
-from evals.files import read_json, write_json
+from evals.ground.files import read_json, write_json
 
 FEW = 6
 """Steps that are timed, after as many that are not."""

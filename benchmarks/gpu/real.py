@@ -14,7 +14,7 @@ from benchmarks import places
 from benchmarks.gpu import jobs
 from benchmarks.gpu.jobs import Ended, Job
 from benchmarks.places import leaf
-from evals.files import read_json, write_json
+from evals.ground.files import read_json, write_json
 
 SEED = "0"
 LAST = 25.0

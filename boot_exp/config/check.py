@@ -10,8 +10,8 @@ from functools import cache
 
 import annotated_types
 
-from boot_exp.components import broken_rule
 from boot_exp.config import signatures, source
+from boot_exp.config.components import broken_rule
 from boot_exp.config.source import Definition
 
 BASIC: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 from functools import cache
-from typing import TypeVar
 
 from boot_exp.config import source
 from boot_exp.config.source import Definition
 
-Named = TypeVar("Named", ast.ClassDef, ast.FunctionDef)
+IMPORTS = ast.Import | ast.ImportFrom
 
 
 @cache
@@ -65,26 +64,12 @@ def sha256(definition: Definition) -> str:
 
 @cache
 def _code(definition: Definition) -> str:
-    return source.text(_Bare().visit(ast.parse(source.text(definition.node))))
-
-
-class _Bare(ast.NodeTransformer):
-    """Takes out docstrings, and imports, which say where a name stands."""
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        return self.without_docstring(node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        return self.without_docstring(node)
-
-    def visit_Import(self, node: ast.Import) -> ast.Pass:
-        return ast.Pass()
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:
-        return ast.Pass()
-
-    def without_docstring(self, node: Named) -> Named:
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-        self.generic_visit(node)
-        return node
+    tree = ast.parse(source.text(definition.node))
+    for part in ast.walk(tree):
+        if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part, clean=False) is not None:
+            part.body = part.body[1:] or [ast.Pass()]
+        for block in ("body", "orelse", "finalbody"):
+            if isinstance(lines := getattr(part, block, None), list):
+                # An import says only where a name is to be found.
+                setattr(part, block, [ast.Pass() if isinstance(line, IMPORTS) else line for line in lines])
+    return source.text(tree)

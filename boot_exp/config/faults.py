@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from boot_exp.config import source
-from evals.errors import ConfigurationFault
+from evals.ground.faults import ConfigurationFault
 
 SHOWN = 100
 

@@ -12,8 +12,8 @@ from ruamel.yaml import YAML
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.parse import Binding, parse
 from boot_exp.config.strict_yaml import load
-from evals.errors import ConfigurationFault
-from evals.files import reading
+from evals.ground.faults import ConfigurationFault
+from evals.ground.files import reading
 
 PARAMS, STUDENTS, PLAN = "params.yaml", "params.yaml, students", Path("plan.yaml")
 CURE = "write it anew with boot-exp plan"

@@ -27,8 +27,8 @@ from boot_exp.config.runs import (
     study_runs,
     suite_runs,
 )
-from evals.errors import ConfigurationFault
-from evals.files import replacing
+from evals.ground.faults import ConfigurationFault
+from evals.ground.files import replacing
 
 HEAD = """\
 # Written by `boot-exp plan` of params.yaml and gin, and read by dvc.yaml. For each student its run; the suite whose

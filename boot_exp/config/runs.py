@@ -22,8 +22,8 @@ from boot_exp.config.params import (
     students,
 )
 from boot_exp.config.parse import Binding, parse, parse_file
-from evals.errors import ConfigurationFault
-from evals.files import replacing_folder
+from evals.ground.faults import ConfigurationFault
+from evals.ground.files import replacing_folder
 
 SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
 NONE = "none"  # the ablation that ablates nothing: a study's control

@@ -8,7 +8,7 @@ from typing import Any
 import gin
 from boot_exp.config import code, source
 from boot_exp.config.frozen import Frozen
-from evals.errors import ConfigurationFault, Fault
+from evals.ground.faults import ConfigurationFault, Fault
 
 
 def build(frozen: Frozen) -> Any:

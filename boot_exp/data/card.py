@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.errors import DataFault
-from evals.files import read_json, write_json
+from evals.ground.faults import DataFault
+from evals.ground.files import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from boot_exp.data.dataset import Example
 from boot_exp.data.labels import LARGEST
-from evals.errors import DataFault
+from evals.ground.faults import DataFault
 
 SHOWN = 10
 

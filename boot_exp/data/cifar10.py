@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from boot_exp.components import component
+from boot_exp.config.components import component
 from boot_exp.data.dataset import Example, Split, check_split
-from evals.errors import MissingResource
-from evals.files import first_line
+from evals.ground.faults import MissingResource
+from evals.ground.files import first_line
 
 
 @component

@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.decoding import decode
-from evals.errors import ConfigurationFault, DataFault
+from evals.ground.faults import ConfigurationFault, DataFault
+from evals.images.decoding import decode
 
 Split = Literal["train", "test"]
 

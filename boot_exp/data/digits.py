@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from boot_exp.components import component
+from boot_exp.config.components import component
 from boot_exp.data.dataset import Example
 
 

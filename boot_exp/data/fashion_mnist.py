@@ -8,11 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
 
-from boot_exp.components import component
+from boot_exp.config.components import component
 from boot_exp.data.dataset import Example, Split, check_split
 from boot_exp.data.idx import read_idx
-from evals.errors import DataFault, MissingResource
-from evals.files import first_line
+from evals.ground.faults import DataFault, MissingResource
+from evals.ground.files import first_line
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 PREFIX = {"train": "train", "test": "t10k"}

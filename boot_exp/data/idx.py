@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.errors import DataFault
-from evals.files import reading
-from evals.listing import FREE, RATIO, check_claim
+from evals.ground.faults import DataFault
+from evals.ground.files import reading
+from evals.images.listing import FREE, RATIO, check_claim
 
 UINT8 = 0x08
 MOST_AXES = 32

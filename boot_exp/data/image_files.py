@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from boot_exp.components import component
+from boot_exp.config.components import component
 from boot_exp.data.dataset import Example, read_example
 from boot_exp.data.labels import labels_of
-from evals.errors import DataFault
-from evals.listing import listed, said
+from evals.ground.faults import DataFault
+from evals.images.listing import listed, said
 
 
 @component

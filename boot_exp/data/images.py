@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boot_exp.data.card import Card, labels_sha256
-from evals.arrays import header_of, load_array
-from evals.errors import DataFault
-from evals.files import reading
-from evals.images import open_images
+from evals.ground.faults import DataFault
+from evals.ground.files import reading
+from evals.images.arrays import header_of, load_array
+from evals.images.reading import open_images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from evals.errors import DataFault
-from evals.files import reading
-from evals.listing import Listing
+from evals.ground.faults import DataFault
+from evals.ground.files import reading
+from evals.images.listing import Listing
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"})
 LARGEST = 999_999

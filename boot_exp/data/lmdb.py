@@ -8,11 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from boot_exp.components import Count, component
+from boot_exp.config.components import Count, component
 from boot_exp.data.btree import Pages
 from boot_exp.data.dataset import Example, read_example
-from evals.errors import DataFault
-from evals.files import reading
+from evals.ground.faults import DataFault
+from evals.ground.files import reading
 
 
 @component

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from boot_exp.components import component
+from boot_exp.config.components import component
 from boot_exp.data.dataset import Example
 from boot_exp.data.labels import LARGEST
-from evals.arrays import archive_of
-from evals.errors import DataFault
-from evals.images import open_images
+from evals.ground.faults import DataFault
+from evals.images.arrays import archive_of
+from evals.images.reading import open_images
 
 
 @component

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boot_exp.data.images import draw, still_there
-from boot_exp.seeds import NOISE
-from evals.arrays import header_of
-from evals.errors import DataFault
-from evals.fields import from_json
-from evals.files import read_json, reading, sha256_of
+from boot_exp.engine.seeds import NOISE
+from evals.ground.faults import DataFault
+from evals.ground.fields import from_json
+from evals.ground.files import read_json, reading, sha256_of
+from evals.images.arrays import header_of
 
 CARD = "card.json"
 

@@ -15,9 +15,9 @@ from boot_exp.data.checks import SHOWN, checked, is_image
 from boot_exp.data.dataset import Dataset, Example
 from boot_exp.data.npy import NpyStream
 from boot_exp.data.transforms import Transform
-from evals.errors import DataFault, printable
-from evals.files import replacing_folder, write_texts
-from evals.images import Fingerprint
+from evals.ground.faults import DataFault, printable
+from evals.ground.files import replacing_folder, write_texts
+from evals.images.reading import Fingerprint
 
 
 def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) -> Card:

@@ -9,8 +9,8 @@ from annotated_types import Interval
 from numpy.typing import NDArray
 from PIL import Image
 
-from boot_exp.components import Count, Natural, component
-from evals.errors import DataFault
+from boot_exp.config.components import Count, Natural, component
+from evals.ground.faults import DataFault
 
 
 class Transform(Protocol):

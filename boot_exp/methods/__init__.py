@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from boot_exp.averages import Average
-from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Denoiser
-from boot_exp.terms import Term
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.engine.averages import Average
+from boot_exp.engine.terms import Term
 
 
 class Start(Enum):

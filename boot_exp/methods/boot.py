@@ -9,16 +9,16 @@ import torch
 from annotated_types import Interval
 from torch import Tensor
 
-from boot_exp.components import NonNegative, PositiveShare, component
-from boot_exp.conditions import Condition
-from boot_exp.denoisers import Denoiser
-from boot_exp.distances import Distance, SquaredError
+from boot_exp.config.components import NonNegative, PositiveShare, component
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.distances import Distance, SquaredError
+from boot_exp.diffusion.solvers import SignalStep
+from boot_exp.diffusion.step_weights import InverseSquareStep, StepWeight
+from boot_exp.diffusion.times import Times, UniformTimes
+from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start, edge_of
-from boot_exp.methods.step_weights import InverseSquareStep, StepWeight
-from boot_exp.solvers import SignalStep
-from boot_exp.student import SignalStudent
-from boot_exp.terms import Term
-from boot_exp.times import Times, UniformTimes
+from boot_exp.methods.students import SignalStudent
 
 
 @component

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from boot_exp.components import NonNegative, PositiveShare, component
-from boot_exp.denoisers import Denoiser
-from boot_exp.distances import Distance, SquaredError
-from boot_exp.levels import diffuse, over
+from boot_exp.config.components import NonNegative, PositiveShare, component
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.distances import Distance, SquaredError
+from boot_exp.diffusion.levels import diffuse, over
+from boot_exp.diffusion.times import Times, UniformTimes
+from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start, edge_of
-from boot_exp.student import SignalStudent
-from boot_exp.terms import Term
-from boot_exp.times import Times, UniformTimes
+from boot_exp.methods.students import SignalStudent
 
 
 @component

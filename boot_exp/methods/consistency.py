@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from boot_exp.averages import Average
-from boot_exp.components import component
-from boot_exp.compute import on
-from boot_exp.denoisers import Denoiser
-from boot_exp.distances import Distance, SquaredError
-from boot_exp.levels import diffuse
+from boot_exp.config.components import component
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.distances import Distance, SquaredError
+from boot_exp.diffusion.levels import diffuse
+from boot_exp.diffusion.step_weights import StepWeight, Unweighted
+from boot_exp.diffusion.times import Discretisation, Grid, KarrasGrid, drawn_steps
+from boot_exp.engine.averages import Average
+from boot_exp.engine.compute import on
+from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start
 from boot_exp.methods.neighbours import Neighbour
-from boot_exp.methods.step_weights import StepWeight, Unweighted
-from boot_exp.terms import Term
-from boot_exp.times import Discretisation, Grid, KarrasGrid, drawn_steps
 
 
 @component

@@ -8,16 +8,16 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from boot_exp.compute import on
-from boot_exp.conditions import NOTHING, Condition
 from boot_exp.data import Images
-from boot_exp.denoisers import Networked
-from boot_exp.distances import SquaredError
-from boot_exp.levels import diffuse
-from boot_exp.objectives import Portion
-from boot_exp.terms import Term
-from boot_exp.times import Times
-from boot_exp.weights import Weight
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.distances import SquaredError
+from boot_exp.diffusion.levels import diffuse
+from boot_exp.diffusion.times import Times
+from boot_exp.diffusion.weights import Weight
+from boot_exp.engine.compute import on
+from boot_exp.engine.objectives import Portion
+from boot_exp.engine.terms import Term
 
 
 @dataclass(frozen=True, kw_only=True)

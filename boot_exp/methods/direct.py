@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from boot_exp.components import component
-from boot_exp.denoisers import Denoiser
-from boot_exp.distances import Distance, SquaredError
+from boot_exp.config.components import component
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.distances import Distance, SquaredError
+from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start
-from boot_exp.terms import Term
 
 
 @component

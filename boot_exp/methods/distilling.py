@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
-from boot_exp.averages import Average
-from boot_exp.compute import on
-from boot_exp.conditions import Condition, Guidance
-from boot_exp.denoisers import Guided, Networked
+from boot_exp.diffusion.conditions import Condition, Guidance
+from boot_exp.diffusion.denoisers import Guided, Networked
+from boot_exp.engine.averages import Average
+from boot_exp.engine.compute import on
+from boot_exp.engine.objectives import Portion
+from boot_exp.engine.seeds import PAIRS, sample_noise
+from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Method
-from boot_exp.objectives import Portion
-from boot_exp.seeds import PAIRS, sample_noise
-from boot_exp.terms import Term
 
 if TYPE_CHECKING:
     from boot_exp.data.images import Images

@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from boot_exp.components import component
-from boot_exp.conditions import Condition
-from boot_exp.denoisers import Denoiser
-from boot_exp.distances import Distance, SquaredError
-from boot_exp.levels import diffuse
+from boot_exp.config.components import component
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.distances import Distance, SquaredError
+from boot_exp.diffusion.levels import diffuse
+from boot_exp.diffusion.times import Times, UniformTimes
+from boot_exp.diffusion.weights import TruncatedSnr, Weight
+from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start
-from boot_exp.terms import Term
-from boot_exp.times import Times, UniformTimes
-from boot_exp.weights import TruncatedSnr, Weight
 
 
 @component

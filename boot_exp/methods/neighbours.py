@@ -6,11 +6,11 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from boot_exp.components import component
-from boot_exp.denoisers import Denoiser
-from boot_exp.levels import diffuse
+from boot_exp.config.components import component
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.levels import diffuse
+from boot_exp.diffusion.solvers import Solver
 from boot_exp.methods import Batch
-from boot_exp.solvers import Solver
 
 
 class Neighbour(Protocol):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from boot_exp.components import component
+from boot_exp.config.components import component
 from boot_exp.data import Dataset, Transform, prepare
 from boot_exp.stages.place import Place
-from evals.errors import printable
-from evals.listing import said
+from evals.ground.faults import printable
+from evals.images.listing import said
 
 
 @component

@@ -9,21 +9,21 @@ from typing import Any
 
 from torch import nn
 
-from boot_exp.components import component
-from boot_exp.compute import Compute
-from boot_exp.conditions import Condition, Guidance, classes_in_turn
-from boot_exp.denoisers import Networked, guided
+from boot_exp.config.components import component
+from boot_exp.diffusion.conditions import Condition, Guidance, classes_in_turn
+from boot_exp.diffusion.denoisers import Networked, guided
+from boot_exp.diffusion.samplers import Sampler
+from boot_exp.engine.cards import Distilled, Model
+from boot_exp.engine.checkpoints import load_weights
+from boot_exp.engine.compute import Compute
+from boot_exp.engine.loop import Training
+from boot_exp.engine.processes import join
+from boot_exp.engine.seeds import generator
 from boot_exp.methods import Method, Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
-from boot_exp.processes import join
-from boot_exp.samplers import Sampler
-from boot_exp.seeds import generator
 from boot_exp.stages.place import Place
 from boot_exp.stages.trained import PREVIEWS, check_unconditional, train_and_write
-from boot_exp.training.cards import Distilled, Model
-from boot_exp.training.checkpoints import load_weights
-from boot_exp.training.loop import Training
-from evals.errors import ConfigurationFault, DataFault
+from evals.ground.faults import ConfigurationFault, DataFault
 
 
 @component

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from boot_exp.components import component
-from boot_exp.processes import join
+from boot_exp.config.components import component
+from boot_exp.engine.processes import join
 from boot_exp.stages.place import Place
 from boot_exp.stages.reference import EXTRACTOR, STATISTICS
-from evals.ending import tell
-from evals.evaluate import Record, evaluate_folder
-from evals.extractors import Extractor, Observation
-from evals.images import Images
-from evals.indomain import InDomain
-from evals.kid import KernelDistance
-from evals.protocols import Standard
-from evals.reference import load_reference
+from evals.features.extractors import Extractor, Observation
+from evals.features.indomain import InDomain
+from evals.ground.ending import tell
+from evals.images.reading import Images
+from evals.scores.evaluate import Record, evaluate_folder
+from evals.scores.kid import KernelDistance
+from evals.scores.protocols import Standard
+from evals.scores.reference import load_reference
 
 
 @component

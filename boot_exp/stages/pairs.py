@@ -13,23 +13,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from boot_exp.components import Count, Natural, component
-from boot_exp.compute import Compute
-from boot_exp.conditions import classes_in_turn
+from boot_exp.config.components import Count, Natural, component
 from boot_exp.data.pairs import CARD, WholePairsCard
-from boot_exp.denoisers import Guided, Networked, guided
-from boot_exp.processes import Processes, join
-from boot_exp.samplers import Sampler, noise_of
-from boot_exp.seeds import NOISE, PAIRS
+from boot_exp.diffusion.conditions import classes_in_turn
+from boot_exp.diffusion.denoisers import Guided, Networked, guided
+from boot_exp.diffusion.samplers import Sampler, noise_of
+from boot_exp.engine.cards import Model
+from boot_exp.engine.checkpoints import load_weights
+from boot_exp.engine.compute import Compute
+from boot_exp.engine.journal import Meter
+from boot_exp.engine.processes import Processes, join
+from boot_exp.engine.seeds import NOISE, PAIRS
+from boot_exp.engine.stopping import Stopped, stop_requests
+from boot_exp.engine.work import alone, in_shards
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
-from boot_exp.stopping import Stopped, stop_requests
-from boot_exp.training.cards import Model
-from boot_exp.training.checkpoints import load_weights
-from boot_exp.training.journal import Meter
-from boot_exp.training.work import alone, in_shards
-from evals.errors import NumericalFault
-from evals.files import read_json, replacing, replacing_folder, sha256_of, write_json
+from evals.ground.faults import NumericalFault
+from evals.ground.files import read_json, replacing, replacing_folder, sha256_of, write_json
 
 
 @component

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from boot_exp.components import Count, Natural, component
+from boot_exp.config.components import Count, Natural, component
+from boot_exp.engine.journal import Meter
 from boot_exp.stages.place import Place
-from boot_exp.training.journal import Meter
-from evals.errors import ConfigurationFault
-from evals.files import replacing_folder
-from evals.indomain import InDomain, train_extractor
-from evals.protocols import Standard
-from evals.reference import load_reference, reference
-from evals.weights import located
+from evals.features.indomain import InDomain, train_extractor
+from evals.features.weights import located
+from evals.ground.faults import ConfigurationFault
+from evals.ground.files import replacing_folder
+from evals.scores.protocols import Standard
+from evals.scores.reference import load_reference, reference
 
 EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
 

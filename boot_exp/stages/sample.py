@@ -18,23 +18,23 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from boot_exp.components import Count, Natural, component
-from boot_exp.compute import Compute, on
-from boot_exp.conditions import Condition, Labels, LabelsInTurn
-from boot_exp.denoisers import guided
-from boot_exp.processes import Processes, join
-from boot_exp.samplers import Sampler, flat, noise_of
+from boot_exp.config.components import Count, Natural, component
+from boot_exp.diffusion.conditions import Condition, Labels, LabelsInTurn
+from boot_exp.diffusion.denoisers import guided
+from boot_exp.diffusion.samplers import Sampler, flat, noise_of
+from boot_exp.engine.cards import Model
+from boot_exp.engine.checkpoints import load_weights
+from boot_exp.engine.compute import Compute, on
+from boot_exp.engine.journal import Meter
+from boot_exp.engine.processes import Processes, join
+from boot_exp.engine.stopping import stop_requests
+from boot_exp.engine.work import Shard, alone, in_shards
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import check_unconditional
-from boot_exp.stopping import stop_requests
-from boot_exp.training.cards import Model
-from boot_exp.training.checkpoints import load_weights
-from boot_exp.training.journal import Meter
-from boot_exp.training.work import Shard, alone, in_shards
-from evals.errors import ConfigurationFault, NumericalFault
-from evals.files import read_json, replacing_folder, write_json
-from evals.samples import SamplesCard
-from evals.zips import join_zips, write_zip
+from evals.ground.faults import ConfigurationFault, NumericalFault
+from evals.ground.files import read_json, replacing_folder, write_json
+from evals.images.samples import SamplesCard
+from evals.images.zips import join_zips, write_zip
 
 
 def to_pixels(samples: Tensor) -> NDArray[np.uint8]:

@@ -9,26 +9,26 @@ from typing import ClassVar
 
 import torch
 
-from boot_exp.components import Share, component
-from boot_exp.compute import Compute
-from boot_exp.conditions import classes_in_turn
+from boot_exp.config.components import Share, component
 from boot_exp.data import Card, Images
-from boot_exp.denoisers import Networked
+from boot_exp.diffusion.conditions import classes_in_turn
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.samplers import Sampler
+from boot_exp.diffusion.times import Times, UniformTimes
+from boot_exp.diffusion.weights import SnrPlusOne, Weight
+from boot_exp.engine.cards import Imported, ModelCard, Taught
+from boot_exp.engine.checkpoints import write_folder
+from boot_exp.engine.compute import Compute
+from boot_exp.engine.loop import Training
+from boot_exp.engine.processes import join
 from boot_exp.methods.denoising import Denoising
-from boot_exp.processes import join
-from boot_exp.samplers import Sampler
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
-from boot_exp.times import Times, UniformTimes
-from boot_exp.training.cards import Imported, ModelCard, Taught
-from boot_exp.training.checkpoints import write_folder
-from boot_exp.training.loop import Training
-from boot_exp.weights import SnrPlusOne, Weight
-from evals.ending import tell
-from evals.errors import ConfigurationFault, StateFault
-from evals.files import sha256_of
-from evals.weights import located
+from evals.features.weights import located
+from evals.ground.ending import tell
+from evals.ground.faults import ConfigurationFault, StateFault
+from evals.ground.files import sha256_of
 
 
 @component

@@ -8,18 +8,18 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from boot_exp.compute import Compute
-from boot_exp.conditions import Condition
-from boot_exp.objectives import Objective
-from boot_exp.processes import Processes, whole
-from boot_exp.samplers import Sampler, noise_of
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.samplers import Sampler, noise_of
+from boot_exp.engine.cards import Distilled, Effort, Model, ModelCard, Taught
+from boot_exp.engine.checkpoints import write_folder
+from boot_exp.engine.compute import Compute
+from boot_exp.engine.loop import Training, fit
+from boot_exp.engine.objectives import Objective
+from boot_exp.engine.processes import Processes, whole
+from boot_exp.engine.stopping import stop_requests
+from boot_exp.engine.work import Work, alone
 from boot_exp.stages.place import Place, provenance
-from boot_exp.stopping import stop_requests
-from boot_exp.training.cards import Distilled, Effort, Model, ModelCard, Taught
-from boot_exp.training.checkpoints import write_folder
-from boot_exp.training.loop import Training, fit
-from boot_exp.training.work import Work, alone
-from evals.errors import ConfigurationFault
+from evals.ground.faults import ConfigurationFault
 
 PREVIEWS = 64
 

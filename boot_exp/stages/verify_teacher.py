@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from boot_exp.components import Count, Positive, component
-from boot_exp.processes import join
+from boot_exp.config.components import Count, Positive, component
+from boot_exp.engine.cards import Model
+from boot_exp.engine.checkpoints import read_card
+from boot_exp.engine.processes import join
 from boot_exp.stages.evaluate import Evaluate
 from boot_exp.stages.place import Place
 from boot_exp.stages.reference import STATISTICS, PublishedReference
 from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher
-from boot_exp.training.cards import Model
-from boot_exp.training.checkpoints import read_card
-from evals.errors import ConfigurationFault, DataFault, MissingResource
-from evals.files import read_json, write_json
-from evals.reference import load_reference
+from evals.ground.faults import ConfigurationFault, DataFault, MissingResource
+from evals.ground.files import read_json, write_json
+from evals.scores.reference import load_reference
 from evals.tables.row import Row, read_rows
 
 

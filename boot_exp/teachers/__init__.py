@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from boot_exp.components import Count
-from boot_exp.denoisers import Networked
-from boot_exp.predictions import Prediction
-from boot_exp.schedules import Schedule
-from evals.errors import StateFault
-from evals.files import first_line
+from boot_exp.config.components import Count
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.predictions import Prediction
+from boot_exp.diffusion.schedules import Schedule
+from evals.ground.faults import StateFault
+from evals.ground.files import first_line
 
 LABELS = {"label.weight", "unet.class_embedding.weight"}
 """The embeddings of classes, to which a row for "no label" is added as they are read."""

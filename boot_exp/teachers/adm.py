@@ -9,11 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from boot_exp.nets.embeddings import Sinusoidal
-from boot_exp.nets.unet import Attention, Convolutions, Residual, ResidualBlocks, ThirtyTwoGroups, UNet
+from boot_exp.diffusion.nets.embeddings import Sinusoidal
+from boot_exp.diffusion.nets.unet import Attention, Convolutions, Residual, ResidualBlocks, ThirtyTwoGroups, UNet
 from boot_exp.teachers import PublishedNetwork
 from boot_exp.teachers.states import fill, network
-from evals.tensors import read_tensors
+from evals.features.tensors import read_tensors
 
 REDUCED: dict[str, object] = {
     "image_size": 32,

@@ -8,10 +8,10 @@ from typing import ClassVar, cast
 
 from torch import Tensor
 
-from boot_exp.components import Count, Positive
-from boot_exp.nets.unet import UNet
-from boot_exp.predictions import FromF
-from boot_exp.schedules import Schedule
+from boot_exp.config.components import Count, Positive
+from boot_exp.diffusion.nets.unet import UNet
+from boot_exp.diffusion.predictions import FromF
+from boot_exp.diffusion.schedules import Schedule
 from boot_exp.teachers import PublishedNetwork, adm
 
 

@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from boot_exp.components import Natural, Positive
-from boot_exp.nets.adain import Block, Guidable
-from boot_exp.predictions import Prediction
-from boot_exp.schedules import Schedule, Table, unclamped
+from boot_exp.config.components import Natural, Positive
+from boot_exp.diffusion.nets.adain import Block, Guidable
+from boot_exp.diffusion.predictions import Prediction
+from boot_exp.diffusion.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import OfTheHub, check_runs, differences, folders, schedulers, shown
 from boot_exp.teachers.states import fill, network
-from evals.errors import MissingResource, StateFault
-from evals.files import first_line
+from evals.ground.faults import MissingResource, StateFault
+from evals.ground.files import first_line
 
 KIND = "UNet2DModel"
 OF_TRAINING = ("dropout",)

@@ -10,16 +10,16 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from boot_exp.components import Count, Positive
-from boot_exp.nets.embeddings import Sinusoidal
-from boot_exp.nets.song import SongUNet
-from boot_exp.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
-from boot_exp.predictions import FromEps, FromF, FromScore, Prediction
-from boot_exp.schedules import LinearBeta, Schedule, SquaredCosineTable, unclamped
+from boot_exp.config.components import Count, Positive
+from boot_exp.diffusion.nets.embeddings import Sinusoidal
+from boot_exp.diffusion.nets.song import SongUNet
+from boot_exp.diffusion.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
+from boot_exp.diffusion.predictions import FromEps, FromF, FromScore, Prediction
+from boot_exp.diffusion.schedules import LinearBeta, Schedule, SquaredCosineTable, unclamped
 from boot_exp.teachers import PublishedNetwork, check_finite, differences, fitting, shown
 from boot_exp.teachers.pickles import Snapshot, children, plain, state
-from evals.errors import StateFault
-from evals.pickles import Refused, foreign
+from evals.features.pickles import Refused, foreign
+from evals.ground.faults import StateFault
 
 Precond = Literal["EDMPrecond", "VPPrecond", "VEPrecond", "iDDPMPrecond"]
 Model = Literal["SongUNet", "DhariwalUNet"]

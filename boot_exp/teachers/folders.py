@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from boot_exp.teachers import shown
-from evals.errors import StateFault
-from evals.pickles import Refused, foreign
-from evals.stored import Kept
-from evals.tensors import read_tensors
+from evals.features.pickles import Refused, foreign
+from evals.features.stored import Kept
+from evals.features.tensors import read_tensors
+from evals.ground.faults import StateFault
 
 STEM = "diffusion_pytorch_model"
 KINDS = ("", ".fp16", ".bf16")  # whole weights first, then those that were rounded to half precision

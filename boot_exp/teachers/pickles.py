@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from evals import pickles
-from evals.pickles import Record, Refused, Within
-from evals.stored import KNOWN, Kept, Storage, described, made
-from evals.tensors import legacy
+from evals.features import pickles
+from evals.features.pickles import Record, Refused, Within
+from evals.features.stored import KNOWN, Kept, Storage, described, made
+from evals.features.tensors import legacy
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 STORAGE = "torch.storage._load_from_bytes"

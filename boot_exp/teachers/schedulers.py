@@ -8,10 +8,17 @@ from typing import Any
 
 import torch
 
-from boot_exp.predictions import FromEps, FromV, FromX, Prediction
-from boot_exp.schedules import GivenTable, LinearTable, ScaledLinearTable, SigmoidTable, SquaredCosineTable, Table
+from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
+from boot_exp.diffusion.schedules import (
+    GivenTable,
+    LinearTable,
+    ScaledLinearTable,
+    SigmoidTable,
+    SquaredCosineTable,
+    Table,
+)
 from boot_exp.teachers import differences, shown
-from evals.errors import StateFault
+from evals.ground.faults import StateFault
 
 PREDICTED: dict[type, str] = {FromEps: "epsilon", FromV: "v_prediction", FromX: "sample"}
 # fmt: off

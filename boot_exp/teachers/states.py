@@ -10,9 +10,9 @@ from pathlib import Path
 from torch import Tensor
 
 from boot_exp.teachers import PublishedNetwork, check_finite, fitting, shown
-from evals.errors import StateFault
-from evals.pickles import foreign
-from evals.stored import Kept, made, outlines
+from evals.features.pickles import foreign
+from evals.features.stored import Kept, made, outlines
+from evals.ground.faults import StateFault
 
 AVERAGES = {"ema", "average", "averaged", "avg", "shadow", "swa"}
 """Words in the name of what holds averaged weights, which are those to sample with."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evals.errors import DataFault
-from evals.images import Images, iterate
+from evals.ground.faults import DataFault
+from evals.images.reading import Images, iterate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from evals.fields import as_json
-from evals.files import reading, write_texts
+from evals.ground.fields import as_json
+from evals.ground.files import reading, write_texts
 from evals.pages.html import comparison_html, leaderboard_html
 from evals.pages.markdown import comparison_page, leaderboard_page, study_page
 from evals.pages.palette import on_paper

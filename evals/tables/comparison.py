@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.errors import DataFault
+from evals.ground.faults import DataFault
 from evals.tables.conclusions import Finding, conclusions
 from evals.tables.lineage import Family, Spent, read_family
 from evals.tables.names import TEACHER, method_of, solver_of

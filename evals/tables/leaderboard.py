@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.errors import DataFault
+from evals.ground.faults import DataFault
 from evals.tables.row import Row, Training, read_rows, read_training
 from evals.tables.table import Line, Table, check_comparable, score_files, shared_facts
 

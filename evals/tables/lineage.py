@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evals.errors import DataFault
-from evals.fields import Facts, from_json
+from evals.ground.faults import DataFault
+from evals.ground.fields import Facts, from_json
 from evals.tables.row import Training, read_training, read_value
 from evals.tables.spread import Spread
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from evals.fields import from_json
+from evals.ground.fields import from_json
 from evals.tables.row import read_value
 
 FILE = Path(__file__).with_name("reported.json")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from evals.errors import DataFault
-from evals.fields import Facts, from_json
-from evals.files import reading
-from evals.protocols import PROTOCOLS
+from evals.ground.faults import DataFault
+from evals.ground.fields import Facts, from_json
+from evals.ground.files import reading
+from evals.scores.protocols import PROTOCOLS
 from evals.tables.names import signal_time, unguided
 
 FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}

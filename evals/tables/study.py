@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from evals.errors import DataFault
+from evals.ground.faults import DataFault
 from evals.tables.table import Line, Table, check_comparable, check_samplers, read_run, score_files, shared_facts
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from evals.errors import DataFault
+from evals.ground.faults import DataFault
 from evals.tables.lineage import Spent
 from evals.tables.names import TEACHER
 from evals.tables.row import SCORES, Row, read_rows, shared

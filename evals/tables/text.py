@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.errors import NumericalFault
-from evals.fields import finite
+from evals.ground.faults import NumericalFault
+from evals.ground.fields import finite
 
 MISSING = "–"
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparison_house import house
 from sklearn.datasets import load_digits
 
-from evals.images import Images
-from evals.indomain import InDomain, train
+from evals.features.indomain import InDomain, train
+from evals.images.reading import Images
+from tests.house.comparison_house import house
 
 
 @pytest.fixture(scope="session")

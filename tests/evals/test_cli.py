@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_leaderboard import training
 
 from evals.__main__ import _Progress, main
-from evals.images import Images
-from evals.zips import write_zip
+from evals.images.reading import Images
+from evals.images.zips import write_zip
+from tests.house.leaderboard import training
 
 Digits = tuple[Images, np.ndarray]
 

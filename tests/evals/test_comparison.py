@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparison_house import PAIRS, SEEDS, STUDENTS, TEACHER, Student, cost_of, house, line, row_of, sha
 
 from evals.__main__ import main
 from evals.tables.comparison import best
 from evals.tables.lineage import FREE
 from evals.tables.table import METRICS
+from tests.house.comparison_house import PAIRS, SEEDS, STUDENTS, TEACHER, Student, cost_of, house, line, row_of, sha
 
 COSTS = ("images", "evaluations", "seconds", "disk")
 

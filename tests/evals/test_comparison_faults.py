@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comparison_house import PAIRS, STUDENTS, Student, house
 
-from evals.errors import DataFault, NumericalFault
+from evals.ground.faults import DataFault, NumericalFault
 from evals.pages.gallery import check_names
+from tests.house.comparison_house import PAIRS, STUDENTS, Student, house
 
 
 def spoilt(at: tuple[str, int], **changes: Any) -> Callable[[str, int, dict[str, Any]], None]:

@@ -13,14 +13,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from comparison_house import STUDENTS, TEACHER, Student, house, pixels, row_of
-from markup import assert_tags_are_balanced
 from PIL import Image
 
 from evals.pages.palette import STAND_INS
 from evals.pages.plots import comparison_plot, styles
 from evals.tables.comparison import Method
 from evals.tables.text import leaves
+from tests.house.comparison_house import STUDENTS, TEACHER, Student, house, pixels, row_of
+from tests.house.markup import assert_tags_are_balanced
 
 
 def tables(page: str) -> list[list[dict[str, str]]]:

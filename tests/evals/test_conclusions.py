@@ -1,9 +1,9 @@
 """Laws of the conclusions: verdicts and words follow from the numbers."""
 
 import pytest
-from comparison_house import line
 
 from evals.tables.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, Published, conclusions, finding
+from tests.house.comparison_house import line
 
 
 def around(mean: float, std: float | None) -> list[float]:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from evals import decoding
-from evals.decoding import decode
-from evals.errors import DataFault
-from evals.images import Images, open_images
+from evals.ground.faults import DataFault
+from evals.images import decoding
+from evals.images.decoding import decode
+from evals.images.reading import Images, open_images
 
 DRAW = np.random.default_rng(0)
 GRAY = DRAW.integers(0, 256, (4, 6), dtype=np.uint8)

@@ -5,13 +5,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from evals.entropy import EntropyScore
-from evals.errors import ConfigurationFault, DataFault, NumericalFault
-from evals.frechet import Gaussian, frechet_distance
-from evals.kid import KernelDistance, squared_mmd
-from evals.manifold import precision_recall, radii
-from evals.pairs import pairwise_distance, squared_distances
-from evals.statistics import Moments
+from evals.ground.faults import ConfigurationFault, DataFault, NumericalFault
+from evals.scores.distances import pairwise_distance, squared_distances
+from evals.scores.entropy import EntropyScore
+from evals.scores.frechet import Gaussian, frechet_distance
+from evals.scores.kid import KernelDistance, squared_mmd
+from evals.scores.manifold import precision_recall, radii
+from evals.scores.moments import Moments
 
 Array = NDArray[np.float64]
 

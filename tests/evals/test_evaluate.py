@@ -8,30 +8,16 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-from evals.errors import DataFault, NumericalFault, StateFault
-from evals.evaluate import Record, evaluate, evaluate_folder, fid
-from evals.extractors import Observation
-from evals.images import Images, open_images
-from evals.indomain import InDomain
-from evals.kid import KernelDistance
-from evals.reference import Reference, is_statistics, load_reference, reference
-from evals.see import see
-from evals.zips import write_zip
-
-
-class Pixels:
-    """The plainest extractor: what is in the corner, with two classes by brightness."""
-
-    name, sha256, resize, dimensions = "corner", "c0ffee" * 10, "none", 6
-
-    def __call__(self, images: Images) -> Observation:
-        features = images[:, :2, :3, 0].reshape(len(images), -1).astype(np.float32) / 255
-        bright = features.mean(axis=1)
-        return Observation(features=features, probabilities=np.stack([bright, 1 - bright], axis=1))
-
-
-def pictures(seed: int, n: int = 150, top: int = 256) -> Images:
-    return np.random.default_rng(seed).integers(0, top, (n, 4, 4, 1), dtype=np.uint8)
+from evals.features.extractors import Observation
+from evals.features.indomain import InDomain
+from evals.ground.faults import DataFault, NumericalFault, StateFault
+from evals.images.reading import Images, open_images
+from evals.images.zips import write_zip
+from evals.scores.evaluate import evaluate, evaluate_folder, fid
+from evals.scores.kid import KernelDistance
+from evals.scores.reference import Reference, is_statistics, load_reference, reference
+from evals.scores.see import see
+from tests.house.evaluate import Pixels, claim, pictures
 
 
 @pytest.fixture
@@ -44,12 +30,6 @@ def real(tmp_path: Path) -> Path:
 def samples(tmp_path: Path) -> Path:
     write_zip(tmp_path / "samples.zip", pictures(1, 100, 200))
     return tmp_path / "samples.zip"
-
-
-def claim(n: int, sampler: str = "ddim_8") -> Record:
-    card = {"seeds": [0], "solver": "Ddim", "ema": 0.99, "commit": "abc"}
-    fields = {"suite": "dots", "method": "teacher", "sampler": sampler, "nfe": 8, "n": n, "seconds_per_image": 0.01}
-    return fields | {"card": card}
 
 
 def test_a_reference_comes_back_as_it_was_saved(real: Path, tmp_path: Path) -> None:

@@ -11,16 +11,16 @@ import pytest
 import torch
 from cleanfid.fid import get_folder_features
 from cleanfid.inception_torchscript import InceptionV3W
-from made_inception import write_inception
 from PIL import Image
 from torch import Tensor, nn
 from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 from torch_fidelity.utils import create_feature_extractor
 
-from evals.errors import ConfigurationFault, MissingResource, StateFault
-from evals.extractors import CleanFidInception, TorchFidelityInception, at_once
-from evals.images import Images
-from evals.weights import CLEAN_FID, TORCH_FIDELITY, Published
+from evals.features.extractors import CleanFidInception, TorchFidelityInception, at_once
+from evals.features.weights import CLEAN_FID, TORCH_FIDELITY, Published
+from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
+from evals.images.reading import Images
+from tests.house.made_inception import write_inception
 
 BOTH = [TorchFidelityInception, CleanFidInception]
 

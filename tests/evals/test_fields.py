@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
-from evals.errors import DataFault, Fault, NumericalFault
-from evals.fields import Facts, as_json, from_json
+from evals.ground.faults import DataFault, Fault, NumericalFault
+from evals.ground.fields import Facts, as_json, from_json
 
 
 @dataclass(frozen=True, kw_only=True)

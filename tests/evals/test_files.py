@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from evals.errors import LONGEST, ConfigurationFault, DataFault, OutputFault, StateFault, printable
-from evals.files import check_kinds, read_json, reading, replacing, replacing_folder, typed, write_json, write_texts
-from evals.reference import Card
+from evals.ground.faults import LONGEST, ConfigurationFault, DataFault, OutputFault, StateFault, printable
+from evals.ground.files import (
+    read_json,
+    reading,
+    replacing,
+    replacing_folder,
+    write_json,
+    write_texts,
+)
 
 CAUSED = [ValueError("x"), RecursionError(), zipfile.BadZipFile("x"), MemoryError(), KeyError(1)]
 
@@ -116,20 +122,3 @@ def test_a_folder_of_others_behind_a_link_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationFault), replacing_folder(tmp_path / "out", holding="x"):
         pass
     assert (tmp_path / "home/thesis").read_text() == "years"
-
-
-@pytest.mark.parametrize(
-    "values",
-    [{}, {"reference": 1}, {"reference": "a", "reference_n": "1"}, {"reference": "a", "reference_n": True}, {"a": 1}],
-)
-def test_a_card_of_other_fields_or_types_is_no_card(values: dict[str, object]) -> None:
-    with pytest.raises(TypeError):
-        typed(Card, values)
-
-
-def test_a_card_of_its_types_is_one() -> None:
-    values = {"reference": "a", "reference_n": 1, "resize": None}
-    assert typed(Card, values) == Card(reference="a", reference_n=1)
-    check_kinds(Path("a.json"), {"n": 1}, {"n": int}, "write it again")
-    with pytest.raises(DataFault, match=r"a\.json must say n, of type int, got '1'; write it again"):
-        check_kinds(Path("a.json"), {"n": "1"}, {"n": int}, "write it again")

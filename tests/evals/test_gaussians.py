@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.errors import DataFault, Fault, NumericalFault
-from evals.frechet import Gaussian, frechet_distance
-from evals.gaussians import is_statistics
-from evals.reference import load_reference
+from evals.ground.faults import DataFault, Fault, NumericalFault
+from evals.scores.frechet import Gaussian, frechet_distance
+from evals.scores.gaussians import is_statistics
+from evals.scores.reference import load_reference
 
 MU, SIGMA = np.arange(3.0), np.diag([1.0, 2.0, 3.0])
 FEATURES = np.ones((5, 3), np.float32)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evals.errors import DataFault
-from evals.images import Fingerprint, Images, iterate, open_images
-from evals.zips import write_zip
+from evals.ground.faults import DataFault
+from evals.images.reading import Fingerprint, Images, iterate, open_images
+from evals.images.zips import write_zip
 
 
 def pictures(n: int = 5, channels: int = 3, size: tuple[int, int] = (6, 4)) -> Images:

@@ -10,20 +10,20 @@ import torch
 import torch_fidelity
 from cleanfid import fid as clean_fid
 from PIL import Image
-from registration import clean_fid_model, register, unresized
 from safetensors.torch import load_file, save
 
-from evals.errors import ConfigurationFault, DataFault, MissingResource, StateFault
-from evals.evaluate import evaluate
-from evals.extractors import Extractor
-from evals.frechet import frechet_distance
-from evals.images import Images, open_images
-from evals.indomain import Classifier, InDomain, train
-from evals.kid import KernelDistance
-from evals.manifold import precision_recall, radii
-from evals.reference import Reference
-from evals.see import see
-from evals.statistics import Moments
+from evals.features.extractors import Extractor
+from evals.features.indomain import Classifier, InDomain, train
+from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, StateFault
+from evals.images.reading import Images, open_images
+from evals.scores.evaluate import evaluate
+from evals.scores.frechet import frechet_distance
+from evals.scores.kid import KernelDistance
+from evals.scores.manifold import precision_recall, radii
+from evals.scores.moments import Moments
+from evals.scores.reference import Reference
+from evals.scores.see import see
+from tests.house.registration import clean_fid_model, register, unresized
 
 Digits = tuple[Images, np.ndarray]
 

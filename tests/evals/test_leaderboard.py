@@ -10,53 +10,11 @@ from typing import Any
 
 import pytest
 
-from evals.errors import DataFault, Fault, NumericalFault
-from evals.files import write_texts
-from evals.pages.results import leaderboard_texts
-from evals.tables.leaderboard import leaderboard
-from evals.tables.row import Measure, read_rows, read_training
+from evals.ground.faults import DataFault, Fault, NumericalFault
+from evals.tables.row import Measure
 from evals.tables.table import score_files
 from evals.tables.text import leaves
-
-FIDS = {"ddim-1": 741.2000000000001, "ddim-10": 6.5 + 1 / 3, "heun-5": 6.5 + 1 / 3, "one-jump": 0.1 + 0.2}
-NFES = {"ddim-1": 1, "ddim-10": 10, "heun-5": 9, "one-jump": 1}
-
-
-def record(sampler: str, card: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """A made-up row; `changes` go to the row, `card` to its card."""
-    made = {
-        "seeds": {"noise": [0, 1]},
-        "solver": sampler.partition("-")[0],
-        "ema": 0.999,
-        "commit": "c0ffee" * 6 + "beef",
-        "extractor": "in-domain-digits",
-        "extractor_sha256": "ab" * 32,
-        "resize": "none",
-        "reference": "digits",
-        "reference_split": "train",
-        "reference_sha256": "cd" * 32,
-        "reference_n": 1437,
-        "selection": "single",
-    }
-    scores = {
-        "kid_mean": FIDS[sampler] / 900,
-        "kid_std": 1e-4,
-        "precision": 0.91,
-        "recall": 2 / 3,
-        "score": 9.1,
-    }
-    return {
-        "suite": "digits",
-        "method": "boot" if sampler == "one-jump" else "teacher",
-        "sampler": sampler,
-        "nfe": NFES[sampler],
-        "n": 2000,
-        "fid": FIDS[sampler],
-        **scores,
-        "seconds_per_image": NFES[sampler] * 7.1e-4,
-        "card": made | (card or {}),
-        **changes,
-    }
+from tests.house.leaderboard import FIDS, markdown_rows, record, training, write_leaderboard
 
 
 def written(path: Path, value: object) -> Path:
@@ -64,31 +22,11 @@ def written(path: Path, value: object) -> Path:
     return path
 
 
-def training(stage: str, **changes: Any) -> dict[str, Any]:
-    """A made-up card of a training."""
-    cost = {"images": 512000, "evaluations": 1700000, "seconds": 320.9}
-    hashes = {"inputs": {}, "sha256": {"weights.safetensors": "ef" * 32}}
-    return {"stage": stage, "seed": 0, **cost, **hashes, **changes}
-
-
-def write_leaderboard(scores: list[Path], trainings: list[Path], out: Path) -> None:
-    """All of a leaderboard but its report."""
-    table = leaderboard([row for path in scores for row in read_rows(path)], map(read_training, trainings))
-    write_texts(out, leaderboard_texts(table))
-
-
 def rank(folder: Path, *rows: dict[str, Any]) -> Path:
     """Ranks rows, one a file, into folder/out."""
     files = [written(folder / f"{i}.json", [row]) for i, row in enumerate(rows)]
     write_leaderboard(files, [written(folder / "boot.json", training("boot"))], folder / "out")
     return folder / "out"
-
-
-def markdown_rows(text: str) -> list[dict[str, str]]:
-    """The first table of a Markdown page."""
-    lines = itertools.takewhile(bool, text.splitlines()[2:])
-    heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [dict(zip(heading, row, strict=True)) for row in rows]
 
 
 def test_rows_rise_in_fid_then_nfe_and_the_order_of_the_input_leaves_no_trace(tmp_path: Path) -> None:

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_evaluate import Pixels, claim, pictures
-from test_leaderboard import record, write_leaderboard
 
-from evals.errors import DataFault, MissingResource
-from evals.evaluate import evaluate, evaluate_folder, fid
-from evals.fields import from_json
-from evals.images import open_images
+from evals.ground.faults import DataFault, MissingResource
+from evals.ground.fields import from_json
+from evals.images.reading import open_images
+from evals.images.zips import write_zip
 from evals.pages.columns import reported_columns
-from evals.protocols import PROTOCOLS, Protocol, Standard
-from evals.reference import Reference
-from evals.see import see
+from evals.scores.evaluate import evaluate, evaluate_folder, fid
+from evals.scores.protocols import PROTOCOLS, Protocol, Standard
+from evals.scores.reference import Reference
+from evals.scores.see import see
 from evals.tables.leaderboard import leaderboard
 from evals.tables.reported import Reported, reported
 from evals.tables.row import Card, row_of
-from evals.zips import write_zip
+from tests.house.evaluate import Pixels, claim, pictures
+from tests.house.leaderboard import record, write_leaderboard
 
 SMALL = Protocol(name="small-50", extractor="torch-fidelity", n=50, blocks=3)
 

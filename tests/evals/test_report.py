@@ -14,16 +14,16 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from markup import assert_tags_are_balanced
 from numpy.typing import NDArray
 from PIL import Image
-from test_leaderboard import training
 
-from evals.errors import DataFault
+from evals.ground.faults import DataFault
 from evals.pages.palette import DARK, LIGHT, STAND_INS, in_page
 from evals.pages.plots import leaderboard_plot, solvers_of
 from evals.pages.results import leaderboard
 from evals.tables.row import Row, row_of
+from tests.house.leaderboard import training
+from tests.house.markup import assert_tags_are_balanced
 
 ROWS = {
     ("teacher", "ddim-1"): (1, 741.2),

@@ -8,16 +8,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from test_leaderboard import markdown_rows
-from test_leaderboard import record as ranked_record
 
 from evals.__main__ import main
-from evals.errors import DataFault, Fault, NumericalFault
+from evals.ground.faults import DataFault, Fault, NumericalFault
 from evals.pages.plots import study_plot
 from evals.pages.results import study
 from evals.tables.spread import Spread
 from evals.tables.study import read_study
 from evals.tables.table import METRICS
+from tests.house.leaderboard import markdown_rows
+from tests.house.leaderboard import record as ranked_record
 
 FIDS = {"control": [1.25, 1.5, 1.0], "no-boundary": [210.0, 180.5, 250.25]}
 SIGNALS = {"signal-0.25": 0.75, "signal-0.5": 0.5, "signal-0.75": 0.25}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import ThreadpoolController
 
-from evals.threads import THREADS, ahead, one_thread
+from evals.ground.threads import THREADS, ahead, one_thread
 
 
 def test_one_thread_within_the_block_and_as_many_as_before_after_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mutations import Format, child, run
 from PIL import Image
+
+from tests.house.mutations import Format, child, run
 
 
 def test_damaged_data_gives_right_values_or_a_fault_and_runs_nothing(tmp_path: Path) -> None:
@@ -72,12 +73,12 @@ def formats(scratch: Path) -> list[Format]:
     from boot_exp.data import ImageFiles, Images, Lmdb, Npz
     from boot_exp.data.idx import read_idx
     from boot_exp.data.pairs import Pairs
-    from boot_exp.seeds import NOISE
-    from evals.arrays import load_array
-    from evals.frechet import frechet_distance
-    from evals.images import open_images
-    from evals.indomain import InDomain, train
-    from evals.reference import Reference, is_statistics, load_reference
+    from boot_exp.engine.seeds import NOISE
+    from evals.features.indomain import InDomain, train
+    from evals.images.arrays import load_array
+    from evals.images.reading import open_images
+    from evals.scores.frechet import frechet_distance
+    from evals.scores.reference import Reference, is_statistics, load_reference
 
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -231,7 +232,7 @@ def formats(scratch: Path) -> list[Format]:
 
 
 def _images_sha256(array: np.ndarray) -> str:
-    from evals.images import images_of
+    from evals.images.reading import images_of
 
     return images_of(array, "made").sha256()
 

@@ -6,14 +6,15 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from mutations import Format, cases, child
+
+from tests.house.mutations import Format, cases, child
 
 SCRIPT = """
 import os, pickle, signal, subprocess, sys, time
 from pathlib import Path
 sys.path.insert(0, {here!r})
-import mutations
-from evals.errors import DataFault
+from tests.house import mutations
+from evals.ground.faults import DataFault
 mutations.PATIENCE, mutations.SPARE = 1, 2**27
 def read(data, folder):
     if data == b"a sound file, 1":

@@ -20,10 +20,10 @@ from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import planned, read_params
 from boot_exp.data.card import Card
-from boot_exp.training.checkpoints import CARD, read_card
-from evals.errors import Fault
-from evals.files import read_json, sha256_of, write_json
-from evals.samples import read_samples_card
+from boot_exp.engine.checkpoints import CARD, read_card
+from evals.ground.faults import Fault
+from evals.ground.files import read_json, sha256_of, write_json
+from evals.images.samples import read_samples_card
 from evals.tables.row import read_rows, read_training
 
 ROOT = Path(__file__).parents[2]

@@ -11,28 +11,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save as safe
+from torch import nn
+
+from boot_exp.diffusion.predictions import FromEps
+from boot_exp.diffusion.schedules import KarrasTime, LinearTable
+from boot_exp.engine.checkpoints import load_weights, write_folder
+from boot_exp.engine.work import Work
+from boot_exp.teachers import PublishedNetwork
+from boot_exp.teachers.diffusers import Diffusers
+from boot_exp.teachers.edm import Edm
+from boot_exp.teachers.guided_diffusion import GuidedDiffusion
+from evals.features import pickles
+from evals.features.pickles import foreign
+from evals.features.stored import made as made_tensors
+from evals.features.tensors import read_tensors
+from evals.ground.faults import StateFault
+from tests.house import made_teachers as made
+from tests.house.mutations import Format, child, run
+
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "teachers"), str(TESTS / "fuzz")]
 
-import made_teachers as made  # noqa: E402
-import torch  # noqa: E402
-from mutations import Format, child, run  # noqa: E402
-from safetensors.torch import save as safe  # noqa: E402
-from torch import nn  # noqa: E402
-
-from boot_exp.predictions import FromEps  # noqa: E402
-from boot_exp.schedules import KarrasTime, LinearTable  # noqa: E402
-from boot_exp.teachers import PublishedNetwork  # noqa: E402
-from boot_exp.teachers.diffusers import Diffusers  # noqa: E402
-from boot_exp.teachers.edm import Edm  # noqa: E402
-from boot_exp.teachers.guided_diffusion import GuidedDiffusion  # noqa: E402
-from boot_exp.training.checkpoints import load_weights, write_folder  # noqa: E402
-from boot_exp.training.work import Work  # noqa: E402
-from evals import pickles  # noqa: E402
-from evals.errors import StateFault  # noqa: E402
-from evals.pickles import foreign  # noqa: E402
-from evals.stored import made as made_tensors  # noqa: E402
-from evals.tensors import read_tensors  # noqa: E402
 
 OPENAI = {**made.OPENAI["adm"], "channel_mult": (1,), "attention_resolutions": (1,), "num_classes": None}
 EDM = {**made.EDM["ddpmpp"], "channel_mult": (1,), "attn_resolutions": ()}

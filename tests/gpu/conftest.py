@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from boot_exp.compute import Compute
+from boot_exp.engine.compute import Compute
 
 # Read by CUDA when it starts: without it cuBLAS has no deterministic products.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-sys.path[:0] = [str(Path(__file__).parents[1] / room) for room in ("laws", "teachers")]
 
 
 @pytest.fixture

@@ -7,26 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made_runs
-import made_teachers
 import pytest
-import test_formats
 import torch
-from test_boot import EXAMPLES
-from test_compute import NETS
-from test_devices import SAMPLERS
 from torch import Tensor, nn
 
-from boot_exp.compute import Compute
-from boot_exp.conditions import Condition
-from boot_exp.denoisers import Networked
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.predictions import FromV
+from boot_exp.diffusion.samplers import Sampler, noise_of
+from boot_exp.diffusion.schedules import Clamped, Cosine, KarrasTime
+from boot_exp.engine.compute import Compute
+from boot_exp.engine.seeds import PAIRS, SAMPLES, drawn_labels, numbered, sample_noise
 from boot_exp.methods import Batch
-from boot_exp.predictions import FromV
-from boot_exp.samplers import Sampler, noise_of
-from boot_exp.schedules import Clamped, Cosine, KarrasTime
-from boot_exp.seeds import PAIRS, SAMPLES, drawn_labels, numbered, sample_noise
-from boot_exp.student import SignalStudent
+from boot_exp.methods.students import SignalStudent
 from boot_exp.teachers.consistency_models import ConsistencyModels
+from tests.house import formats, made_runs, made_teachers
+from tests.house.compute import NETS
+from tests.house.devices import SAMPLERS
+from tests.laws.test_boot import EXAMPLES
 
 pytestmark = pytest.mark.gpu
 CPU = torch.device("cpu")
@@ -62,7 +60,7 @@ def test_every_sampler_gives_what_it_gives_on_the_cpu(sampler: Sampler, device: 
 def openai(name: str) -> Callable[[Path], tuple[Any, Path]]:
     def made(folder: Path) -> tuple[Any, Path]:
         made_teachers.write_openai(folder / "net.pt", made_teachers.OPENAI[name], out_channels=6)
-        return test_formats.guided_diffusion(name), folder / "net.pt"
+        return formats.guided_diffusion(name), folder / "net.pt"
 
     return made
 
@@ -70,7 +68,7 @@ def openai(name: str) -> Callable[[Path], tuple[Any, Path]]:
 def edm(name: str) -> Callable[[Path], tuple[Any, Path]]:
     def made(folder: Path) -> tuple[Any, Path]:
         made_teachers.write_edm(folder / "net.pkl", made_teachers.EDM[name])
-        return test_formats.edm(name), folder / "net.pkl"
+        return formats.edm(name), folder / "net.pkl"
 
     return made
 
@@ -82,8 +80,8 @@ def consistency_models(folder: Path) -> tuple[Any, Path]:
 
 
 def diffusers(folder: Path) -> tuple[Any, Path]:
-    test_formats.write_diffusers(folder)
-    return test_formats.diffusers(), folder
+    formats.write_diffusers(folder)
+    return formats.diffusers(), folder
 
 
 FORMATS: dict[str, Callable[[Path], tuple[Any, Path]]] = {
@@ -99,7 +97,7 @@ def test_a_teacher_of_every_format_gives_what_it_gives_on_the_cpu(
     name: str, device: torch.device, tmp_path: Path
 ) -> None:
     """In float32, within 1e-4 of the output's deviation."""
-    teacher = test_formats.filled(*FORMATS[name](tmp_path))
+    teacher = formats.filled(*FORMATS[name](tmp_path))
     schedule = teacher.schedule
     t = torch.tensor([0.3, 0.7], dtype=torch.float64) * (schedule.t_max - schedule.t_min) + schedule.t_min
     x, label = made_teachers.image(), None if teacher.classes is None else torch.tensor(made_teachers.LABELS)

@@ -8,22 +8,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import made_runs
 import pytest
 import torch
-from made_there import BATCH, STEPS, SameDraws, end, train, watched
 from torch import Tensor, nn
 
-from boot_exp.averages import Ema
-from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Networked
-from boot_exp.methods import Batch, Method, Term
-from boot_exp.processes import Processes
-from boot_exp.stopping import Stopped
-from boot_exp.training.checkpoints import optimizer_tensors
-from boot_exp.training.state import State
-from boot_exp.training.watch import Finite
-from evals.errors import MissingResource
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.engine.averages import Ema
+from boot_exp.engine.checkpoints import optimizer_tensors
+from boot_exp.engine.processes import Processes
+from boot_exp.engine.state import State
+from boot_exp.engine.stopping import Stopped
+from boot_exp.engine.terms import Term
+from boot_exp.engine.watch import Finite
+from boot_exp.methods import Batch, Method
+from evals.ground.faults import MissingResource
+from tests.house import made_runs
+from tests.house.made_there import BATCH, STEPS, SameDraws, end, train, watched
 
 pytestmark = pytest.mark.gpu
 every_method = pytest.mark.parametrize("method", made_runs.METHODS, ids=made_runs.names())

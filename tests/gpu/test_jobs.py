@@ -19,8 +19,8 @@ from benchmarks.gpu.jobs import Ended, Job
 from benchmarks.gpu.plan import Taken, images
 from benchmarks.gpu.real import bindings, of_data
 from benchmarks.students import compiled
-from boot_exp.check import ASSUMED, Rate
-from evals.errors import DataFault
+from boot_exp.stages.dry_run import ASSUMED, Rate
+from evals.ground.faults import DataFault
 
 
 def python(text: str) -> Callable[[float], list[str]]:

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracle import Classes, Counting, Exact, Gaussian, Mixture, batch_for, noise, times, values
 from torch import Tensor, nn
 
-from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Guided
-from boot_exp.levels import over, signal
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Guided
+from boot_exp.diffusion.levels import over, signal
+from boot_exp.diffusion.samplers import OneJump
+from boot_exp.diffusion.solvers import Ddim, Heun, OnSignal, SignalEuler, SignalRatio, SignalStep
+from boot_exp.diffusion.step_weights import InverseSquareCoefficient, Unweighted
+from boot_exp.diffusion.times import ProgressiveTimes
 from boot_exp.methods import Method
 from boot_exp.methods.boot import Boot
-from boot_exp.methods.step_weights import InverseSquareCoefficient, Unweighted
-from boot_exp.samplers import OneJump
-from boot_exp.solvers import Ddim, Heun, OnSignal, SignalEuler, SignalRatio, SignalStep
-from boot_exp.times import ProgressiveTimes
+from tests.house.oracle import Classes, Counting, Exact, Gaussian, Mixture, batch_for, noise, times, values
 
 HEUN = OnSignal(solver=Heun(coordinate=SignalRatio()))
 DDIM = OnSignal(solver=Ddim())

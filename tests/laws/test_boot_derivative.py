@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import Counting, Exact, Gaussian, batch_for, noise, values
 
-from boot_exp.levels import diffuse, over
+from boot_exp.diffusion.levels import diffuse, over
 from boot_exp.methods import Method
 from boot_exp.methods.boot_derivative import BootDerivative
+from tests.house.oracle import Counting, Exact, Gaussian, batch_for, noise, values
 
 EXAMPLES: list[Method] = [BootDerivative(beta=1.0), BootDerivative(beta=0.0)]
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from boot_exp.averages import Ema
-from boot_exp.processes import Processes
-from boot_exp.training.checkpoints import load_weights, read_card, read_tensors, write_folder
-from boot_exp.training.state import State
-from boot_exp.training.work import Work
-from evals.errors import StateFault
+from boot_exp.engine.averages import Ema
+from boot_exp.engine.checkpoints import load_weights, read_card, read_tensors, write_folder
+from boot_exp.engine.processes import Processes
+from boot_exp.engine.state import State
+from boot_exp.engine.work import Work
+from evals.ground.faults import StateFault
 
 
 def as_run(folder: Path) -> tuple[State, Work]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from boot_exp.conditions import (
+from boot_exp.diffusion.conditions import (
     NOTHING,
     Condition,
     DrawnLabels,
@@ -14,7 +14,7 @@ from boot_exp.conditions import (
     UniformGuidance,
     classes_in_turn,
 )
-from boot_exp.seeds import generator
+from boot_exp.engine.seeds import generator
 
 BOTH = Condition(label=torch.arange(6), w=torch.arange(6) / 2)
 

@@ -6,7 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import (
+from torch import Tensor, nn
+
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import Guided, Networked
+from boot_exp.diffusion.levels import carry, diffuse, over
+from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
+from boot_exp.diffusion.schedules import Clamped, Cosine
+from boot_exp.diffusion.solvers import Ddim, Heun, SignalRatio, Solver
+from boot_exp.diffusion.step_weights import InverseSquareStep
+from boot_exp.diffusion.times import DoublingSteps, FixedSteps, KarrasGrid, UniformGrid
+from boot_exp.engine.averages import Momentum
+from boot_exp.methods import Method
+from boot_exp.methods.consistency import Consistency
+from boot_exp.methods.neighbours import ByData, ByTeacher
+from boot_exp.methods.students import ConsistencyStudent
+from tests.house.oracle import (
     SCHEDULE,
     AsX,
     AtEndOfFlow,
@@ -19,21 +34,6 @@ from oracle import (
     times,
     values,
 )
-from torch import Tensor, nn
-
-from boot_exp.averages import Momentum
-from boot_exp.conditions import Condition
-from boot_exp.denoisers import Guided, Networked
-from boot_exp.levels import carry, diffuse, over
-from boot_exp.methods import Method
-from boot_exp.methods.consistency import Consistency
-from boot_exp.methods.neighbours import ByData, ByTeacher
-from boot_exp.methods.step_weights import InverseSquareStep
-from boot_exp.predictions import FromEps, FromV, FromX, Prediction
-from boot_exp.schedules import Clamped, Cosine
-from boot_exp.solvers import Ddim, Heun, SignalRatio, Solver
-from boot_exp.student import ConsistencyStudent
-from boot_exp.times import DoublingSteps, FixedSteps, KarrasGrid, UniformGrid
 
 HEUN = Heun(coordinate=SignalRatio())
 EXAMPLES: list[Method] = [

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import SCHEDULE, Classes, Counting, EpsNetwork, noise
 from torch import Tensor
 
-from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Guided, Networked, guided
-from boot_exp.predictions import FromEps
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Guided, Networked, guided
+from boot_exp.diffusion.predictions import FromEps
+from tests.house.oracle import SCHEDULE, Classes, Counting, EpsNetwork, noise
 
 DATA: Any = Classes()
 T = torch.linspace(0.1, 0.9, 12, dtype=torch.float64)

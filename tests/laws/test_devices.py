@@ -12,11 +12,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, cast
 
-import made_runs
 import numpy as np
 import pytest
 import torch
-from made_components import SCHEDULES
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
@@ -26,22 +24,24 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from boot_exp.averages import Ema, Tensors
-from boot_exp.compute import on
-from boot_exp.conditions import Condition, UniformGuidance
 from boot_exp.data.images import Images
 from boot_exp.data.pairs import Pairs, PairsCard
-from boot_exp.denoisers import Networked
+from boot_exp.diffusion.conditions import Condition, UniformGuidance
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.samplers import Sampler, noise_of
+from boot_exp.diffusion.schedules import Clamped, Schedule, SquaredCosineTable
+from boot_exp.diffusion.times import UniformTimes
+from boot_exp.diffusion.weights import TruncatedSnr
+from boot_exp.engine.averages import Ema, Tensors
+from boot_exp.engine.compute import on
+from boot_exp.engine.objectives import Portion
+from boot_exp.engine.watch import Finite
 from boot_exp.methods import Batch, Method
 from boot_exp.methods.denoising import Denoising
 from boot_exp.methods.distilling import FromImages, FromNoise, FromPairs, Source
-from boot_exp.objectives import Portion
-from boot_exp.samplers import Along, EdmSampler, OneJump, Renoised, Sampler, noise_of
-from boot_exp.schedules import Clamped, Schedule, SquaredCosineTable
-from boot_exp.solvers import Ddim, Dpmpp2M, Heun, SignalRatio
-from boot_exp.times import KarrasGrid, UniformTimes
-from boot_exp.training.watch import Finite
-from boot_exp.weights import TruncatedSnr
+from tests.house import made_runs
+from tests.house.devices import SAMPLERS
+from tests.house.made_components import SCHEDULES
 
 GPU = torch.device("cuda")
 COPIES = {torch.ops.aten._to_copy.default: 0, torch.ops.aten.copy_.default: 1}
@@ -173,16 +173,6 @@ def test_a_step_of_the_teacher_waits_for_nothing(monkeypatch: pytest.MonkeyPatch
         put(model)
         portion = Portion(seen=0, size=6, generator=OnGpu(), progress=0.5)
         assert objective.loss(model, portion, self_teacher=None)["denoising"].value.device.type == "cuda"
-
-
-SAMPLERS: list[Sampler] = [
-    OneJump(),
-    *(Along(solver=solver, steps=3) for solver in (Ddim(), Heun(), Heun(coordinate=SignalRatio()), Dpmpp2M())),
-    Along(solver=Ddim(), steps=3, grid=KarrasGrid()),
-    Renoised(steps=3),
-    EdmSampler(steps=3),
-    EdmSampler(steps=3, s_churn=40.0),
-]
 
 
 @pytest.mark.parametrize("table", [False, True])

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import AtEndOfFlow, Counting, Gaussian, batch_for, noise, order_of, times, values
 
-from boot_exp.distances import PseudoHuber
+from boot_exp.diffusion.distances import PseudoHuber
+from boot_exp.diffusion.samplers import Along
+from boot_exp.diffusion.solvers import Ddim, Dpmpp2M, Heun, Integrator, SignalRatio
 from boot_exp.methods import Method
 from boot_exp.methods.direct import Direct
-from boot_exp.samplers import Along
-from boot_exp.solvers import Ddim, Dpmpp2M, Heun, Integrator, SignalRatio
+from tests.house.oracle import AtEndOfFlow, Counting, Gaussian, batch_for, noise, order_of, times, values
 
 EXAMPLES: list[Method] = [Direct(), Direct(distance=PseudoHuber())]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import made_runs
 import pytest
 import torch
 
 from benchmarks.calls import recorded
-from boot_exp.conditions import NOTHING
+from boot_exp.diffusion.conditions import NOTHING
 from boot_exp.methods import Batch, Method
+from tests.house import made_runs
 
 
 def test_calls_of_a_compiled_network_are_recorded_and_run_again() -> None:

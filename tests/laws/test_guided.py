@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import torch
-from oracle import SCHEDULE, Classes, batch_for, values
 
-from boot_exp.conditions import NOTHING, Condition, UniformGuidance
-from boot_exp.denoisers import Guided
+from boot_exp.diffusion.conditions import NOTHING, Condition, UniformGuidance
+from boot_exp.diffusion.denoisers import Guided
+from boot_exp.diffusion.weights import TruncatedSnr, Uniform
+from boot_exp.engine.seeds import generator
 from boot_exp.methods import Method
 from boot_exp.methods.guided import GuidedDistillation
-from boot_exp.seeds import generator
-from boot_exp.weights import TruncatedSnr, Uniform
+from tests.house.oracle import SCHEDULE, Classes, batch_for, values
 
 EXAMPLES: list[Method] = [GuidedDistillation(), GuidedDistillation(weight=Uniform())]
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from boot_exp.levels import Level, carry, diffuse, implied_signal, noise, over, signal, transition
+from boot_exp.diffusion.levels import Level, carry, diffuse, implied_signal, noise, over, signal, transition
 
 LAM = torch.linspace(-6, 6, 41, dtype=torch.float64)
 X0, EPS = torch.randn((2, 41, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from types import ModuleType
 
-import made_components
 import pytest
 
-from boot_exp import schedules
-from boot_exp.schedules import Cosine, KarrasTime, Schedule
-from boot_exp.weights import MinSnr
+from boot_exp.diffusion import schedules
+from boot_exp.diffusion.schedules import Cosine, KarrasTime, Schedule
+from boot_exp.diffusion.weights import MinSnr
+from tests.house import made_components
 
 
 def test_what_no_list_named_is_under_the_laws() -> None:

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import SCHEDULE, Gaussian, batch_for, noise, times, values
 from torch import Tensor, nn
 
 import boot_exp.methods
-from boot_exp.conditions import Condition
-from boot_exp.denoisers import Guided, Networked
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import Guided, Networked
+from boot_exp.diffusion.predictions import FromX
+from boot_exp.engine.seeds import generator
 from boot_exp.methods import Method, Start
-from boot_exp.predictions import FromX
-from boot_exp.seeds import generator
+from tests.house.oracle import SCHEDULE, Gaussian, batch_for, noise, times, values
 
 
 def methods() -> Iterator[tuple[str, type]]:
@@ -38,7 +38,7 @@ def examples() -> Iterator[Any]:
     """What the test files of the methods give; a method without one is told of by the first test."""
     for name in dict.fromkeys(name for name, _ in methods()):
         try:
-            given = importlib.import_module(f"test_{name}").EXAMPLES
+            given = importlib.import_module(f"tests.laws.test_{name}").EXAMPLES
         except ModuleNotFoundError:
             continue
         for index, method in enumerate(given):

@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from boot_exp.conditions import Condition
-from boot_exp.denoisers import Networked
-from boot_exp.nets.adain import AdaIN
-from boot_exp.nets.embeddings import Sinusoidal
-from boot_exp.nets.unet import UNet
-from boot_exp.predictions import FromEps, FromV, FromX, Prediction
-from boot_exp.samplers import OneJump
-from boot_exp.schedules import Clamped, Cosine
-from boot_exp.student import AtEnd, AtTime, ConsistencyStudent, DenoisingStudent, Reading, SignalStudent
-from boot_exp.training.checkpoints import load_weights, write_folder
-from evals.errors import StateFault
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.nets.adain import AdaIN
+from boot_exp.diffusion.nets.embeddings import Sinusoidal
+from boot_exp.diffusion.nets.unet import UNet
+from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
+from boot_exp.diffusion.samplers import OneJump
+from boot_exp.diffusion.schedules import Clamped, Cosine
+from boot_exp.engine.checkpoints import load_weights, write_folder
+from boot_exp.methods.students import AtEnd, AtTime, ConsistencyStudent, DenoisingStudent, Reading, SignalStudent
+from evals.ground.faults import StateFault
 
 X = torch.randn((5, 3, 8, 8), generator=torch.Generator().manual_seed(0))
 T = torch.linspace(0.1, 0.9, 5)

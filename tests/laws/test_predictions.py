@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from made_components import PREDICTIONS
-from oracle import SCHEDULE, noise
 
-from boot_exp.levels import diffuse
-from boot_exp.predictions import Prediction
+from boot_exp.diffusion.levels import diffuse
+from boot_exp.diffusion.predictions import Prediction
+from tests.house.made_components import PREDICTIONS
+from tests.house.oracle import SCHEDULE, noise
 
 T = torch.linspace(SCHEDULE.t_min, SCHEDULE.t_max, 32, dtype=torch.float64)
 LEVEL = SCHEDULE(T)

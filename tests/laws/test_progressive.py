@@ -6,17 +6,29 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import SCHEDULE, AsX, AtEndOfGroup, Classes, EpsNetwork, Gaussian, Mixture, batch_for, ddim, noise, values
 
-from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Denoiser, Guided, Networked
-from boot_exp.levels import carry
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Denoiser, Guided, Networked
+from boot_exp.diffusion.levels import carry
+from boot_exp.diffusion.predictions import FromEps, FromV, FromX
+from boot_exp.diffusion.solvers import Heun, SignalRatio
+from boot_exp.diffusion.times import KarrasGrid, UniformGrid
+from boot_exp.diffusion.weights import TruncatedSnr, Uniform
 from boot_exp.methods import Method
 from boot_exp.methods.progressive import Progressive
-from boot_exp.predictions import FromEps, FromV, FromX
-from boot_exp.solvers import Heun, SignalRatio
-from boot_exp.times import KarrasGrid, UniformGrid
-from boot_exp.weights import TruncatedSnr, Uniform
+from tests.house.oracle import (
+    SCHEDULE,
+    AsX,
+    AtEndOfGroup,
+    Classes,
+    EpsNetwork,
+    Gaussian,
+    Mixture,
+    batch_for,
+    ddim,
+    noise,
+    values,
+)
 
 EXAMPLES: list[Method] = [
     Progressive(steps=4),

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import SCHEDULE, AtEndOfFlow, Classes, Counting, Gaussian, noise, times
 from torch import Tensor
 
-from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Guided
-from boot_exp.levels import over
-from boot_exp.samplers import (
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Guided
+from boot_exp.diffusion.levels import over
+from boot_exp.diffusion.samplers import (
     Along,
     AtGuidance,
     EdmSampler,
@@ -26,9 +25,10 @@ from boot_exp.samplers import (
     churned,
     flat,
 )
-from boot_exp.schedules import KarrasTime
-from boot_exp.solvers import Ddim, Dpmpp2M
-from boot_exp.times import KarrasGrid, UniformGrid
+from boot_exp.diffusion.schedules import KarrasTime
+from boot_exp.diffusion.solvers import Ddim, Dpmpp2M
+from boot_exp.diffusion.times import KarrasGrid, UniformGrid
+from tests.house.oracle import SCHEDULE, AtEndOfFlow, Classes, Counting, Gaussian, noise, times
 
 LAST = times(8, SCHEDULE.t_max)
 

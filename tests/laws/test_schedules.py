@@ -6,9 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from made_components import PLAIN, SCHEDULES
 
-from boot_exp.schedules import (
+from boot_exp.diffusion.schedules import (
     Clamped,
     Cosine,
     GivenTable,
@@ -21,6 +20,7 @@ from boot_exp.schedules import (
     SquaredCosineTable,
     Table,
 )
+from tests.house.made_components import PLAIN, SCHEDULES
 
 TABLES: list[tuple[Table, dict[str, object]]] = [
     (LinearTable(), {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}),

@@ -7,25 +7,17 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
-from made_components import INTEGRATORS, ONE_STEP, STEPS
-from oracle import AsX, Counting, EpsNetwork, Gaussian, Mixture, noise, order_of, times
 from torch import Tensor
 
-from boot_exp.denoisers import Networked
-from boot_exp.levels import diffuse, signal
-from boot_exp.predictions import FromEps, FromV, FromX
-from boot_exp.samplers import Along
-from boot_exp.schedules import LinearTable
-from boot_exp.solvers import (
-    Ddim,
-    Dpmpp2M,
-    Heun,
-    Integrator,
-    NoiseRatio,
-    SignalStep,
-    Solver,
-)
-from boot_exp.times import UniformGrid
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.levels import diffuse, signal
+from boot_exp.diffusion.predictions import FromEps, FromV, FromX
+from boot_exp.diffusion.samplers import Along
+from boot_exp.diffusion.schedules import LinearTable
+from boot_exp.diffusion.solvers import Ddim, Dpmpp2M, Heun, Integrator, NoiseRatio, SignalStep, Solver
+from boot_exp.diffusion.times import UniformGrid
+from tests.house.made_components import INTEGRATORS, ONE_STEP, STEPS
+from tests.house.oracle import AsX, Counting, EpsNetwork, Gaussian, Mixture, noise, order_of, times
 
 FLOWS = [Gaussian(), Mixture()]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from made_components import STEP_WEIGHTS, WEIGHTS
-from oracle import SCHEDULE
 
-from boot_exp.methods.step_weights import InverseSquareCoefficient, InverseSquareStep, StepWeight
-from boot_exp.weights import MinSnr, Snr, TruncatedSnr, Weight
+from boot_exp.diffusion.step_weights import InverseSquareCoefficient, InverseSquareStep, StepWeight
+from boot_exp.diffusion.weights import MinSnr, Snr, TruncatedSnr, Weight
+from tests.house.made_components import STEP_WEIGHTS, WEIGHTS
+from tests.house.oracle import SCHEDULE
 
 T = torch.linspace(0.2, SCHEDULE.t_max, 50, dtype=torch.float64)
 DELTA = torch.full_like(T, 0.1)

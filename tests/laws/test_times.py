@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from made_components import DISCRETISATIONS, GRIDS, TIMES
-from oracle import SCHEDULE
 
-from boot_exp.schedules import Clamped, Cosine
-from boot_exp.seeds import generator
-from boot_exp.times import (
+from boot_exp.diffusion.schedules import Clamped, Cosine
+from boot_exp.diffusion.times import (
     Discretisation,
     DoublingSteps,
     FixedSteps,
@@ -20,6 +17,9 @@ from boot_exp.times import (
     UniformTimes,
     drawn_steps,
 )
+from boot_exp.engine.seeds import generator
+from tests.house.made_components import DISCRETISATIONS, GRIDS, TIMES
+from tests.house.oracle import SCHEDULE
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=repr)

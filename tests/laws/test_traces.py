@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import made_runs
 import pytest
 import torch
-from made_runs import BATCH, Made, distilling, figures, fitted
 
 import boot_exp.methods
+from boot_exp.diffusion.times import UniformTimes
+from boot_exp.diffusion.weights import SnrPlusOne
+from boot_exp.engine.objectives import Objective
 from boot_exp.methods import Start
 from boot_exp.methods.denoising import Denoising
-from boot_exp.objectives import Objective
-from boot_exp.times import UniformTimes
-from boot_exp.weights import SnrPlusOne
+from tests.house import made_runs
+from tests.house.made_runs import BATCH, Made, distilling, figures, fitted
 
 HERE = Path(__file__).parent.parent / "golden"
 WRITE = "make golden"
@@ -67,7 +67,7 @@ def objectives(name: str) -> list[Objective]:
     if name == "teacher":
         images: Any = Labelled()
         return [Denoising(images=images, seed=0, weight=SnrPlusOne(), times=UniformTimes(), label_dropout=0.0)]
-    return [distilling(method) for method in importlib.import_module(f"test_{name}").EXAMPLES]
+    return [distilling(method) for method in importlib.import_module(f"tests.laws.test_{name}").EXAMPLES]
 
 
 def traced(name: str, folder: Path) -> list[str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracle import SCHEDULE, AtEndOfGroup, Gaussian, Mixture, batch_for, ddim, noise, values
 from torch import Tensor
 
-from boot_exp.averages import BiasCorrected, Momentum
-from boot_exp.conditions import NOTHING
-from boot_exp.denoisers import Denoiser
-from boot_exp.levels import carry
+from boot_exp.diffusion.conditions import NOTHING
+from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.levels import carry
+from boot_exp.diffusion.solvers import Heun, SignalRatio
+from boot_exp.diffusion.times import KarrasGrid, UniformGrid
+from boot_exp.diffusion.weights import TruncatedSnr, Uniform
+from boot_exp.engine.averages import BiasCorrected, Momentum
 from boot_exp.methods import Method
 from boot_exp.methods.tract import Tract
-from boot_exp.solvers import Heun, SignalRatio
-from boot_exp.times import KarrasGrid, UniformGrid
-from boot_exp.weights import TruncatedSnr, Uniform
+from tests.house.oracle import SCHEDULE, AtEndOfGroup, Gaussian, Mixture, batch_for, ddim, noise, values
 
 OWN = BiasCorrected(momentum=0.5)
 EXAMPLES: list[Method] = [

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from test_formats import CONFIG, diffusers, write_diffusers
 
-from boot_exp.predictions import FromEps, FromV
-from boot_exp.schedules import (
+from boot_exp.diffusion.predictions import FromEps, FromV
+from boot_exp.diffusion.schedules import (
     GivenTable,
     LinearTable,
     ScaledLinearTable,
@@ -25,7 +24,8 @@ from boot_exp.schedules import (
 )
 from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers import schedulers
-from evals.errors import StateFault
+from evals.ground.faults import StateFault
+from tests.house.formats import CONFIG, diffusers, write_diffusers
 
 STEM = "diffusion_pytorch_model"
 

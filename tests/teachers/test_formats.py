@@ -8,37 +8,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made_teachers as made
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from boot_exp.conditions import NOTHING, Condition
-from boot_exp.denoisers import Networked
-from boot_exp.levels import Level, noise, over
-from boot_exp.predictions import FromEps, FromV
-from boot_exp.schedules import Clamped, KarrasTime, LinearBeta, LinearTable, Schedule, SquaredCosineTable
-from boot_exp.student import ConsistencyStudent, DenoisingStudent, SignalStudent
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.levels import Level, noise, over
+from boot_exp.diffusion.predictions import FromV
+from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearTable, SquaredCosineTable
+from boot_exp.methods.students import ConsistencyStudent, DenoisingStudent, SignalStudent
 from boot_exp.teachers.consistency_models import ConsistencyModels
-from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
 from boot_exp.teachers.guided_diffusion import GuidedDiffusion
-from evals.errors import StateFault
+from evals.ground.faults import StateFault
+from tests.house import made_teachers as made
+from tests.house.formats import CONFIG, SCHEDULES, diffusers, edm, every, filled, guided_diffusion, write_diffusers
 
 FIXTURES = Path(__file__).parents[3] / "shared/fixtures/checkpoints"
-SCHEDULES: dict[str, Schedule] = {
-    "EDMPrecond": KarrasTime(),
-    "VEPrecond": KarrasTime(sigma_min=0.02, sigma_max=100.0),
-    "VPPrecond": Clamped(schedule=LinearBeta(), lam_min=-7.0, lam_max=5.0),
-    "iDDPMPrecond": SquaredCosineTable(),
-}
-
-
-def filled(teacher: Any, path: Path) -> Any:
-    """The teacher with the weights of a file."""
-    teacher.net.load_state_dict(teacher.read(path))
-    return teacher.eval().requires_grad_(False)
 
 
 def at_sigma(teacher: Networked, noisy: Tensor, sigmas: Tensor, label: Tensor | None) -> Tensor:
@@ -59,15 +47,6 @@ def golden(ours: Tensor, name: str) -> None:
     few = values[:: len(values) // 24][:24]
     assert float((few - torch.tensor(said["values"], dtype=torch.float64)).abs().max()) < 1e-4 * said["deviation"]
     assert float(values.std()) == pytest.approx(said["deviation"], rel=1e-4)
-
-
-def guided_diffusion(name: str, **changed: Any) -> GuidedDiffusion:
-    return GuidedDiffusion(schedule=LinearTable(), **{**made.OPENAI[name], **changed})
-
-
-def edm(name: str, **changed: Any) -> Edm:
-    arguments = {**made.EDM[name], **changed}
-    return Edm(**{"schedule": SCHEDULES[arguments["precond"]], **arguments})
 
 
 @pytest.mark.parametrize("name", made.OPENAI)
@@ -164,32 +143,6 @@ def test_the_checkpoints_of_their_own_code(name: str) -> None:
     close(at_sigma(teacher, arrays["x"], arrays["sigma"], label), arrays["denoised"])
 
 
-CONFIG = {
-    "sample_size": 16,
-    "block_out_channels": [32, 64],
-    "layers_per_block": 1,
-    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
-    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
-    "attention_head_dim": 8,
-}
-
-
-def write_diffusers(folder: Path, safe: bool = True, **scheduler: Any) -> Any:
-    """A pipeline's folder as diffusers writes it, and its network."""
-    from diffusers import DDPMScheduler, UNet2DModel
-
-    torch.manual_seed(0)
-    net = UNet2DModel(**CONFIG, num_class_embeds=5).eval()
-    net.save_pretrained(folder / "unet", safe_serialization=safe)
-    DDPMScheduler(**scheduler).save_pretrained(folder / "scheduler")
-    return net
-
-
-def diffusers(**changed: Any) -> Diffusers:
-    config = {**CONFIG, "num_class_embeds": 5}
-    return Diffusers(**{"schedule": LinearTable(), "config": config, "prediction": FromEps(), **changed})
-
-
 @pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
 def test_diffusers_gives_what_diffusers_gives(tmp_path: Path, safe: bool) -> None:
     theirs = write_diffusers(tmp_path, safe)
@@ -228,23 +181,6 @@ def test_a_state_dict_of_a_network_trained_in_parallel_is_read(tmp_path: Path) -
     torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "net.pt")
     found = guided_diffusion("adm").read(tmp_path / "net.pt")
     assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
-
-
-def every(tmp_path: Path) -> dict[str, tuple[Any, Path]]:
-    """A teacher of each format and network, with its file."""
-    made.write_openai(tmp_path / "gd.pt", made.OPENAI["adm"])
-    made.write_openai(tmp_path / "cm.pt", made.OPENAI["adm"], flat_attention=False)
-    arguments = {k: v for k, v in made.OPENAI["adm"].items() if k != "use_new_attention_order"}
-    write_diffusers(tmp_path / "diffusers")
-    found: dict[str, tuple[Any, Path]] = {
-        "guided_diffusion": (guided_diffusion("adm"), tmp_path / "gd.pt"),
-        "consistency_models": (ConsistencyModels(schedule=KarrasTime(), **arguments), tmp_path / "cm.pt"),
-        "diffusers": (diffusers(), tmp_path / "diffusers"),
-    }
-    for name in ("ncsnpp", "adm"):
-        made.write_edm(tmp_path / f"{name}.pkl", made.EDM[name])
-        found[f"edm {name}"] = (edm(name), tmp_path / f"{name}.pkl")
-    return found
 
 
 def test_students_of_all_start_as_their_teachers_and_can_be_told_w(tmp_path: Path) -> None:
@@ -472,7 +408,7 @@ def test_a_time_that_a_network_was_not_trained_in_is_refused() -> None:
 
 def test_a_variance_exploding_trajectory_is_the_same_in_our_variables(tmp_path: Path) -> None:
     """Karras et al.'s algorithm 1, written out in x and sigma, against our Heun on their grid."""
-    from boot_exp.solvers import Heun
+    from boot_exp.diffusion.solvers import Heun
 
     made.write_edm(tmp_path / "net.pkl", made.EDM["ncsnpp"])
     teacher = filled(edm("ncsnpp"), tmp_path / "net.pkl").double()

@@ -14,15 +14,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import made_teachers as made
 import pytest
 import torch
-from test_formats import FromEps, KarrasTime, LinearTable, diffusers, edm, every, guided_diffusion, write_diffusers
 
-from evals.errors import StateFault
-from evals.pickles import Refused
-from evals.stored import made as made_tensors
-from evals.tensors import read_tensors
+from boot_exp.diffusion.predictions import FromEps
+from boot_exp.diffusion.schedules import KarrasTime, LinearTable
+from evals.features.pickles import Refused
+from evals.features.stored import made as made_tensors
+from evals.features.tensors import read_tensors
+from evals.ground.faults import StateFault
+from tests.house import made_teachers as made
+from tests.house.formats import diffusers, edm, every, guided_diffusion, write_diffusers
 
 DEEP = pickle.EMPTY_TUPLE + 400_000 * pickle.TUPLE1
 SHARED = pickle.EMPTY_TUPLE + 60 * (pickle.DUP + pickle.TUPLE2)
@@ -251,7 +253,9 @@ AUDITED = """
 import sys, io, warnings
 from pathlib import Path
 sys.path[:0] = {paths!r}
-import test_formats, made_teachers, test_hostile
+from tests.teachers import test_formats
+from tests.house import made_teachers
+from tests.teachers import test_hostile
 folder = Path({folder!r})
 teachers = test_hostile.all_teachers()
 def read_all():

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made_teachers as made
 import pytest
 import torch
-from test_formats import edm, guided_diffusion
 from torch import Tensor, nn
 
 from boot_exp.teachers.guided_diffusion import GuidedDiffusion
-from evals.errors import StateFault
+from evals.ground.faults import StateFault
+from tests.house import made_teachers as made
+from tests.house.formats import edm, guided_diffusion
 
 State = dict[str, Tensor]
 

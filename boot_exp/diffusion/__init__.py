@@ -1,0 +1,1 @@
+"""The formulas of diffusion, one place each: levels, schedules, denoisers, solvers, samplers, networks."""

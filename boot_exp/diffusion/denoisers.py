@@ -1,0 +1,111 @@
+"""Denoisers, (x_t, t, condition) -> x0 with the schedule they were trained on, and classifier-free guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from boot_exp.config.components import Count
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.levels import Level, over
+from boot_exp.diffusion.predictions import Prediction
+from boot_exp.diffusion.schedules import Schedule
+
+
+class Denoiser(Protocol):
+    """Predicts E[x0 | x_t], [B, C, H, W], from x_t: [B, C, H, W], t: [B] and a condition."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule that t refers to."""
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor: ...
+
+
+def read(
+    net: nn.Module, prediction: Prediction, x: Tensor, at: Level, t: Tensor, level: Level, condition: Condition
+) -> Tensor:
+    """Calls the network once and converts its output to x0, [B, C, H, W].
+
+    t: [B], the time that the network receives; level: the noise level of t. x: [B, C, H, W], the network's input;
+    at: the level whose coefficients scale x and convert the output. A denoiser passes the same level twice. A signal
+    student, whose input is pure noise at every t, passes the level of its `Reading` as `at`.
+    """
+    time = prediction.told(t, level).to(x.dtype)
+    output = net(prediction.given(x, at), time, condition.label, condition.w)
+    return prediction(output, x, at)
+
+
+class Networked(nn.Module):
+    """Makes a denoiser of a network, whatever the network predicts.
+
+    net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]. prediction: computes the network's
+    inputs from x_t and t, and x0 from its output. classes: the number of labels, or None for an unconditional network.
+    shape: the shape (C, H, W) of an image; None: that of the data.
+    """
+
+    evaluations: ClassVar[int] = 1
+    takes_w: bool = False
+
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        prediction: Prediction,
+        schedule: Schedule,
+        classes: Count | None = None,
+        shape: Sequence[Count] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.prediction = prediction
+        self.schedule = schedule
+        self.classes = classes
+        self.shape = None if shape is None else tuple(shape)
+
+    def extra_repr(self) -> str:
+        return f"prediction={self.prediction}, schedule={self.schedule}"
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
+        level = self.schedule(t)
+        return read(self.net, self.prediction, x_t, level, t, level, condition)
+
+
+class Guided:
+    """Guides a denoiser: f(0) + w (f(c) - f(0)), where w = 1 is the conditional model and w = 0 the unconditional one.
+
+    This is classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, whose w is ours minus 1). w and the label c
+    come with the condition. The network computes f(0) and f(c) in one call on a batch of twice the size. ValueError:
+    the denoiser has no classes, or the condition has no labels or no w.
+    """
+
+    evaluations: ClassVar[int] = 2
+
+    def __init__(self, denoiser: Networked) -> None:
+        self.denoiser = denoiser
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of the guided denoiser."""
+        return self.denoiser.schedule
+
+    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
+        label, w, classes = condition.label, condition.w, self.denoiser.classes
+        if label is None or w is None or classes is None:
+            raise ValueError(
+                "guidance needs a teacher with classes, labels and w, got "
+                f"classes={classes}, {'no ' if label is None else ''}labels, {'no ' if w is None else ''}w; bind "
+                "Networked.classes and train the teacher with labels"
+            )
+        both = Condition(label=torch.cat([label, torch.full_like(label, classes)]))
+        conditional, unconditional = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
+        x0: Tensor = unconditional + over(w, x_t) * (conditional - unconditional)
+        return x0
+
+
+def guided(denoiser: Networked) -> Networked | Guided:
+    """Returns a denoiser that follows w: the given one if its network takes w, otherwise a `Guided` one around it."""
+    return denoiser if denoiser.takes_w else Guided(denoiser)

@@ -1,0 +1,1 @@
+"""Networks: the U-Net, its layers that read a guidance weight, and embeddings of a scalar."""

@@ -1,0 +1,206 @@
+"""How far two images are apart on the features of VGG16 (arXiv 1409.1556), whose weights are files that a user fetches.
+
+A component is built without its files and reads them at its first use, once in a process for each device and dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Interval
+from torch import Tensor
+
+from boot_exp.config.components import Count, component
+from evals.features.pickles import foreign
+from evals.features.stored import made
+from evals.features.tensors import read_tensors
+from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
+from evals.ground.files import sha256_of
+
+VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
+
+WIDTHS = (64, 128, 256, 512, 512)  # channels of the five layers relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
+BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))  # torchvision's numbers of their convolutions
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation, of images in [-1, 1]
+
+Vgg = Sequence[Sequence[tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Published weights: what they are, the parameter that takes their path, their address and SHA-256."""
+
+    what: str
+    field: str
+    url: str
+    sha256: str
+
+
+VGG16 = Source(
+    what="VGG16's weights",
+    field="backbone",
+    url="https://download.pytorch.org/models/vgg16-397923af.pth",
+    sha256=VGG16_SHA256,
+)
+LINEAR = Source(
+    what="LPIPS's linear weights",
+    field="linear",
+    url="https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/vgg.pth",
+    sha256=LINEAR_SHA256,
+)
+
+
+@component
+class Lpips:
+    """LPIPS, VGG16, version 0.1 (Zhang et al. 2018, arXiv 1801.03924, equation 1): [B, C, H, W] twice -> [B].
+
+    Images in [-1, 1], C 3, or 1 for gray, which is repeated. size: images whose shorter side, in pixels, is less are
+    enlarged to it first, bilinearly (224 in consistency distillation, arXiv 2303.01469); None leaves them.
+
+    backbone: path of torchvision's VGG16, a state dict whole or of its features alone, .safetensors or what torch.save
+    wrote; linear: path of the lpips package's weights/v0.1/vgg.pth. Another file than the published is used where its
+    SHA-256 is stated. Half precision gives float32. MissingResource: a file is not there; StateFault: it is another,
+    or damaged; ConfigurationFault: what is compared is no batch of images, or they are too small.
+    """
+
+    backbone: str
+    linear: str
+    size: Count | None = None
+    backbone_sha256: str = VGG16_SHA256
+    linear_sha256: str = LINEAR_SHA256
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        place = a.device, _precise(a, b)
+        vgg = _vgg16(self.backbone, self.backbone_sha256, *place)
+        return _compare(a, b, vgg, dict(enumerate(_linear(self.linear, self.linear_sha256, *place), 1)), self.size)
+
+
+@component
+class VggFeatures:
+    """Squared distance of VGG16's features, each place's scaled to norm one: [B, C, H, W] twice -> [B]. It isn't LPIPS.
+
+    Summed over channels, averaged over places, summed over `layers`: 1 to 5 for relu1_2, relu2_2, relu3_3, relu4_3,
+    relu5_3. All five are the untuned baseline of Zhang et al. 2018 (arXiv 1801.03924); one is the feature
+    reconstruction of Johnson et al. 2016 (arXiv 1603.08155) but for the scaling. Images, `size`, `backbone` and faults
+    are those of Lpips; any VGG16 will do, and its SHA-256 is compared where one is stated.
+    """
+
+    backbone: str
+    layers: Sequence[Annotated[int, Interval(ge=1, le=5)]] = (1, 2, 3, 4, 5)
+    size: Count | None = None
+    backbone_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ValueError("VggFeatures.layers must name one of the layers 1 to 5 at least, got none")
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        dtype = _precise(a, b)
+        vgg = _vgg16(self.backbone, self.backbone_sha256, a.device, dtype)
+        return _compare(a, b, vgg, {layer: a.new_ones(1, dtype=dtype) for layer in self.layers}, self.size)
+
+
+def _precise(a: Tensor, b: Tensor) -> torch.dtype:
+    # Squares of VGG's features, summed over 512 channels, lie outside of float16.
+    return torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+
+
+def _compare(a: Tensor, b: Tensor, vgg: Vgg, weights: Mapping[int, Tensor], size: int | None) -> Tensor:
+    """Layer by layer the weighed squared difference of unit features, averaged over places; a layer's weights: [C]."""
+    depth, dtype = max(weights), _precise(a, b)
+    seen = [_features(_enlarged(x, size, depth).to(dtype), vgg[:depth]) for x in (a, b)]
+    total = a.new_zeros(len(a))
+    for layer, (one, other) in enumerate(zip(*seen, strict=True), 1):
+        if layer in weights:
+            square = (F.normalize(one, eps=1e-10) - F.normalize(other, eps=1e-10)).square()
+            total = total + (weights[layer][:, None, None] * square).sum(1).mean((1, 2))
+    return total
+
+
+def _features(x: Tensor, vgg: Vgg) -> Iterator[Tensor]:
+    shift, deviation = (x.new_tensor(values)[:, None, None] for values in (SHIFT, SCALE))
+    x = (x - shift) / deviation  # which repeats a gray image's one channel
+    for index, block in enumerate(vgg):
+        x = F.max_pool2d(x, 2) if index else x
+        for weight, bias in block:
+            x = F.relu(F.conv2d(x, weight, bias, padding=1))
+        yield x
+
+
+def _enlarged(x: Tensor, size: int | None, depth: int) -> Tensor:
+    if x.dim() != 4 or x.shape[1] not in (1, 3):
+        raise ConfigurationFault(
+            f"a distance on VGG16 must be given images, [B, 1 or 3, H, W], got {list(x.shape)}; "
+            "take PseudoHuber or SquaredError"
+        )
+    height, width = x.shape[2:]
+    shorter, least = min(height, width), 2 ** (depth - 1)
+    side = max(size or 0, shorter)
+    if side < least:
+        raise ConfigurationFault(
+            f"images must be {least} pixels high and wide for layer {depth} of VGG16, got {height}x{width} and size "
+            f"{size}; set size to {least} or more, such as 224"
+        )
+    if side == shorter:
+        return x
+    shape = (round(height * side / shorter), round(width * side / shorter))
+    return F.interpolate(x, shape, mode="bilinear", align_corners=False)
+
+
+@lru_cache(maxsize=8)
+def _vgg16(path: str, sha256: str | None, device: torch.device, dtype: torch.dtype) -> Vgg:
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = 3
+    for block, width in zip(BLOCKS, WIDTHS, strict=True):
+        for conv in block:
+            shapes |= {f"{conv}.weight": (width, channels, 3, 3), f"{conv}.bias": (width,)}
+            channels = width
+    found = {name: _kept(x, device, dtype) for name, x in _read(VGG16, path, sha256, shapes).items()}
+    return [[(found[f"{conv}.weight"], found[f"{conv}.bias"]) for conv in block] for block in BLOCKS]
+
+
+@lru_cache(maxsize=8)
+def _linear(path: str, sha256: str, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    shapes = {f"lin{index}.model.1.weight": (1, width, 1, 1) for index, width in enumerate(WIDTHS)}
+    return [_kept(x, device, dtype).flatten() for x in _read(LINEAR, path, sha256, shapes).values()]
+
+
+def _kept(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # what was first read while sampling must serve in training as well
+        return x.detach().to(device, dtype).clone()
+
+
+def _read(source: Source, path: str, sha256: str | None, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors of these names in a state dict, after its hash was compared; nothing in the file is run."""
+    if not Path(path).is_file():
+        raise MissingResource(
+            f"{source.what} must be a file, got {path!r}, which is not there; fetch {source.url} (SHA-256 "
+            f"{source.sha256}) and bind its path to {source.field}"
+        )
+    if sha256 is not None and (found := sha256_of(Path(path))) != sha256.lower():
+        raise StateFault(
+            f"{source.what} must have the SHA-256 {sha256}, got {found} ({path}); fetch {source.url} again, or state "
+            f"the hash of another file as {source.field}_sha256"
+        )
+    again = f"fetch {source.url}"
+    kept = read_tensors(Path(path), must="must be a state dict", cure=again)
+    kept = {name.removeprefix("features."): x for name, x in kept.items()}  # torchvision's whole network has it
+    for name, shape in shapes.items():
+        if name not in kept or kept[name].shape != shape:
+            got = f"one of {list(kept[name].shape)}" if name in kept else "none"
+            raise StateFault(
+                f"{source.what} must hold a tensor {name} of {list(shape)}, got {got} ({path}); fetch {source.url}"
+            )
+    with foreign(Path(path), "must hold whole tensors", again):
+        read = made({name: kept[name] for name in shapes})
+    for name, x in read.items():
+        if not bool(torch.isfinite(x).all()):
+            raise StateFault(f"{source.what} must be finite, got others in {name} ({path}); {again}")
+    return read

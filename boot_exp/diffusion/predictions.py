@@ -1,0 +1,105 @@
+"""What a network is given and what its output means, once, here: each turns an output into x0."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from boot_exp.config.components import Positive, component
+from boot_exp.diffusion.levels import Level, over, signal
+
+
+class Prediction(Protocol):
+    """How a network is asked, and output, x_t: [B, ...], level: [B] -> x0: [B, ...]."""
+
+    def given(self, x_t: Tensor, level: Level) -> Tensor:
+        """What the network is given for x_t: [B, ...]."""
+
+    def told(self, t: Tensor, level: Level) -> Tensor:
+        """What the network is told of the time: [B]."""
+
+    def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor: ...
+
+
+class Plain:
+    """The network is given x_t and t as they are."""
+
+    def given(self, x_t: Tensor, level: Level) -> Tensor:
+        """x_t: [B, ...]."""
+        return x_t
+
+    def told(self, t: Tensor, level: Level) -> Tensor:
+        """t: [B]."""
+        return t
+
+
+@component
+class FromX(Plain):
+    """The network predicts x0 itself."""
+
+    def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
+        return output
+
+
+@component
+class FromEps(Plain):
+    """The network predicts eps (arXiv 2006.11239)."""
+
+    def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
+        return signal(level, x_t, output)
+
+
+@component
+class FromV(Plain):
+    """The network predicts v = alpha eps - sigma x0 (arXiv 2202.00512, section 4)."""
+
+    def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
+        return over(level.alpha, x_t) * x_t - over(level.sigma, x_t) * output
+
+
+@component
+class FromF:
+    """The network predicts F of D(x) = c_skip x + c_out F(c_in x; c_noise) (arXiv 2206.00364, eq. 7).
+
+    Their x is x_t / alpha and their sigma is exp(lam); c_noise is lam / 4. sigma_data: deviation of the images.
+    """
+
+    sigma_data: Positive = 0.5
+
+    def given(self, x_t: Tensor, level: Level) -> Tensor:
+        """c_in x: [B, ...]."""
+        return over(1 / (level.alpha * self._spread(level)), x_t) * x_t
+
+    def told(self, t: Tensor, level: Level) -> Tensor:
+        """c_noise: [B]."""
+        return level.lam / 4
+
+    def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
+        spread = self._spread(level)
+        c_skip = self.sigma_data**2 / spread.square()
+        c_out = level.lam.exp() * self.sigma_data / spread
+        return over(c_skip / level.alpha, x_t) * x_t + over(c_out, x_t) * output
+
+    def _spread(self, level: Level) -> Tensor:
+        return (torch.exp(2 * level.lam) + self.sigma_data**2).sqrt()
+
+
+@component
+class FromScore:
+    """The network predicts sigma times the score, given x = x_t / alpha and ln(sigma / 2), where sigma is exp(lam).
+
+    The variance-exploding networks of Song et al. 2021 (arXiv 2011.13456), as in arXiv 2206.00364, table 1.
+    """
+
+    def given(self, x_t: Tensor, level: Level) -> Tensor:
+        """x: [B, ...]."""
+        return x_t / over(level.alpha, x_t)
+
+    def told(self, t: Tensor, level: Level) -> Tensor:
+        """ln(sigma / 2): [B]."""
+        return level.lam - 0.6931471805599453
+
+    def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
+        return x_t / over(level.alpha, x_t) + over(level.lam.exp(), x_t) * output

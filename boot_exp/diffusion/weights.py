@@ -1,0 +1,59 @@
+"""Weights w_t of the denoising loss E[w_t || f(x_t, t) - x0 ||^2], one class each: Level [B] -> [B]."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from boot_exp.config.components import Positive, component
+from boot_exp.diffusion.levels import Level
+
+
+class Weight(Protocol):
+    """Computes the weight of the squared error in x0 at a level: [B] -> [B] float64, positive."""
+
+    def __call__(self, level: Level) -> Tensor: ...
+
+
+@component
+class Uniform:
+    """1: the error in x0 counts equally at every noise level."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return torch.ones_like(level.lam)
+
+
+@component
+class Snr:
+    """alpha^2 / sigma^2, a uniform weight on the error in eps (arXiv 2202.00512, section 4)."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr
+
+
+@component
+class SnrPlusOne:
+    """alpha^2 / sigma^2 + 1, a uniform weight on the error in v (arXiv 2202.00512, section 4)."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr + 1
+
+
+@component
+class TruncatedSnr:
+    """max(alpha^2 / sigma^2, 1) (arXiv 2202.00512, section 4)."""
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr.clamp(min=1)
+
+
+@component
+class MinSnr:
+    """min(alpha^2 / sigma^2, gamma) (Hang et al. 2023, arXiv 2303.09556)."""
+
+    gamma: Positive = 5.0
+
+    def __call__(self, level: Level) -> Tensor:
+        return level.snr.clamp(max=self.gamma)

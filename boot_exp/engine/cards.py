@@ -1,0 +1,113 @@
+"""The card of a model, written beside its weights, and what later stages read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.ground.faults import StateFault
+from evals.ground.fields import from_json
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """What the card of a teacher trained here says beside others; label_dropout: None without classes."""
+
+    label_dropout: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported(Taught):
+    """What the card of a teacher of others says beside others.
+
+    source: its file, folder or model of the hub. notes: what was chosen when it was read, one sentence each.
+    """
+
+    source: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled:
+    """What the card of a student says beside others; w: the guidance weight, None where there is none or it varies."""
+
+    starts_from: str
+    w: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What a training on this machine took beside images and seconds; memory_peak: bytes."""
+
+    skipped_steps: int
+    memory_peak: int | None
+    processes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """How a model came about; images, seconds, evaluations and seed are None for a teacher of others.
+
+    shape: of one image, (C, H, W); evaluations: network calls, forward, in images; inputs: hashes of what it was made
+    from; made_by: commit, torch and device.
+    """
+
+    suite: str
+    stage: str
+    shape: tuple[int, ...]
+    classes: int | None
+    images: int | None
+    seconds: float | None
+    evaluations: int | None
+    architecture: str
+    parameters: int
+    seed: int | None
+    ema: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    config: str
+    made_by: Mapping[str, str]
+    kind: Taught | Distilled
+    effort: Effort | None = None
+
+    def json(self) -> dict[str, Any]:
+        """One flat object; `write_folder` adds the hashes of the files."""
+        parts = {**self.made_by, **asdict(self.kind), **({} if self.effort is None else asdict(self.effort))}
+        own = {key: value for key, value in vars(self).items() if key not in ("kind", "effort", "made_by")}
+        return {**own, "shape": list(self.shape), **parts}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What stages need to know of a stored model: `ModelCard.json`, read."""
+
+    shape: list[int]
+    classes: int | None = None
+    images: int | None = None
+    seed: int | None = None
+    ema: Mapping[str, Any] | None = None
+    label_dropout: float | None = None
+    starts_from: str | None = None
+    w: float | None = None
+    sha256: Mapping[str, str]
+
+    @staticmethod
+    def of(card: Mapping[str, Any], folder: Path) -> Model:
+        """The model in a folder by its card. StateFault: the card lacks something, or says it otherwise."""
+        made = from_json(Model, card, where=folder / "card.json", cure="run its stage again", fault=StateFault)
+        if WEIGHTS not in made.sha256:
+            raise StateFault(f"{folder}/card.json must say its sha256 of {WEIGHTS}, got none; run its stage again")
+        return made
+
+    @property
+    def weights(self) -> str:
+        """The hash of the weights, by which others know the model."""
+        return self.sha256[WEIGHTS]
+
+    @property
+    def student(self) -> bool:
+        """Whether it was distilled from another."""
+        return self.starts_from is not None

@@ -1,0 +1,110 @@
+"""The state of a training, which a checkpoint saves and restores: models, optimizer and progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from boot_exp.engine.averages import Average, Tensors
+from boot_exp.engine.checkpoints import differing, differing_optimizer, load_optimizer, not_finite, optimizer_tensors
+from boot_exp.engine.processes import Processes, fill, whole
+from boot_exp.engine.watch import Finite
+from boot_exp.engine.work import Named, Work
+from evals.ground.faults import NumericalFault, StateFault
+
+
+class State:
+    """A model, its average and its self-teacher, which both start as copies of it; shards them if weights are sharded.
+
+    ema: how the average follows the model. following: how the self-teacher follows it; None: there is none. seen: the
+    number of images so far. evaluations: network calls, one per image and forward pass. figures: the means of the
+    loss's terms when they were last logged.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        ema: Average,
+        following: Average | None,
+        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        processes: Processes,
+    ) -> None:
+        self.processes = processes
+        self.model, self.average = model, ema.start(model)
+        self.self_teacher = following.start(model) if following else None
+        self.models = {"model": model, "average": self.average}
+        followers = {"average": ema}
+        if following and self.self_teacher:
+            self.models["self_teacher"], followers["self_teacher"] = self.self_teacher, following
+        for part in self.models.values():
+            processes.spread(part)
+        self.optimizer = optimizer(model.parameters())
+        self.own = Tensors.of(model)
+        self.followers = [(average, Tensors.of(self.models[name])) for name, average in followers.items()]
+        self.finite = Finite(self.optimizer, wait=processes.device.type == "cpu" or processes.sharded)
+        self.seen, self.evaluations = 0, 0
+        self.figures: dict[str, float] = {}
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the training has run, without the time between a stop and the next start."""
+        return time.monotonic() - self.started
+
+    def restore(self, work: Work) -> None:
+        """Restores the newest sound checkpoint, if there is any. StateFault: all checkpoints are damaged."""
+        with self.processes.main_first():
+            newest = work.latest(self.check)
+        if newest is None:
+            return
+        card, tensors = newest
+        self.seen, self.evaluations, self.figures = (card[key] for key in ("images", "evaluations", "figures"))
+        self.finite.total += card["skipped"]
+        for name, part in self.models.items():
+            fill(part, tensors[name])
+        load_optimizer(self.optimizer, tensors["optimizer"])
+        self.started = time.monotonic() - card["seconds"]
+
+    def check(self, card: Mapping[str, Any], tensors: Named) -> None:
+        """StateFault: a checkpoint holds other tensors than this run's, or some that are not finite."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        wrong = [name for name in sorted({*self.models, "optimizer"} ^ tensors.keys())]
+        wrong += [name for name in ("images", "evaluations", "figures", "skipped", "seconds") if card.get(name) is None]
+        for name, part in self.models.items():
+            wrong += [f"{name}: {each}" for each in differing(tensors.get(name, {}), part.state_dict())]
+        wrong += [f"optimizer: {each}" for each in differing_optimizer(tensors.get("optimizer", {}), parameters)]
+        wrong += [f"{name}: {key} is not finite" for name, key in _not_finite(tensors)]
+        if wrong:
+            raise StateFault(f"a checkpoint must hold what the run trains, got another: {wrong[0]}")
+
+    def save(self, work: Work, title: str) -> None:
+        """Writes a checkpoint; every process must call this. NumericalFault: weights are not finite."""
+        tensors = {name: whole(part.state_dict()) for name, part in self.models.items()}
+        tensors["optimizer"] = whole(optimizer_tensors(self.optimizer))
+        if wrong := _not_finite(tensors):
+            raise NumericalFault(
+                f"{title}: weights must be finite to be saved, got NaN or infinity after {self.seen} images "
+                f"({wrong[0][0]}: {wrong[0][1]}); lower the learning rate"
+            )
+        if self.processes.main:
+            costs = {"seconds": self.seconds, "evaluations": self.evaluations, "skipped": int(self.finite.total)}
+            work.save(self.seen, tensors, {**costs, "figures": self.figures})
+
+    def step(self, values: Tensor, batch: int, evaluations: int) -> None:
+        """Takes a step of the optimizer and of the averages on `batch` images, if all values are finite."""
+        taken = self.finite.step(values)
+        self.seen += batch
+        self.evaluations += evaluations
+        if taken is not False:
+            for average, tensors in self.followers:
+                average.update(tensors, self.own, images=self.seen, batch=batch, taken=taken)
+
+
+def _not_finite(tensors: Mapping[str, Mapping[str, Tensor]]) -> list[tuple[str, str]]:
+    """The first tensor of each part of a checkpoint that is not finite."""
+    return [(name, key) for name, named in tensors.items() if (key := not_finite(named)) is not None]

@@ -1,0 +1,143 @@
+"""Students, which learn the signal of the teacher's trajectory (BOOT), a denoiser, or a consistency function."""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from boot_exp.config.components import Positive, component
+from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import Networked, read
+from boot_exp.diffusion.levels import Level, over
+from boot_exp.diffusion.nets.adain import Guidable
+from boot_exp.diffusion.schedules import Schedule
+
+
+class Reading(Protocol):
+    """Chooses the level, [B], whose coefficients convert a student's output at t: [B] to its signal y."""
+
+    def __call__(self, schedule: Schedule, t: Tensor) -> Level: ...
+
+
+@component
+class AtEnd:
+    """The level of t_max at every t: the student equals its teacher there, and nothing is divided by a small sigma."""
+
+    def __call__(self, schedule: Schedule, t: Tensor) -> Level:
+        return schedule(torch.full_like(t, schedule.t_max))
+
+
+@component
+class AtTime:
+    """The level of t itself, as for a denoiser: the usual preconditioning, an ablation."""
+
+    def __call__(self, schedule: Schedule, t: Tensor) -> Level:
+        return schedule(t)
+
+
+def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.Module:
+    """Returns the network that a student starts from: `net`, or a copy of the teacher's if that is None.
+
+    A student that takes w gets AdaIN layers, unless its copy of the teacher's network has them already. ValueError: the
+    network has no place for them.
+    """
+    own: nn.Module = (copy.deepcopy(teacher.net) if net is None else net).requires_grad_(True)
+    if takes_w:
+        if not isinstance(own, Guidable):
+            raise ValueError(
+                f"a student that takes w needs a network with places for AdaIN layers, got {type(own).__name__}; bind "
+                "takes_w = False"
+            )
+        if own.guidance is None:
+            own.add_guidance()
+    return own
+
+
+class SignalStudent(nn.Module):
+    """The student of BOOT: eps: [B, C, H, W], t: [B], condition -> the signal y: [B, C, H, W] (arXiv 2306.05544).
+
+    net: the network to start from; None: a copy of the teacher's. reading: the level whose coefficients convert the
+    network's output to y. takes_w: whether the network receives the guidance weight, through AdaIN layers.
+    """
+
+    evaluations: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        teacher: Networked,
+        *,
+        net: nn.Module | None = None,
+        reading: Reading = AtEnd(),  # noqa: B008 - it holds nothing that could change
+        takes_w: bool = False,
+    ) -> None:
+        super().__init__()
+        takes_w = takes_w or teacher.takes_w
+        self.net = own_network(teacher, net, takes_w)
+        self.prediction = teacher.prediction
+        self.schedule = teacher.schedule
+        self.classes = teacher.classes
+        self.reading = reading
+        self.takes_w = takes_w
+
+    def extra_repr(self) -> str:
+        return f"prediction={self.prediction}, schedule={self.schedule}, reading={self.reading}"
+
+    def forward(self, eps: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
+        at = self.reading(self.schedule, t)
+        return read(self.net, self.prediction, eps, at, t, self.schedule(t), condition)
+
+
+class DenoisingStudent(Networked):
+    """A student that is a denoiser, x_t: [B, C, H, W], t: [B], condition -> x0, and can itself become a teacher.
+
+    net, takes_w: as in SignalStudent; if the teacher takes w, so does the student.
+    """
+
+    def __init__(self, teacher: Networked, *, net: nn.Module | None = None, takes_w: bool = False) -> None:
+        takes_w = takes_w or teacher.takes_w
+        own = own_network(teacher, net, takes_w)
+        super().__init__(
+            net=own,
+            prediction=teacher.prediction,
+            schedule=teacher.schedule,
+            classes=teacher.classes,
+            shape=teacher.shape,
+        )
+        self.takes_w = takes_w
+
+
+class ConsistencyStudent(DenoisingStudent):
+    """A consistency function: x_t: [B, C, H, W], t: [B], condition -> x / alpha at t_min, the end of the trajectory.
+
+    f = c_skip(t) x_t / alpha + c_out(t) F, which is x_t / alpha at t_min whatever the network (arXiv 2303.01469,
+    appendix C). F is that of the preconditioning of arXiv 2206.00364 with the same sigma_data, solved from the denoiser
+    that the network is; at sigma_data 1 it is -v.
+    """
+
+    def __init__(
+        self,
+        teacher: Networked,
+        *,
+        net: nn.Module | None = None,
+        takes_w: bool = False,
+        sigma_data: Positive = 1.0,
+    ) -> None:
+        super().__init__(teacher, net=net, takes_w=takes_w)
+        self.sigma_data = sigma_data
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, sigma_data={self.sigma_data}"
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
+        level, variance = self.schedule(t), self.sigma_data**2
+        # The paper's sigma is the noise level of x / alpha, which is exp(lam) here.
+        sigma = level.lam.exp()
+        rest = sigma - self.schedule(torch.full_like(t, self.schedule.t_min)).lam.exp()
+        c_skip, c_skip_denoiser = (variance / (distance.square() + variance) for distance in (rest, sigma))
+        scaled = x_t / over(level.alpha, x_t)
+        # This is c_out F. F is solved from D = c_skip x + c_out F, where D is the network's denoiser.
+        moved = over(rest / sigma, x_t) * (super().forward(x_t, t, condition) - over(c_skip_denoiser, x_t) * scaled)
+        return over(c_skip, x_t) * scaled + moved

@@ -1,1 +1,0 @@
-"""Networks: shapes and layers, no diffusion."""

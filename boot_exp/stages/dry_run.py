@@ -1,0 +1,306 @@
+"""A dry run: all of it built without weights, what it costs, and one step at reduced size on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from boot_exp.config import runtime
+from boot_exp.config.frozen import Frozen
+from boot_exp.data import Example, prepare
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.samplers import Along
+from boot_exp.diffusion.solvers import Ddim
+from boot_exp.engine.checkpoints import write_folder
+from boot_exp.engine.loop import Training
+from boot_exp.methods import Start
+from boot_exp.methods.students import DenoisingStudent
+from boot_exp.stages.budget import step_calls
+from boot_exp.stages.distil import Distil
+from boot_exp.stages.pairs import Pairs
+from boot_exp.stages.place import Place
+from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from evals.ground.faults import ConfigurationFault
+from evals.ground.files import read_json, reading
+from evals.tables.text import Column, figures, markdown, numbers
+
+SIDE = 32
+"""Height and width of a dry run's images, at most."""
+ASSUMED = 100.0
+"""TFLOP/s of which hours are said where none were measured: a round number near what one GPU keeps up."""
+MEASURED = Path("results/gpu/rates.json")
+"""What `make gpu` found that the networks of papers keep up in training."""
+FLOAT = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one network: its parameters, and of an image the operations of a call and the bytes that training keeps."""
+
+    parameters: int
+    operations: int
+    activations: int
+
+
+def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
+    """Lines that say what a run is and costs, the last that one step of it was taken. Faults: those of its stages."""
+    main = next((name for name in ("distil", "teacher") if name in stages), None)
+    if main is None:
+        raise ConfigurationFault(f"a run must train something to be tried, got {', '.join(stages)}; give such a run")
+    with torch.device("meta"):
+        built = {}
+        for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold
+            built[name] = runtime.build(stages[name])
+        rate = Rate.of(stages[main].suite)
+        yield from _said(built[main], rate)
+        for name in ("sample", "pairs", "verify_teacher"):
+            if name in built:
+                yield _drawn(name, built[name], built[main].teacher.shape, rate)
+    with _elsewhere() as folder:
+        yield _step(runtime.build(reduced(stages[main])), stages[main], folder)
+
+
+def network_cost(model: Any, shape: tuple[int, ...]) -> Cost:
+    """What a model that was built on the device "meta" costs, for images of a shape (C, H, W)."""
+    net: nn.Module = model.net
+    x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
+    label = None if model.classes is None else torch.zeros(1, dtype=torch.long, device="meta")
+    w = torch.zeros(1, device="meta") if model.takes_w else None
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, nn.Parameter):  # several may be views of one
+            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    net.requires_grad_(True)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(x, t, label, w)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return Cost(parameters=parameters, operations=counter.get_total_flops(), activations=sum(kept.values()))
+
+
+def training_operations(stage: Any, cost: Cost) -> int:
+    """Of a whole training: every network call, and twice a call more for each image that is differentiated."""
+    training: Training = stage.training
+    calls = training.images
+    if isinstance(stage, Distil):
+        calls = training.images * step_calls(stage) // training.batch
+    return cost.operations * (calls + 2 * training.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How many TFLOP/s are counted on, and how that is known."""
+
+    tflops: float = ASSUMED
+    known: str = "assumed"
+
+    @staticmethod
+    def of(suite: str, path: Path = MEASURED) -> Rate:
+        """What the suite's network kept up on a GPU, or the slowest that was measured, or what is assumed.
+
+        DataFault: the file is damaged.
+        """
+        if not path.exists():
+            return Rate()
+        with reading(path, "must hold a device card and TFLOP/s by suite", "run make gpu again, or take it away"):
+            said = read_json(path)
+            rates = {str(name): float(value) for name, value in said["tflops"].items()}
+            card = {"device": str(said["card"]["device"]), "kind": str(said["card"]["kind"])}
+            if not all(rate > 0 for rate in rates.values()):
+                raise ValueError("rates that are not positive")
+        if card["kind"] != "cuda" or said.get("reduced") or not rates:
+            return Rate()
+        of = suite if suite in rates else min(rates, key=lambda name: rates[name])
+        return Rate(tflops=rates[of], known=f"measured with {of} on {card['device']}")
+
+    def hours(self, operations: float) -> str:
+        """Operations, and how long they take at this rate."""
+        time = operations / self.tflops / 3.6e15
+        return f"{operations:.2e} FLOP: {time:.3g} hours if {self.tflops:.4g} TFLOP/s are kept up ({self.known})"
+
+
+def _drawn(name: str, stage: Any, shape: tuple[int, ...], rate: Rate) -> str:
+    """What it costs to draw with a model: for scores, for pairs, or to verify a teacher."""
+    sample = stage.sample if name == "verify_teacher" else stage
+    model: Any = sample.teacher if isinstance(sample, Pairs) else sample.model
+    samplers = [sample.sampler] if isinstance(sample, Pairs) else sample.each
+    ways = f" with each of {len(samplers)} samplers" if len(samplers) > 1 else ""
+    calls = _drawn_calls(model, samplers, sample.n)
+    return f"{name}: {sample.n:,} images{ways}, {rate.hours(calls * network_cost(model, shape).operations)}"
+
+
+def _drawn_calls(model: Any, samplers: Sequence[Any], n: int) -> int:
+    told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a teacher, guided by two calls
+    total: int = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
+    return n * total
+
+
+def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
+    """A table of what each run of a suite costs: a row for its training and for each of its ways to draw images."""
+    rows: list[tuple[str, str, int, int, float]] = []
+    rate = Rate()
+    for run, stages in suite.items():
+        with torch.device("meta"):
+            shape: tuple[int, ...] = ()
+            for name in ("teacher", "verify_teacher", "pairs", "distil", "sample"):
+                if name not in stages:
+                    continue
+                rate = Rate.of(stages[name].suite)
+                stage = runtime.build(stages[name])
+                if name in ("teacher", "distil"):
+                    shape = stage.teacher.shape
+                if isinstance(stage, PublishedTeacher):
+                    continue
+                if isinstance(stage, Teacher | Distil):
+                    model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
+                    n, calls, step = stage.training.images, stage.training.images, 2 * stage.training.images
+                    if isinstance(stage, Distil):
+                        calls = n * step_calls(stage) // stage.training.batch
+                else:
+                    drawn = stage.sample if name == "verify_teacher" else stage
+                    model = drawn.teacher if isinstance(drawn, Pairs) else drawn.model
+                    samplers = [drawn.sampler] if isinstance(drawn, Pairs) else drawn.each
+                    n, calls, step = drawn.n, _drawn_calls(model, samplers, drawn.n), 0
+                rows.append((run, name, n, calls, (calls + step) * network_cost(model, shape).operations))
+    runs, kinds, images, called, operations = zip(*rows, strict=True)
+    hours = [n / rate.tflops / 1e12 / 3600 for n in operations]
+    yield markdown(
+        [
+            Column(heading="run", cells=runs),
+            Column(heading="stage", cells=kinds),
+            numbers("images", [f"{n:,}" for n in images]),
+            numbers("network calls", [f"{n:,}" for n in called]),
+            numbers("FLOP", [f"{n:.2e}" for n in operations]),
+            numbers(f"hours at {rate.tflops:.4g} TFLOP/s ({rate.known})", [figures(n, digits=3) for n in hours]),
+        ]
+    )
+
+
+def _said(stage: Any, rate: Rate) -> Iterator[str]:
+    model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
+    shape = stage.teacher.shape
+    if shape is None:
+        raise ConfigurationFault("a network must have a shape to be tried, got none; bind Networked.shape")
+    cost = network_cost(model, shape)
+    yield (
+        f"network: {cost.parameters:,} parameters, {cost.operations / 1e9:.4g} GFLOP a call of one image of "
+        f"{'x'.join(map(str, shape))}"
+    )
+    if isinstance(stage, PublishedTeacher):
+        yield f"weights: from {stage.source}, {stage.sha256 or 'no hash bound'}"
+        return
+    training = stage.training
+    copies = 5  # weights, gradients, two moments of Adam, the average
+    copies += 1 if isinstance(stage, Distil) else 0
+    copies += 1 if isinstance(stage, Distil) and stage.method.self_teaching is not None else 0
+    at_once = training.microbatch or training.batch
+    yield (
+        f"memory: {copies * FLOAT * cost.parameters / 2**30:.3g} GiB of weights, gradients, optimizer and averages, "
+        f"and {at_once * cost.activations / 2**30:.3g} GiB that a backward pass of {at_once} images keeps, in float32"
+    )
+    operations = rate.hours(training_operations(stage, cost))
+    yield f"training: {training.images:,} images, batch {training.batch}, {operations}"
+
+
+def reduced(frozen: Frozen) -> Frozen:
+    """The same stage, made small by what its components say of themselves."""
+    components = []
+    for component in frozen.components:
+        kind = getattr(import_module(component.module), component.name)
+        small = getattr(kind, "reduced", {})
+        values = {
+            key: _smaller(value, small[key]) if key in small else value for key, value in component.values.items()
+        }
+        if values.get("shape") and issubclass(kind, Networked):
+            channels, *sides = values["shape"]
+            values["shape"] = [channels, *(min(side, SIDE) for side in sides)]
+        components.append(replace(component, values=values))
+    return replace(frozen, components=tuple(components))
+
+
+def _smaller(value: Any, small: Any) -> Any:
+    """A value at most as large as what a component says, which may be a function of it; None stays None."""
+    if value is None:
+        return None
+    if callable(small):
+        return small(value)
+    return min(value, small) if isinstance(value, int | float) and isinstance(small, int | float) else small
+
+
+@contextmanager
+def _elsewhere() -> Iterator[Path]:
+    """A folder in which all that a stage writes beside its result lies too, and goes with it."""
+    before = os.environ.get("DVC_ROOT")
+    with TemporaryDirectory() as name, chdir(name):
+        os.environ["DVC_ROOT"] = name
+        try:
+            yield Path(name)
+        finally:
+            os.environ.pop("DVC_ROOT")
+            if before is not None:
+                os.environ["DVC_ROOT"] = before
+
+
+class _Drawn:
+    """Four images of noise, the last of the highest class."""
+
+    name, split = "noise", "all"
+
+    def __init__(self, shape: tuple[int, ...], classes: int | None) -> None:
+        self.shape, self.classes = shape, classes
+
+    def examples(self) -> Iterator[Example]:
+        pixels = np.random.default_rng(0).integers(0, 256, (4, *self.shape[1:], self.shape[0]), np.uint8)
+        for index, image in enumerate(pixels):
+            label = None if self.classes is None else min(index, self.classes - 1) if index < 3 else self.classes - 1
+            yield Example(name=f"image {index}", image=image, label=label)
+
+
+def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
+    teacher: Networked = stage.teacher
+    shape: Any = teacher.shape  # `_said` has refused none
+    size = f"{'x'.join(map(str, shape))}, {sum(p.numel() for p in teacher.net.parameters()):,} parameters"
+    if isinstance(stage, PublishedTeacher):
+        schedule = teacher.schedule
+        ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
+        with torch.no_grad():
+            x0 = teacher(torch.randn(2, *shape), ends)
+        if not bool(schedule(ends).lam.isfinite().all() and x0.isfinite().all()):
+            raise ConfigurationFault(
+                f"noise and images must be finite at both ends of a schedule, got others with {schedule}; bound it "
+                "with Clamped"
+            )
+        return f"step: one evaluation at reduced size ({size}) on the CPU, passed"
+
+    def place(name: str) -> Place:
+        return Place(out=folder / name, suite=frozen.suite, name=frozen.name, config=frozen.text())
+
+    prepare(_Drawn(shape, teacher.classes), (), folder / "data")
+    if isinstance(stage, Teacher):
+        stage.run(place("made"), data=folder / "data")
+        return f"step: one update of the teacher at reduced size ({size}) on the CPU, passed"
+    card = {"shape": list(shape), "classes": teacher.classes, "label_dropout": 0.1, "stage": "teacher"}
+    write_folder(folder / "teacher", {"weights": teacher.state_dict()}, {**card, "architecture": str(teacher)})
+    given = {}
+    if stage.method.starts_from is Start.IMAGES:
+        given["data"] = folder / "data"
+    elif stage.method.starts_from is Start.PAIRS:
+        pairs = Pairs(teacher=teacher, sampler=Along(solver=Ddim(), steps=1), n=4, compute=stage.compute)
+        pairs.run(place("pairs"), teacher=folder / "teacher")
+        given["pairs"] = folder / "pairs"
+    stage.run(place("made"), teacher=folder / "teacher", **given)
+    return f"step: one update of {type(stage.method).__name__} at reduced size ({size}) on the CPU, passed"

@@ -1,1 +1,0 @@
-"""The loop that every stage trains with, and the state that it keeps."""

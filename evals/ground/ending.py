@@ -1,0 +1,118 @@
+"""How a command ends: every way out has one exit code and at most one line, whatever its terminal can take."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from evals.ground.faults import Fault, OutputFault, Stopped, printable
+
+NOBODY_READS = 128 + signal.SIGPIPE
+"""What a shell reports of a command that its reader left (`| head -1`)."""
+
+
+def run(command: Callable[[], object], who: str) -> NoReturn:
+    """Runs a whole command and exits: 0, a Fault's own code, 74 where something cannot be written, 75 when stopped."""
+    _standard_streams()
+    code: str | int | None = None
+    try:
+        with stopping():
+            try:
+                command()
+            except SystemExit as end:
+                code = end.code
+            sys.stdout.flush()
+    except Fault as fault:
+        tell(f"{who}: {fault}")
+        code = fault.exit_code
+    except OSError as error:
+        tell(f"{who}: {error}; fix what it says and start again: finished work is kept")
+        code = OutputFault.exit_code
+    sys.exit(code)
+
+
+def tell(line: str) -> None:
+    """A line to standard error, escaped and cut."""
+    print(printable(line), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Raises Stopped in the main thread at SIGINT and at SIGTERM."""
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise Stopped
+
+    with handling(stop):
+        try:
+            yield
+        finally:
+            # What was raised in a destructor is lost, and a reader may have taken it for damage of its file.
+            if received:
+                raise Stopped from None
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Gives SIGINT and SIGTERM to a handler for the length of the block."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+class _Standard(io.FileIO):
+    """Standard output or error. The first failure of output ends the command; what error cannot take is lost."""
+
+    ends = False
+    lost = False
+
+    def write(self, data: object) -> int:
+        if self.lost:
+            return memoryview(data).nbytes  # type: ignore[arg-type]
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            self.lost = True  # the interpreter flushes once more when it ends
+            if not self.ends:
+                return memoryview(data).nbytes  # type: ignore[arg-type]
+            if isinstance(error, BrokenPipeError):
+                raise SystemExit(NOBODY_READS) from None
+            raise OutputFault(
+                f"standard output must be writable, got {error.strerror}; make room, or send it to another place"
+            ) from error
+
+
+def _standard_streams() -> None:
+    """Standard output and error that escape what they cannot encode, and are there even where they were closed."""
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)  # else a file of ours gets its number
+    for name in ("stdout", "stderr"):
+        stream: io.TextIOWrapper | None = getattr(sys, name)
+        if stream is not getattr(sys, f"__{name}__"):
+            continue  # somebody listens, such as a test
+        # One that was closed: writing to it must fail where that loses a result.
+        missing = os.O_RDONLY if name == "stdout" else os.O_WRONLY
+        raw = _Standard(stream.fileno() if stream else os.open(os.devnull, missing), "w", closefd=False)
+        raw.ends = name == "stdout"
+        text = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=stream.encoding if stream else "utf-8",
+            errors="backslashreplace",
+            line_buffering=stream.line_buffering if stream else False,
+            write_through=stream.write_through if stream else False,
+        )
+        setattr(sys, name, text)
+        if name == "stderr":
+            faulthandler.enable(raw.fileno())  # a crash of a library says where

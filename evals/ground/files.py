@@ -1,0 +1,199 @@
+"""Files that are either whole or not there, and their fingerprints."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evals.ground.faults import ConfigurationFault, DataFault, Fault, OutputFault
+
+T = TypeVar("T")
+BUGS = (AssertionError, NameError, ImportError)
+"""What no file can cause: `reading` lets them through."""
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place if the block ends without an error, and is removed if not.
+
+    A link stays one: the file that it leads to is written.
+    """
+    with writing(path):
+        path = _behind_links(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
+    """A new folder that takes the place of `folder` if the block ends without an error, and is removed if not.
+
+    holding: pattern of a file that each earlier result has at its top. ConfigurationFault: `folder` cannot be
+    written, or holds other things than an earlier result, which are then left alone. A link stays one: the folder that
+    it leads to is replaced.
+    """
+    with writing(folder):
+        folder = _behind_links(folder)
+    partial, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
+
+    def tidy() -> None:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+    with writing(folder):
+        tidy()  # after a process that was killed
+        if folder.exists() and (folder.is_file() or (any(folder.iterdir()) and not any(folder.glob(holding)))):
+            raise ConfigurationFault(
+                f"the output must be new, empty or an earlier result with its {holding}, got {folder}, which holds "
+                "other things; choose another place"
+            )
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            for path in partial.rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+            if folder.exists():
+                folder.rename(old)
+            partial.rename(folder)
+            _sync(folder.parent)
+        finally:
+            tidy()
+
+
+def _behind_links(path: Path) -> Path:
+    """The place that a path leads to through links, whether or not anything is there. OSError: links in a circle."""
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return place
+
+
+def _sync(folder: Path) -> None:
+    """Makes a rename within a folder outlast a loss of power."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """OutputFault: what the block writes at `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputFault(
+            f"the output {path} must be writable, got {error.strerror or error}; make room, or choose another place"
+        ) from error
+
+
+@contextmanager
+def reading(what: Path | str, must: str, cure: str, fault: type[Fault] = DataFault) -> Iterator[None]:
+    """Turns whatever a foreign or damaged file makes the block raise into one fault that names the file.
+
+    must: the rule, as in "must be a whole .npy"; cure: what the user can do. Foreign decoders raise dozens of unrelated
+    exceptions, so all are taken except faults, which say more, and the mistakes that no file can cause (BUGS).
+    """
+    try:
+        yield
+    except (Fault, *BUGS):
+        raise
+    except Exception as error:
+        raise fault(f"{what} {must}, got {type(error).__name__} ({first_line(error)}); {cure}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes strict JSON (no NaN) with sorted keys; what is no Unicode in it (names of files) is escaped."""
+    text = json.dumps(unicode_only(value), indent=2, sort_keys=True, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def unicode_only(value: object) -> object:
+    """A JSON value with every half of a surrogate pair, as names of files have them, written as its escape."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {unicode_only(key): unicode_only(item) for key, item in value.items()}
+    return [unicode_only(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
+    """Writes each text under its name into the folder; what is no Unicode in it (names of files) is escaped."""
+    for name, text in texts.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def read_json(path: Path, *, cure: str = "write it again", fault: type[Fault] = DataFault) -> dict[str, Any]:
+    """Reads a JSON object. The fault: the file is missing, damaged, no strict JSON, or holds something else."""
+    with reading(path, "must be readable JSON", cure, fault):
+        value = strict_json(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise fault(f"{path} must hold a JSON object, got {type(value).__name__}; {cure}")
+    return value
+
+
+def strict_json(text: str, *, finite: bool = True) -> Any:
+    """What JSON says, where it says one thing and Python can hold it: else ValueError, or RecursionError if deep.
+
+    Refused: a key twice in one object, integers of more than 64 bits, halves of characters, and, unless who asks looks
+    for them itself, NaN and infinities.
+    """
+    number = _finite if finite else float
+    value = json.loads(
+        text, object_pairs_hook=_object, parse_constant=number, parse_float=number, parse_int=_whole_number
+    )
+    if SURROGATE.search(text):
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises at half of a pair
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} twice in one object")
+    return made
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"a number must be a finite number or null, got {value}")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        raise ValueError(f"an integer of more than 64 bits, {text[:20]}...")
+    return int(text)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, cut to one line, or its kind if it says nothing."""
+    return (str(error).splitlines() or [""])[0].strip() or type(error).__name__

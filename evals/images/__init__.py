@@ -1,0 +1,1 @@
+"""Images as arrays: reading them from anywhere, and zips of them."""

@@ -1,0 +1,41 @@
+"""The card beside a sampler's zip: whose samples they are, and how they were made."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evals.ground.faults import DataFault
+from evals.ground.fields import Facts, from_json
+from evals.ground.files import read_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplesCard:
+    """n images of one sampler of one model; `facts` is all that a card that was read says.
+
+    nfe: network evaluations of an image; classes: how many were asked for, image i of i mod classes; w: the guidance
+    weight; card: how they were made, to be told with their scores.
+    """
+
+    suite: str
+    method: str
+    sampler: str
+    nfe: int
+    n: int
+    seconds_per_image: float
+    classes: int | None = None
+    w: float | None = None
+    card: Facts
+    facts: Facts = field(default_factory=dict, repr=False)
+
+    def json(self) -> dict[str, Any]:
+        """What is written of it: what it does not say is left out."""
+        return {key: value for key, value in asdict(self).items() if key != "facts" and value is not None}
+
+
+def read_samples_card(path: Path) -> SamplesCard:
+    """The card at `path`; DataFault: it lacks a field, or one is of another kind."""
+    made = from_json(SamplesCard, read_json(path, cure="sample again"), where=path, cure="sample again")
+    if made.classes is not None and made.classes < 1:
+        raise DataFault(f"{path}: classes must be a whole number from 1, got {made.classes}; sample again")
+    return made

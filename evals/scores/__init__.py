@@ -1,0 +1,1 @@
+"""FID, KID, precision and recall and the others, from features and statistics."""

@@ -1,0 +1,141 @@
+"""Scores of samples against a reference, each record with the card that says how it came about."""
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from evals.features.extractors import Extractor
+from evals.ground.faults import DataFault
+from evals.ground.fields import check_finite
+from evals.ground.files import write_json
+from evals.images.reading import open_images
+from evals.images.samples import read_samples_card
+from evals.scores.distances import pairwise_distance
+from evals.scores.frechet import frechet_distance
+from evals.scores.kid import STANDARD, KernelDistance
+from evals.scores.manifold import NEIGHBOURS, precision_recall, radii
+from evals.scores.protocols import Protocol
+from evals.scores.reference import Reference
+from evals.scores.see import Seen, Share, one_by_one, see
+
+CURE = "look at the samples, the reference and the extractor's features"
+EVALUATOR = "boot_exp evals 1"
+"""Raised whenever a change could move a number."""
+
+Record = dict[str, Any]
+
+
+def fid(samples_path: Path, reference: Reference, extractor: Extractor) -> Record:
+    """{n, fid, card} of a folder, zip or array of images. Faults: those of reading and of `Reference.check`."""
+    reference.check(extractor)
+    return _fid(see(open_images(samples_path), extractor), reference, extractor)
+
+
+def evaluate(
+    samples_path: Path,
+    reference: Reference,
+    extractor: Extractor,
+    kernel: KernelDistance = STANDARD,
+    *,
+    classes: int | None = None,
+    share: Share = one_by_one,
+    protocol: Protocol | None = None,
+) -> Record:
+    """`fid`'s record with kid_mean, kid_std, precision, recall, diversity and score.
+
+    Diversity is the mean distance between two samples' features over that between two of the reference: 1 means as
+    spread as the data, 0 that all samples are one. The first five are None where the features were too many to keep
+    or, for statistics of others, are not there, and diversity where all of the reference is one; the score is None for
+    an extractor without classes. Samples that were asked to be of `classes` in turn, image i of i mod `classes`, get an
+    agreement too: the share whose most probable class is that, None like the score. Under a protocol the FID is the
+    mean over its blocks of samples, with fid_std, fid_min and fid_blocks beside it, and the card says how it may be
+    called. DataFault: the extractor has another number of classes;
+    NumericalFault: a score is not finite.
+    """
+    reference.check(extractor)
+    images = open_images(samples_path)
+    block = protocol.n if protocol is not None and protocol.taken(images.n) else None
+    seen = see(images, extractor, classes, share, block)
+    record = _fid(seen, reference, extractor)
+    if protocol is not None:
+        record["card"]["protocol"] = protocol.called(seen.n)
+    if seen.blocks:
+        each = [frechet_distance(part.gaussian(), reference.gaussian) for part in seen.blocks]
+        record |= {
+            "fid": statistics.fmean(each),
+            "fid_std": statistics.stdev(each) if len(each) > 1 else None,
+            "fid_min": min(each),
+            "fid_blocks": each,
+        }
+    record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall", "diversity")) | {"score": seen.score}
+    if classes is not None:
+        record["agreement"] = seen.agreement
+    if seen.features is not None and reference.features is not None:
+        reference_radii = reference.radii if reference.radii is not None else radii(reference.features)
+        spread = reference.pairwise_distance
+        spread = pairwise_distance(reference.features) if spread is None else spread
+        record["kid_mean"], record["kid_std"] = kernel(seen.features, reference.features)
+        record["precision"], record["recall"] = precision_recall(seen.features, reference.features, reference_radii)
+        record["diversity"] = pairwise_distance(seen.features) / spread if spread > 0 else None
+        size = min(kernel.subset_size, seen.n, len(reference.features))
+        record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
+        record["card"]["neighbours"] = NEIGHBOURS
+        record["card"]["reference_pairwise_distance"] = spread
+    check_finite(record, CURE)
+    return record
+
+
+def evaluate_folder(
+    samples_dir: Path,
+    reference: Reference,
+    extractor: Extractor,
+    out_json: Path | None,
+    tell: Callable[[Record], None] = lambda record: None,
+    kernel: KernelDistance = STANDARD,
+    share: Share = one_by_one,
+    protocol: Protocol | None = None,
+) -> list[Record]:
+    """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list, if anywhere.
+
+    A record is the samples' own card (suite, method, sampler, nfe, n, seconds_per_image, card) with the scores, and
+    both cards as one. The samples' card may say `classes`, of `evaluate`, and `w`, the guidance weight (null: none).
+    `tell` hears each record as it is made; `share` says who extracts features. DataFault: no zips, one without a card
+    or a card without one, a field that is missing or of another kind, another number of images than the card says.
+    """
+    zips, cards = ({path.stem: path for path in samples_dir.glob(f"*.{kind}")} for kind in ("zip", "json"))
+    if not zips:
+        raise DataFault(f"{samples_dir} must hold <sampler>.zip files, got none; sample first")
+    for stem in sorted(zips.keys() ^ cards.keys()):
+        have, lack = ("zip", "json") if stem in zips else ("json", "zip")
+        raise DataFault(f"{samples_dir / stem}.{have} needs {stem}.{lack} beside it, which is missing; sample again")
+    claims = {stem: read_samples_card(path) for stem, path in sorted(cards.items())}
+    records = []
+    for stem, claim in claims.items():
+        # A protocol's network knows classes of its own, which are none of the samples'.
+        asked = claim.classes if protocol is None else None
+        scores = evaluate(zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol)
+        if scores["n"] != claim.n:
+            raise DataFault(f"{zips[stem]} must hold the {claim.n} images of its card, got {scores['n']}; sample again")
+        record = {**claim.facts, **scores, "card": {**claim.card, **scores["card"]}}
+        check_finite(record, CURE)
+        tell(record)
+        records.append(record)
+    if out_json is not None:
+        write_json(out_json, records)
+    return records
+
+
+def _fid(seen: Seen, reference: Reference, extractor: Extractor) -> Record:
+    card = reference.card.said() | {
+        "extractor": extractor.name,
+        "extractor_sha256": extractor.sha256,
+        "resize": extractor.resize,
+        "samples_sha256": seen.sha256,
+        "selection": "single",
+        "evaluator": EVALUATOR,
+    }
+    if seen.notes:
+        card["samples_notes"] = dict(sorted(seen.notes.items()))
+    distance = frechet_distance(seen.moments.gaussian(), reference.gaussian)
+    return {"n": seen.n, "fid": distance, "card": card}

@@ -1,0 +1,81 @@
+"""Named protocols of FID: whose features, how many samples, how many repetitions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from evals.features.extractors import CleanFidInception, Extractor, TorchFidelityInception
+
+Name = Literal["edm-50k", "adm-50k", "clean-50k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """FID of n samples, `blocks` times with other seeds; the mean, the deviation and the minimum are reported."""
+
+    name: str
+    extractor: str
+    n: int = 50_000
+    blocks: int = 3
+
+    def taken(self, n: int) -> int:
+        """Returns how many whole blocks n samples make up; 0 if their number does not fit the protocol."""
+        return n // self.n if n % self.n == 0 and 0 < n <= self.n * self.blocks else 0
+
+    def called(self, n: int) -> str:
+        """Returns the label of a FID of n samples: the protocol's name, or "edm, n 10,000" if n does not fit it."""
+        return self.name if self.taken(n) else f"{self.name.partition('-')[0]}, n {n:,}"
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        # arXiv 2206.00364, section 5 and its fid.py; the paper reports the minimum of three.
+        Protocol(name="edm-50k", extractor="torch-fidelity"),
+        # arXiv 2105.05233, with the statistics in OpenAI's reference batches.
+        Protocol(name="adm-50k", extractor="torch-fidelity"),
+        # arXiv 2104.11222.
+        Protocol(name="clean-50k", extractor="clean-fid"),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """A protocol of PROTOCOLS, by name, and Inception's weights.
+
+    weights: their path, or their published URL, from which they are downloaded. device: where Inception runs; "auto" is
+    a GPU where there is one, otherwise the CPU.
+    """
+
+    name: Name
+    weights: str | None = None
+    weights_sha256: str | None = None
+    device: str = "auto"
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of that name."""
+        return PROTOCOLS[self.name]
+
+    @property
+    def kind(self) -> type[CleanFidInception] | type[TorchFidelityInception]:
+        """The class of Inception that the protocol uses."""
+        return CleanFidInception if self.protocol.extractor == "clean-fid" else TorchFidelityInception
+
+    def located(self) -> tuple[Path, str]:
+        """Finds Inception's weights and returns their path and SHA-256.
+
+        MissingResource: none are bound, or the file does not exist. StateFault: the file has another hash.
+        """
+        return self.kind.published.verify(self.weights, self.weights_sha256)
+
+    def extractor(self) -> Extractor:
+        """Loads the network; raises the faults of `located`."""
+        path, sha256 = self.located()  # before the import of torch, which takes seconds
+        device = self.device
+        if device == "auto":
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return self.kind(weights=path, sha256=sha256, device=device)

@@ -1,0 +1,154 @@
+"""What samples are compared with: statistics of real images, and the features themselves where they are few enough."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evals.features.extractors import Extractor
+from evals.ground.faults import ConfigurationFault, DataFault, StateFault
+from evals.ground.files import read_json, reading, replacing, unicode_only
+from evals.images.reading import ImageSet, open_images
+from evals.scores.distances import pairwise_distance
+from evals.scores.frechet import Array, Gaussian, check_finite
+from evals.scores.gaussians import is_statistics as is_statistics
+from evals.scores.gaussians import read_stored
+from evals.scores.manifold import radii
+from evals.scores.moments import Features
+from evals.scores.see import see
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Which images, and seen by which network; None where a foreign file does not say."""
+
+    reference: str
+    reference_split: str | None = None
+    reference_sha256: str | None = None
+    reference_n: int | None = None
+    extractor: str | None = None
+    extractor_sha256: str | None = None
+    resize: str | None = None
+    reference_notes: dict[str, int] | None = None
+
+    def said(self) -> dict[str, Any]:
+        """Its fields, without `reference_notes` (what was done to images and left out) where there are none."""
+        return {name: value for name, value in asdict(self).items() if name != "reference_notes" or value}
+
+    def is_sound(self) -> bool:
+        """Whether each field is of its kind."""
+        values = asdict(self)
+        n, notes = values.pop("reference_n"), values.pop("reference_notes")
+        return (
+            type(self.reference) is str
+            and all(value is None or type(value) is str for value in values.values())
+            and (n is None or (type(n) is int and n > 0))
+            and (notes is None or (type(notes) is dict and all(type(count) is int for count in notes.values())))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A Gaussian for FID; features [N, D] for the other scores; their radii [N], their mean pairwise distance."""
+
+    card: Card
+    gaussian: Gaussian
+    features: Features | None = None
+    radii: Array | None = None
+    pairwise_distance: float | None = None
+
+    @staticmethod
+    def of(images: ImageSet, extractor: Extractor, *, name: str, split: str | None = None) -> "Reference":
+        """The reference that `images` make. NumericalFault: the extractor's features are not finite."""
+        seen = see(images, extractor)
+        card = Card(
+            reference=name,
+            reference_split=split,
+            reference_sha256=seen.sha256,
+            reference_n=seen.n,
+            extractor=extractor.name,
+            extractor_sha256=extractor.sha256,
+            resize=extractor.resize,
+            reference_notes=dict(sorted(seen.notes.items())) or None,
+        )
+        gaussian = seen.moments.gaussian()
+        check_finite(gaussian)
+        return Reference(card=card, gaussian=gaussian, features=seen.features)
+
+    def save(self, path: Path) -> None:
+        """One .npz: `mu` and `sigma` as EDM and OpenAI name them, so that their tools read it, and our own beside."""
+        arrays: dict[str, Any] = {"mu": self.gaussian.mean, "sigma": self.gaussian.covariance}
+        arrays["card"] = np.array(json.dumps(unicode_only(self.card.said()), sort_keys=True))
+        if self.features is not None:
+            arrays["features"] = self.features
+        if self.radii is not None:
+            arrays["radii"] = self.radii
+        if self.pairwise_distance is not None:
+            arrays["pairwise_distance"] = np.array(self.pairwise_distance)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+
+    def check(self, extractor: Extractor) -> None:
+        """StateFault: this reference was seen by another network than `extractor`."""
+        wanted = (self.card.extractor, self.card.extractor_sha256)
+        if self.card.extractor is not None and wanted != (extractor.name, extractor.sha256):
+            raise StateFault(
+                f"the reference {self.card.reference} was made with {_short(*wanted)} and does not compare with "
+                f"{_short(extractor.name, extractor.sha256)}; use that extractor or make the reference again"
+            )
+
+
+def reference(
+    images_path: Path, extractor: Extractor, *, out: Path, split: str | None = None, name: str | None = None
+) -> Reference:
+    """Writes the reference of a set of images, with all that its scores need of it alone, to the .npz `out`.
+
+    `split` says which part of its data set the images are, `name` the data set; where one is None, the card.json beside
+    the images says it, and last the name is the file's. ConfigurationFault: no split.
+    """
+    beside = images_path.parent / "card.json"
+    said = read_json(beside) if beside.is_file() else {}
+    split = split or said.get("split")
+    if split is None:
+        raise ConfigurationFault(
+            f"--split must say which part of its data set {images_path} is, got none and no card.json beside it "
+            "that does; give --split"
+        )
+    name = name or said.get("name") or images_path.stem
+    if not (isinstance(split, str) and isinstance(name, str)):
+        raise DataFault(
+            f"{beside} must say split and name in words, got {split!r} and {name!r}; give --split and --name"
+        )
+    made = Reference.of(open_images(images_path), extractor, name=name, split=split)
+    if made.features is not None:
+        made = replace(made, radii=radii(made.features), pairwise_distance=pairwise_distance(made.features))
+    made.save(out)
+    return made
+
+
+def load_reference(path: Path | str) -> Reference:
+    """Reads an .npz of ours, EDM's (mu, sigma) or OpenAI's (mu and sigma beside arr_0, mu_s, sigma_s, left unread).
+
+    DataFault and NumericalFault: those of `read_stored`, or a card that is not of our own making.
+    """
+    path = Path(path)
+    stored = read_stored(path)
+    card = Card(reference=path.stem)
+    if stored.card is not None:
+        with reading(path, "must hold a card as we write it", "make it again"):
+            card = Card(**stored.card)
+    if not card.is_sound():
+        raise DataFault(f"{path} must hold a card of text, and of numbers where it counts, got another; make it again")
+    return Reference(
+        card=card,
+        gaussian=stored.gaussian,
+        features=stored.features,
+        radii=stored.radii,
+        pairwise_distance=stored.pairwise_distance,
+    )
+
+
+def _short(name: str | None, sha256: str | None) -> str:
+    return f"{name} ({(sha256 or 'no hash')[:8]})"

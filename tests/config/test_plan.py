@@ -1,0 +1,300 @@
+"""A run is a row: of a suite and a method, planned in a line of plan.yaml, and refused where it does not fit."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from boot_exp.config import runs
+from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.frozen import Frozen
+from boot_exp.config.params import Student, planned_images, read_params
+from boot_exp.config.parse import parse_file
+from boot_exp.config.plan import check_fresh, places, suite_of
+from boot_exp.stages.budget import plan
+from evals.ground.faults import ConfigurationFault
+
+ROOT = Path(__file__).parents[2]
+PARAMS = read_params(ROOT / "params.yaml")
+IMAGES = planned_images(ROOT / "plan.yaml")
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "gin").symlink_to(ROOT / "gin")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def stages(name: str) -> dict[str, Frozen]:
+    """The frozen stages of a run; raises all of its faults."""
+    faults = Faults()
+    ((_, found),) = runs.compiled([runs.named_run(Path(name))], {}, faults)
+    faults.raise_if_any()
+    return found
+
+
+def changed_params(old: str, new: str) -> dict[str, Any]:
+    text = (ROOT / "params.yaml").read_text()
+    assert text.count(old) == 1
+    Path("params.yaml").write_text(text.replace(old, new))
+    return read_params()
+
+
+def faults_of_suite(params: dict[str, Any], suite: str) -> str:
+    faults = Faults()
+    suite_of(params, suite, faults, IMAGES, seeds=1)
+    with pytest.raises(ConfigurationFault) as caught:
+        faults.raise_if_any()
+    return str(caught.value)
+
+
+UNFIT = {
+    "a misspelt student in after": (
+        "after: guided, phases",
+        "after: guidde, phases",
+        ["after must name a student of the suite before it, got guidde; did you mean guided?"],
+    ),
+    "a misspelt method": (
+        "    consistency:\n",
+        "    consistncy:\n",
+        ["gin/methods/consistncy.gin cannot be read", "did you mean gin/methods/consistency.gin"],
+    ),
+    "a phase after a student that is read otherwise": (
+        "after: guided, phases",
+        "after: boot_guided, phases",
+        ["of the same kind as its teacher", "got boot_guided_8, which learns from DenoisingStudent that takes w"],
+    ),
+    "a phase after a student that takes no w": (
+        "after: guided, phases",
+        "after: tract_1, phases",
+        ["after tract_1, which is DenoisingStudent that takes no w"],
+    ),
+    "pairs of a student": (
+        "    direct:\n    progressive: [16, 8, 4, 2, 1]\n",
+        "    progressive: [16, 8, 4, 2, 1]\n    direct: {after: progressive_1}\n",
+        ["pairs are of the suite's teacher, but direct, which starts from them, is taught by progressive_1"],
+    ),
+    "a student twice": (
+        "    guided: {share: 0.25}",
+        "    boot:\n    guided: {share: 0.25}",
+        ["digits_conditional must have each student once, got boot twice"],
+    ),
+    "a phase without its steps": ("[16, 8, 4, 2, 1]", "[16, {GROUP: 8}]", ["a phase must be its STEPS or a mapping"]),
+    "a macro that no file reads": ("[16, 8, 4, 2, 1]", "[{STEPS: 16, GROUP: 2}]", ["unused macro GROUP"]),
+    "an unknown part of a lineage": ("{share: 0.25}", "{shear: 0.25}", ["students.guided has no part shear"]),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_a_student_that_does_not_fit_is_refused_before_anything_runs(house: Path, case: str) -> None:
+    """By resolve and by lint, which compile suites alike."""
+    old, new, words = UNFIT[case]
+    message = faults_of_suite(changed_params(old, new), "digits_conditional")
+    assert all(word in message for word in words), message
+    assert len(message) < 1500
+
+
+@pytest.mark.parametrize(("stage", "student"), [("pairs", "direct"), ("data", "consistency")])
+def test_a_method_whose_start_a_suite_does_not_make_is_refused(house: Path, stage: str, student: str) -> None:
+    (house / "gin").unlink()
+    shutil.copytree(ROOT / "gin", house / "gin")
+    teacher = Path("gin/suites/cifar10/teacher.gin")
+    kept = [line for line in teacher.read_text().splitlines() if f"parts/{stage}" not in line]
+    kept = [line for line in kept if not line.startswith((f"{stage}.", "image_files.ImageFiles"))]
+    teacher.write_text("\n".join(kept) + "\n")
+    message = faults_of_suite(read_params(ROOT / "params.yaml"), "cifar10")
+    assert f"{student} starts from " in message and f"configures no stage {stage}; include one there" in message
+
+
+def test_a_setting_of_a_suite_for_one_method_holds_for_it_and_what_includes_it(house: Path) -> None:
+    """In a scope of the method's name; a misspelt one is a fault."""
+    for link in ("params.yaml", "plan.yaml"):
+        Path(link).symlink_to(ROOT / link)
+    for name, delta in (("boot", 0.04), ("boot_guided", 0.04)):
+        assert stages(f"imagenet_64/{name}")["distil"].settings()["boot.Boot.delta"] == delta
+    batches = {
+        name: stages(f"imagenet_64/{name}")["distil"].settings()["loop.Training.batch"]
+        for name in ("consistency", "consistency_training", "tract_1")
+    }
+    assert batches == {"consistency": 2048, "consistency_training": 1024, "tract_1": 1024}
+    (house / "gin").unlink()
+    shutil.copytree(ROOT / "gin", house / "gin")
+    own = Path("gin/suites/imagenet_64/student.gin")
+    own.write_text(own.read_text().replace("consistency/loop", "consistncy/loop"))
+    with pytest.raises(ConfigurationFault, match=r"unused binding consistncy/loop\.Training\.batch"):
+        stages("imagenet_64/consistency")
+
+
+def test_plan_is_what_params_and_gin_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written anew it has the same bytes: images are those that the budget pays for."""
+    monkeypatch.chdir(ROOT)
+    assert plan(PARAMS) == (ROOT / "plan.yaml").read_text()
+
+
+def test_a_plan_of_other_params_is_refused(house: Path) -> None:
+    Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
+    params = changed_params("phases: [8, 4, 2, 1]", "phases: [4, 2, 1]")
+    faults = Faults()
+    made = suite_of(params, "digits_conditional", faults, IMAGES, seeds=1)
+    faults.raise_if_any()
+    with pytest.raises(ConfigurationFault, match=r"got another digits_conditional-guided_4-0; write it anew with boot"):
+        check_fresh(made)
+
+
+def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) -> None:
+    """Beside its Python; the plan has its images, and its line what it depends on."""
+    (house / "gin").unlink()
+    shutil.copytree(ROOT / "gin", house / "gin")
+    Path("gin/methods/mine.gin").write_text(
+        "from __gin__ import dynamic_registration\ninclude 'gin/methods/boot.gin'\n"
+        "from boot_exp.methods import boot\nboot.Boot.beta = 0.0\n"
+    )
+    params = changed_params("    consistency:\n", "    consistency:\n    mine:\n")
+    params["suites"] = {
+        name: said for name, said in params["suites"].items() if name in ("digits", "cifar10", "ffhq_64")
+    }
+    lines = plan(params).splitlines()
+    for suite, images in (("cifar10", 100_000_000), ("ffhq_64", 50_000_000)):
+        for seed in (0, 1, 2):
+            [line] = [line for line in lines if line.startswith(f"    {suite}-mine-{seed}: ")]
+            assert f"images: {images}, inputs: {{teacher: models/{suite}/teacher}}, source: resolved/" in line
+    assert not any(line.startswith("    digits-mine") for line in lines)
+
+
+def test_no_two_files_are_equal_but_for_their_numbers() -> None:
+    """An ablation is a value, and may be."""
+    seen: dict[str, Path] = {}
+    files = [path for path in sorted((ROOT / "gin").rglob("*.gin")) if path.parent.name != "ablations"]
+    assert len(files) > 40 and len(list((ROOT / "gin").rglob("*.gin"))) <= 80
+    for path in files:
+        text = re.sub(r"#.*|\b[\d_.]+(e-?\d+)?\b", "", path.read_text())
+        assert text not in seen, f"{path} and {seen[text]}"
+        seen[text] = path
+
+
+def test_a_suite_is_a_network_a_teacher_and_students() -> None:
+    for suite in PARAMS["suites"]:
+        names = {path.stem for path in (ROOT / "gin/suites" / suite).glob("*.gin")}
+        assert names - {PARAMS["study"]["settings"]} == {"network", "teacher", "student"}, suite
+
+
+CHAINS = {  # a method's file and those of other methods that it includes
+    path.stem: {path.stem, *re.findall(r"gin/methods/(\w+)\.gin", path.read_text())}
+    for path in sorted((ROOT / "gin/methods").glob("*.gin"))
+}
+
+
+@pytest.mark.parametrize("method", CHAINS)
+def test_every_method_resolves_in_every_suite(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But those that want a network of ours, in suites whose teacher is another's."""
+    monkeypatch.chdir(ROOT)
+    text = "".join(path.read_text() for path in (ROOT / "gin/methods").glob("*.gin") if path.stem in CHAINS[method])
+    macros = {name: 2 for name in ("STEPS", "GROUP") if f"%{name}" in text}
+    for suite in PARAMS["suites"]:
+        ours = "parts/teacher.gin" in "".join(
+            b.spot.file for b in parse_file(Path(f"gin/suites/{suite}/network.gin"), Faults(), said=Spot(""))
+        )
+        if method == "consistency_training" and not ours:
+            continue  # its student has a U-Net of ours from scratch
+        student = Student(name=method, method=method, macros=macros)
+        run = replace(runs.student_run(suite, student, seed=0), images=1000)
+        faults = Faults()
+        ((_, found),) = runs.compiled([run], {}, faults)
+        faults.raise_if_any()
+        assert found.keys() == {"distil", "sample", "evaluate"}, suite
+
+
+@pytest.mark.parametrize("verb", ["lint", "resolve"])
+def test_a_misspelt_teacher_is_answered_by_both_verbs_without_torch(house: Path, verb: str) -> None:
+    changed_params("after: guided, phases", "after: guidde, phases")
+    Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
+    script = (
+        f"import sys; sys.argv = ['boot-exp', '{verb}']\n"
+        "from boot_exp.__main__ import main\n"
+        "try: main()\n"
+        "finally: print(*sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout.strip() == "", done.stdout + done.stderr
+    assert "got guidde; did you mean guided?" in done.stderr and len(done.stderr) < 300, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("digits/bot", "there is no student bot; did you mean boot"),
+        ("digts/boot", "there is no suite digts; did you mean digits"),
+        ("digits_conditional/progressive_9", "there is no student progressive_9; did you mean progressive_8"),
+    ],
+)
+def test_a_misspelt_run_is_answered_with_the_nearest(house: Path, name: str, words: str) -> None:
+    Path("params.yaml").symlink_to(ROOT / "params.yaml")
+    with pytest.raises(ConfigurationFault, match=words):
+        stages(name)
+
+
+def test_a_run_lies_at_the_places_of_its_frozen_file(house: Path) -> None:
+    Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
+    run = "digits_conditional/progressive_8/1"
+    assert places(Path("resolved", run, "distil.json"), "distil") == {
+        "teacher": Path("models/digits_conditional/progressive_16/1"),
+        "data": Path("data/digits_conditional"),
+        "out": Path("models", run),
+    }
+    assert places(Path("resolved", run, "sample.json"), "sample") == {
+        "model": Path("models", run),
+        "out": Path("samples", run),
+    }
+    Path("resolved/study/none/0").mkdir(parents=True)
+    stages("digits/boot")["evaluate"].write(Path("resolved/study/none/0/evaluate.json"))
+    assert places(Path("resolved/study/none/0/evaluate.json"), "evaluate") == {
+        "samples": Path("samples/study/none/0"),
+        "reference": Path("reference/digits"),  # of the suite that the file names
+        "out": Path("scores/study/none/0.json"),
+    }
+
+
+@pytest.mark.parametrize("place", ["digits/boot", "elsewhere/distil.json", "resolved/digits/boot/0/sample.json"])
+def test_a_stage_without_folders_is_told_a_frozen_file_at_its_place(house: Path, place: str) -> None:
+    with pytest.raises(ConfigurationFault, match=r"distil must be given resolved/RUN/distil\.json, got"):
+        places(Path(place), "distil")
+
+
+def test_a_run_without_a_line_in_the_plan_is_refused(house: Path) -> None:
+    Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
+    with pytest.raises(ConfigurationFault, match=r"must have a line of digits-boot-7, got none; write it anew"):
+        places(Path("resolved/digits/boot/7/distil.json"), "distil")
+
+
+@pytest.mark.parametrize(
+    "text", ["plan: {students: 3}", "plan: [", "{}", "plan: {students: {a: {images: many}}}", "a: \0"]
+)
+def test_a_damaged_plan_is_refused(house: Path, text: str) -> None:
+    Path("plan.yaml").write_text(text)
+    with pytest.raises(ConfigurationFault, match=r"plan\.yaml must be a plan, got .*; write it anew"):
+        planned_images()
+
+
+def test_dvc_yaml_is_short_and_its_commands_are_plain() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    found = YAML(typ="safe").load(text)["stages"]
+    assert len(text.splitlines()) < 200 and len(found) <= 20
+    commands = [(stage.get("do") or stage)["cmd"] for stage in found.values()]
+    assert all(command.startswith(("boot-exp ", "python -m evals ")) for command in commands)
+    assert not any(word in command for command in commands for word in ("find", "sed", "|", "&&"))
+
+
+def test_every_stage_that_runs_a_frozen_file_depends_on_it() -> None:
+    for name, stage in YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        said = stage.get("do") or stage
+        for file in re.findall(r"resolved/\S+(?:\.json|rows)", said["cmd"]):
+            assert file in said["deps"], f"{name}: {file}"

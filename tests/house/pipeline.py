@@ -1,0 +1,119 @@
+"""What tests of the pipeline share with others."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+
+
+TINY = """
+from __gin__ import dynamic_registration
+include 'gin/suites/digits/whole_{leaf}.gin'
+from boot_exp.diffusion.nets import embeddings
+from boot_exp.diffusion.nets import unet
+from boot_exp.stages import sample
+from boot_exp.engine import loop
+unet.UNet.channels = 8
+unet.UNet.head_channels = 16
+embeddings.Sinusoidal.dimensions = 8
+loop.Training.images = 256
+loop.Training.batch = 64
+sample.Sample.n = 20
+"""
+
+
+TINY_TEACHER = """
+from boot_exp.stages import reference
+reference.Reference.updates = 2
+ddim/samplers.Sweep.steps = (1, 2)
+heun/samplers.Sweep.steps = (1,)
+from boot_exp.diffusion import samplers
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """A copy of the repository, and the environment in which commands run there."""
+
+    path: Path
+    environment: Mapping[str, str]
+
+    def run(self, *command: str, shell: bool = False) -> str:
+        given = " ".join(command) if shell else command
+        done = subprocess.run(
+            given, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False, shell=shell
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def ran(output: str) -> set[str]:
+    """The stages that DVC says it runs, without those that freeze configurations."""
+    found = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    return {stage for stage in found if "resolve" not in stage}
+
+
+def copied(path: Path) -> House:
+    """A copy of the repository at a path, under git and DVC, whose commands use it and not what is installed."""
+    files = ("dvc.yaml", "params.yaml", "plan.yaml", ".gitignore", ".dvcignore")
+    for name in (*files, "boot_exp", "docs", "evals", "gin"):
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, path / name, ignore=ignore) if source.is_dir() else shutil.copy(source, path / name)
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": programs, "PYTHONPATH": str(path), "DVC_NO_ANALYTICS": "1"}
+    for who in ("AUTHOR", "COMMITTER"):
+        environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
+    house = House(path=path, environment=environment)
+    house.run("git", "init", "-q")
+    house.run("dvc", "init", "-q")
+    return house
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A copy of the repository whose suite digits is tiny and has run once."""
+    made = copied(tmp_path_factory.mktemp("house"))
+    house, run = made.path, made.run
+    leaves = house / "gin/suites/digits"
+    for leaf in ("teacher", "student", "study"):
+        (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
+        (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf) + (TINY_TEACHER if leaf == "teacher" else ""))
+    yaml = YAML()
+    params = yaml.load(house / "params.yaml")
+    params["suites"] = {"digits": params["suites"]["digits"]}
+    params["study"] |= {"seeds": [0], "ablations": ["none", "no_boundary"]}
+    yaml.dump(params, house / "params.yaml")
+    run("boot-exp", "plan")
+    first = run("dvc", "repro", "leaderboard@digits")
+    assert ran(first) == {
+        *(f"{stage}@digits" for stage in ("data", "reference", "teacher", "baselines", "evaluate_baselines")),
+        *(f"{stage}@digits-boot-0" for stage in ("distil", "sample", "evaluate")),
+        "leaderboard@digits",
+    }
+    run("git", "add", "-A")
+    run("git", "commit", "-qm", "all")
+    return made
+
+
+@pytest.fixture
+def run(house: House) -> Callable[..., str]:
+    return house.run
+
+
+def commands(page: str) -> list[str]:
+    """The indented blocks of a page: one command a line, unless the line before ends in a backslash."""
+    blocks = re.findall(r"(?:^    .+\n)+", page, flags=re.MULTILINE)
+    text = "\n".join(re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks)
+    return [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]

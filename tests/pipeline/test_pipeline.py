@@ -1,0 +1,161 @@
+"""The pipeline on real DVC, tiny: what runs again when a binding changes, and the page of documentation, executed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.house.pipeline import House, commands, ran
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_again_for_nothing_and_the_rows_are_there(run: Callable[..., str]) -> None:
+    started = time.monotonic()
+    assert "Running stage" not in run("dvc", "repro", "leaderboard@digits")
+    assert time.monotonic() - started < 10
+    records = json.loads(run("cat", "results/digits/leaderboard.json"))
+    assert {record["method"] for record in records} == {"teacher", "boot"}
+    assert {"leaderboard.csv", "leaderboard.md", "report.html", "metrics.json"} <= set(
+        run("ls", "results/digits").split()
+    )
+
+
+AFTER_A_STUDENT = {"sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
+BASELINES = {"baselines@digits", "evaluate_baselines@digits", "leaderboard@digits"}
+RERUN = {
+    "gin.bindings.KernelDistance.subsets=7": {
+        "evaluate_baselines@digits",
+        "evaluate@digits-boot-0",
+        "leaderboard@digits",
+    },
+    "gin.overrides=['ddim/samplers.Sweep.steps = (1, 2, 3)']": BASELINES,
+    "gin.bindings.Boot.delta=0.2": {"distil@digits-boot-0", *AFTER_A_STUDENT},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("binding", RERUN)
+def test_a_binding_runs_again_what_it_reaches_and_its_old_value_nothing(run: Callable[..., str], binding: str) -> None:
+    changed = run("dvc", "exp", "run", "-S", binding, "leaderboard@digits")
+    assert ran(changed) == RERUN[binding]
+    run("git", "checkout", "params.yaml")
+    back = run("dvc", "repro", "leaderboard@digits")
+    assert not ran(back) - {"leaderboard@digits"}, "everything comes back from the run cache"
+
+
+METHODS = sorted(path.name for path in (ROOT / "boot_exp/methods").glob("[!_]*.py"))
+OTHER = next(f"boot_exp/methods/{name}" for name in METHODS if name != "boot.py")
+CODE = {
+    ("boot_exp/methods/boot.py", "self.beta * self.distance", "2 * self.beta * self.distance"): {
+        "distil@digits-boot-0"
+    },
+    ("boot_exp/engine/averages.py", "ramp: Positive = 0.05", "ramp: Positive = 0.1"): {
+        "teacher@digits",
+        "distil@digits-boot-0",
+    },
+    ("boot_exp/diffusion/solvers.py", "half = -s.alpha", "half = -1.5 * s.alpha"): {
+        "baselines@digits",
+        "distil@digits-boot-0",
+    },
+    ("evals/scores/kid.py", "subsets: Annotated[int, Ge(1)] = 100", "subsets: Annotated[int, Ge(1)] = 50"): {
+        "evaluate_baselines@digits",
+        "evaluate@digits-boot-0",
+    },
+    (OTHER, "from __future__ import annotations", "from __future__ import annotations\n# another method"): set(),
+    ("boot_exp/methods/boot.py", "Where the student should land", "Where it should land"): set(),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CODE, ids=lambda change: f"{change[0]}: {change[2]}")
+def test_a_formula_or_a_default_makes_stale_the_stages_that_use_it(
+    run: Callable[..., str], change: tuple[str, str, str]
+) -> None:
+    """What DVC would run first; what follows from that depends on the results."""
+    file, old, new = change
+    text = run("cat", file)
+    assert text.count(old) == 1, f"{old} in {file}"
+    path = Path(run("pwd").strip()) / file
+    path.write_text(text.replace(old, new))
+    try:
+        run("dvc", "repro", "resolve@digits")
+        status = json.loads(run("dvc", "status", "--json"))
+    finally:
+        path.write_text(text)
+        run("dvc", "repro", "resolve@digits")
+    stale = {
+        stage
+        for stage, reasons in status.items()
+        for reason in reasons
+        if isinstance(reason, dict)
+        and any(path.startswith("resolved/digits/") for path in reason.get("changed deps", {}))
+    }
+    assert {stage for stage in stale if "leaderboard" not in stage} == CODE[change]
+
+
+@pytest.mark.slow
+def test_a_clone_with_the_cache_has_nothing_to_run(run: Callable[..., str], tmp_path: Path) -> None:
+    run("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    cache = Path(run("pwd").strip()) / ".dvc/cache"
+    inside = f"cd {tmp_path / 'clone'} && dvc cache dir --local {cache} && PYTHONPATH=$PWD"
+    assert "Running stage" not in run(f"{inside} dvc repro leaderboard@digits", shell=True)
+    assert (tmp_path / "clone/models/digits/boot/0/weights.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_killed_temporary_run_leaves_no_orphan_and_goes_on(house: House) -> None:
+    """Killing dvc alone ends its stage within five seconds; the same command goes on from what that has saved."""
+    imports = "from __gin__ import dynamic_registration\nfrom boot_exp.engine import loop\n"
+    longer = "loop.Training.images = 200_000\nloop.Training.save_every = 640\n"
+    (house.path / "gin/ablations/longer.gin").write_text(imports + longer)
+    house.run("git", "add", "gin/ablations/longer.gin")  # a temporary run sees the files that git knows
+    command = ["dvc", "exp", "run", "--temp", "-S", "gin.ablation=longer", "distil@digits-boot-0"]
+
+    def until(pattern: str) -> tuple[subprocess.Popen[bytes], list[psutil.Process], list[Path]]:
+        """The command, under way, when the pattern is there; and its stage."""
+        dvc = subprocess.Popen(command, cwd=house.path, env=house.environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (there := sorted(house.path.glob(pattern))):
+            assert time.monotonic() < deadline and dvc.poll() is None
+            time.sleep(0.05)
+        children = psutil.Process(dvc.pid).children(recursive=True)
+        return dvc, [child for child in children if "boot-exp" in " ".join(child.cmdline())], there
+
+    def kill(dvc: subprocess.Popen[bytes], stage: list[psutil.Process]) -> None:
+        assert stage
+        dvc.kill()
+        dvc.wait()
+        _, there = psutil.wait_procs(stage, timeout=5)
+        assert all(child.status() == psutil.STATUS_ZOMBIE for child in there)  # ended, and nobody's child any more
+
+    dvc, stage, _ = until(".work/*/images-*/card.json")
+    kill(dvc, stage)
+    newest = sorted(house.path.glob(".work/*/images-*"))[-1] / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"!")  # set aside by whoever goes on from here, and by nobody else
+    dvc, stage, _ = until(".work/*/damaged-*")
+    kill(dvc, stage)
+
+
+@pytest.mark.slow
+def test_the_page_on_ablations_does_what_it_says(run: Callable[..., str]) -> None:
+    said = {}
+    for command in commands((ROOT / "docs/ablation.md").read_text()):
+        said[command] = run(command, shell=True)
+    by_start = {command.split(" leaderboard")[0]: output for command, output in said.items()}
+    assert "boot.Boot.delta = 0.08" in by_start["boot-exp show digits/boot"]
+    one = by_start["dvc exp run -S gin.bindings.Boot.delta=0.05"]
+    assert ran(one) == {"distil@digits-boot-0", *AFTER_A_STUDENT}
+    assert re.search(r"boot\.Boot\.delta\s+0\.08\s+0\.05", by_start["dvc params diff"])
+    assert re.search(r"boot\.one-jump\.fid", by_start["dvc metrics diff"])
+    assert "no_boundary" in by_start["dvc exp show --only-changed"]
+    study = json.loads(run("cat", "results/study/study.json"))
+    assert "no_boundary" in json.dumps(study)

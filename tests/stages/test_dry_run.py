@@ -1,0 +1,151 @@
+"""Every leaf is built without its weights, says what it costs, and takes one step at reduced size on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from boot_exp.__main__ import app
+from boot_exp.config import runs
+from boot_exp.config.faults import Faults
+from boot_exp.config.params import read_params
+from boot_exp.diffusion.predictions import FromEps
+from boot_exp.diffusion.schedules import KarrasTime, LinearTable
+from boot_exp.stages.dry_run import check, network_cost
+from boot_exp.teachers.diffusers import Diffusers
+from boot_exp.teachers.edm import Edm
+from evals.ground.faults import ConfigurationFault
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+PARAMS = read_params(ROOT / "params.yaml")
+RUNS = [f"{suite}/{run.name}" for suite in PARAMS["suites"] for run in runs.suite_runs(PARAMS, suite, Faults())]
+LEAVES = sorted({*RUNS, "digits/boot_derivative"})
+
+
+def stages(leaf: str, *bindings: str) -> Any:
+    faults = Faults()
+    ((_, found),) = runs.compiled([runs.named_run(Path(leaf))], {}, faults, list(bindings))
+    faults.raise_if_any()
+    return found
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_dry_run_of_every_leaf(leaf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    before = sorted(ROOT.iterdir())
+    lines = list(check(stages(leaf)))
+    assert lines[0].startswith("network: ") and "GFLOP a call" in lines[0]
+    assert lines[-1].endswith("on the CPU, passed"), lines
+    assert any(line.startswith(("training: ", "weights: from ")) for line in lines)
+    assert sorted(ROOT.iterdir()) == before, "a dry run leaves nothing"
+
+
+def test_the_networks_of_the_papers_have_the_parameters_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EDM's DDPM++ has 56 million (arXiv 2206.00364, table 7) and ADM at 64x64 296 million (arXiv 2105.05233)."""
+    monkeypatch.chdir(ROOT)
+    for suite, low, high in (("cifar10", 55.5e6, 56.5e6), ("imagenet_64_edm", 295.5e6, 296.5e6)):
+        line = next(iter(check(stages(f"{suite}/boot"))))
+        assert low < int(line.split()[1].replace(",", "")) < high
+
+
+def test_what_drawing_costs_is_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a published teacher: its baselines, its pairs and its verification; of a teacher told w, two calls each."""
+    monkeypatch.chdir(ROOT)
+    network, *lines = check(stages("cifar10/teacher"))
+    said = {line.split(":")[0]: float(line.split(", ")[-1].split()[0]) for line in lines[1:-1]}
+    call = float(network.split(", ")[-1].split()[0]) * 1e9
+    baselines = 2 * (1 + 2 + 4 + 8 + 10 + 16 + 32 + 50) + 2 * (1 + 2 + 4 + 5 + 8 + 16 + 25)
+    wanted = {"sample": baselines * 150_000, "pairs": 10 * 1_000_000, "verify_teacher": 35 * 150_000}
+    assert said == pytest.approx({name: calls * call for name, calls in wanted.items()}, rel=5e-3)
+    leaf = "digits_conditional/teacher"
+    swept = ["Sample.n = 1000", "ddim/samplers.Sweep.steps = (3,)", "heun/samplers.Sweep.steps = (1,)"]
+    swept += ["dpm/samplers.Sweep.steps = (1,)", "GuidanceSweep.w = (2,)"]
+    network, *lines = check(stages(leaf, *swept))
+    (sampled,) = (line for line in lines if line.startswith("sample: "))
+    call = float(network.split(", ")[-1].split()[0]) * 1e9
+    guided = 2 * (4 + 16)
+    assert float(sampled.split(", ")[-1].split()[0]) == pytest.approx((3 + 2 + 1 + guided) * 1000 * call, rel=5e-3)
+
+
+def test_what_a_suite_costs_is_a_table_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row for each training and each way to draw; a published teacher is not trained, and verified."""
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(app, ["check", "--all", "cifar10"])
+    assert result.exit_code == 0, repr(result.exception)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.output.splitlines()[2:]]
+    by_run = {(run, stage): (images, calls) for run, stage, images, calls, *_ in rows}
+    assert by_run["teacher", "verify_teacher"] == ("150,000", "5,250,000") and ("teacher", "teacher") not in by_run
+    assert by_run["teacher", "pairs"] == ("1,000,000", "10,000,000")
+    assert by_run["direct", "distil"] == ("390,000,000", "390,000,000")
+    assert by_run["tract_1", "distil"] == ("66,667,000", "200,001,000")
+    assert {f"cifar10/{run}" for run, _ in by_run} == {run for run in RUNS if run.startswith("cifar10/")}
+
+
+def test_networks_are_made_small_and_none_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dry run's step; of diffusers it is the configuration that shrinks."""
+    monkeypatch.chdir(ROOT)
+    leaf = "cifar10/teacher"
+    small = list(check(stages(leaf, "edm.Edm.img_resolution = 16", "edm.Edm.attn_resolutions = (8,)")))[-1]
+    assert "(3x16x16, " in small
+    config = {"sample_size": 256, "block_out_channels": [128, 128, 256], "layers_per_block": 2, "norm_num_groups": 32}
+    config |= {"down_block_types": ["DownBlock2D", "AttnDownBlock2D", "DownBlock2D"], "attention_head_dim": 64}
+    config |= {"up_block_types": ["UpBlock2D", "AttnUpBlock2D", "UpBlock2D"], "in_channels": 3, "out_channels": 3}
+    with torch.device("meta"):
+        whole = Diffusers(schedule=LinearTable(), config=config, prediction=FromEps())
+    reduce: Any = Diffusers.reduced["config"]
+    few = Diffusers(schedule=LinearTable(), config=reduce(config), prediction=FromEps())
+    assert whole.shape == (3, 256, 256) and few.shape == (3, 32, 32)
+    parameters = [sum(p.numel() for p in teacher.net.parameters()) for teacher in (whole, few)]
+    assert parameters[1] < 1e6 < parameters[0]
+    with torch.no_grad():
+        assert few(torch.randn(2, 3, 32, 32), torch.tensor([0.2, 0.9]).double()).isfinite().all()
+
+
+def test_operations_and_kept_bytes_are_those_of_a_network_counted_by_hand() -> None:
+    class Two(torch.nn.Module):
+        """A 1x1 convolution of 2 to 3 channels."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Conv2d(2, 3, 1, bias=False)
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, label: None, w: None) -> torch.Tensor:
+            return self.layer(x)
+
+    class Model:
+        net, classes, takes_w = None, None, False
+
+    model: Any = Model()
+    with torch.device("meta"):
+        model.net = Two()
+        cost = network_cost(model, (2, 4, 5))
+    assert (cost.parameters, cost.operations, cost.activations) == (6, 2 * 6 * 20, 4 * 2 * 20)
+
+
+def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    leaf = "cifar10/teacher"
+    with pytest.raises(ConfigurationFault, match="must train something"):
+        list(check({"data": stages(leaf)["data"]}))
+    with pytest.raises(ConfigurationFault, match=r"bind Networked\.shape"):
+        list(check(stages("digits/boot", "denoisers.Networked.shape = None")))
+    result = CliRunner().invoke(app, ["check", leaf, "-b", "edm.Edm.precond = 'VPPrecond'"])
+    assert isinstance(result.exception, ConfigurationFault) and "must be LinearBeta" in str(result.exception)
+    assert str(result.exception).endswith("bind that"), "gin's own words are not appended"
+    unbounded = ["edm.Edm.precond = 'VPPrecond'", "edm.Edm.schedule = @LinearBeta()"]
+    with pytest.raises(ConfigurationFault, match=r"finite at both ends of a schedule.*bound it with Clamped"):
+        list(check(stages(leaf, *unbounded)))
+    assert Edm(
+        schedule=KarrasTime(),
+        img_resolution=8,
+        model_type="SongUNet",
+        model_channels=16,
+        channel_mult=(1,),
+        num_blocks=1,
+        attn_resolutions=(),
+    ).shape == (3, 8, 8)
