@@ -1,6 +1,6 @@
 """A leaderboard or a comparison as one self-contained HTML page, with galleries of the same noise and every card."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -29,6 +29,7 @@ from evals.tables.comparison import Comparison
 from evals.tables.guidance import Guided, guided
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import WORDS
+from evals.tables.row import Row
 from evals.tables.table import Line
 from evals.tables.text import figures, leaves, said, spoken
 
@@ -59,18 +60,7 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
     solvers, rows = solvers_of(table.rows), table.rows
     colours = {row.name: solver.colour for solver in solvers for row in solver.rows}
     bold = {row.name for solver in solvers if solver.point for row in solver.rows}
-    zips = []
-    for row in sorted(rows, key=lambda row: (row.nfe, row.fid)):
-        folder = samples / row.method
-        seeded = folder / str(row.card.training_seed)  # of a method that was trained with several seeds
-        zips.append(
-            Shown(
-                path=(seeded if seeded.is_dir() else folder) / f"{row.sampler}.zip",
-                title=row.name,
-                note=f"NFE {row.nfe}, FID {figures(row.fid)}",
-                colour=colours[row.name],
-            )
-        )
+    cheapest_first = sorted(rows, key=lambda row: (row.nfe, row.fid))
     return _rendered(
         "leaderboard.html.j2",
         first=rows[0],
@@ -82,7 +72,7 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         colours=[colours[row.name] for row in rows],
         points=[k for k, row in enumerate(rows) if row.name in bold],
         plot=in_page(leaderboard_plot(solvers, rows[0].card.fid_name)),
-        strips=gallery(zips, COLUMNS),
+        strips=gallery(samples_of(cheapest_first, samples, colours), COLUMNS),
         shared=_as_words(table.card.items()),
         seeds=_seeds(table.card),
         costs=cost_columns(table.trainings) if table.trainings else [],
@@ -91,6 +81,19 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         # One after the other: a card may say the precision of its arithmetic, and a row has a precision too.
         cards=[_as_words(chain(leaves({**row.json(), "card": {}}), leaves(row.card.facts))) for row in rows],
     )
+
+
+def samples_of(rows: Iterable[Row], samples: Path, colours: Mapping[str, str]) -> Iterator[Shown]:
+    """Where the samples of the rows of a leaderboard are, and what a gallery says of them; colours by a row's name."""
+    for row in rows:
+        folder = samples / row.method
+        seeded = folder / str(row.card.training_seed)  # of a method that was trained with several seeds
+        yield Shown(
+            path=(seeded if seeded.is_dir() else folder) / f"{row.sampler}.zip",
+            title=row.name,
+            note=f"NFE {row.nfe}, FID {figures(row.fid)}",
+            colour=colours.get(row.name, ""),
+        )
 
 
 def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> str:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from evals.ground.fields import as_json
-from evals.ground.files import reading, write_texts
-from evals.pages.html import comparison_html, leaderboard_html
+from evals.ground.files import reading, replacing, write_texts
+from evals.pages.gallery import gallery
+from evals.pages.html import COLUMNS, comparison_html, leaderboard_html, samples_of
 from evals.pages.markdown import comparison_page, leaderboard_page, study_page
 from evals.pages.palette import on_paper
+from evals.pages.picture import picture, pictured
 from evals.pages.plots import comparison_plot, guidance_plot, study_plot
 from evals.tables.comparison import read_comparison
 from evals.tables.leaderboard import Leaderboard, read_leaderboard
@@ -23,10 +25,18 @@ AnyTable = TypeVar("AnyTable", bound=Table)
 def leaderboard(scores: Path, models: Path, samples: Path, methods: Sequence[str], out: Path) -> None:
     """Ranks the rows of a suite's methods; writes leaderboard.{json,csv,md}, training.json, metrics.json, report.html.
 
+    Adds gallery.png, a picture for other pages, if DDIM sampled the teacher or a student has a row with one evaluation.
+
     The faults of `read_leaderboard` and `leaderboard_html`; nothing is written then, as with the others below.
     """
     table = read_leaderboard(scores, models, methods)
-    write_texts(out, {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples)})
+    texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples)}
+    rows = pictured(table.rows)
+    png = picture(gallery(samples_of(rows, samples, {}), COLUMNS)) if rows else None
+    write_texts(out, texts)
+    if png is not None:
+        with replacing(out / "gallery.png") as temporary:
+            temporary.write_bytes(png)
 
 
 def leaderboard_texts(table: Leaderboard) -> dict[str, str]:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from evals.ground.faults import DataFault
 from evals.pages.palette import DARK, LIGHT, STAND_INS, in_page
+from evals.pages.picture import pictured
 from evals.pages.plots import leaderboard_plot, solvers_of
 from evals.pages.results import leaderboard
 from evals.tables.row import Row, row_of
@@ -267,3 +268,18 @@ def test_a_single_row_is_drawn() -> None:
 def test_a_fid_of_nothing_does_not_spoil_the_plot_of_the_others() -> None:
     rows = [record("boot", "one-jump", fid=0.0), record("teacher", "ddim-1"), record("teacher", "ddim-10")]
     assert "teacher ddim" in leaderboard_plot(solvers_of(rows_of(*rows)), "FID")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_picture_has_the_teachers_ddim_and_the_students_of_one_evaluation(channels: int, tmp_path: Path) -> None:
+    house(tmp_path, channels)
+    report(tmp_path)
+    first = np.asarray(Image.open(tmp_path / "results/gallery.png"))
+    rows = [images_of(*row, channels) for row in (("teacher", "ddim-1"), ("boot", "one-jump"))]
+    assert [row.name for row in pictured(rows_of(*(record(*row) for row in ROWS)))] == FROM_CHEAP_TO_DEAR[1::-1]
+    for number, images in enumerate(rows):
+        strip = np.concatenate(list(images[:16]), axis=1).repeat(10, axis=0).repeat(10, axis=1)
+        top = 6 + number * 46
+        assert np.array_equal(first[top : top + 40, -646:-6], np.broadcast_to(strip, (40, 640, 3)))
+    assert first.shape[0] == 2 * 46 + 6
+    assert not pictured(rows_of(record("teacher", "heun-16")))
