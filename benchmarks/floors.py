@@ -26,6 +26,7 @@ from boot_exp.data.images import Images
 from boot_exp.diffusion.samplers import Along, Sampler, flat
 from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.averages import Average
+from boot_exp.engine.cards import Model
 from boot_exp.engine.loop import fit
 from boot_exp.engine.objectives import Objective, Portion
 from boot_exp.engine.processes import Processes
@@ -143,7 +144,7 @@ def sampling(
 ) -> Row:
     """A sampler's images, from noise to pixels, to as many forward passes of the network."""
     model = stage.compute.frozen(stage.model, device)
-    card, sized = {"shape": shape, "classes": model.classes}, replace(stage, n=n)
+    card, sized = Model(shape=list(shape), classes=model.classes, sha256={}), replace(stage, n=n)
     x = torch.randn(min(stage.batch, n), *shape, device=device)
     label = None if model.classes is None else torch.arange(len(x), device=device) % model.classes
     t = torch.full((len(x),), 0.5, device=device)

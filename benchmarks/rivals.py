@@ -23,6 +23,7 @@ from benchmarks.timing import Comparison, Row, compared, seconds
 from boot_exp.data.images import Images
 from boot_exp.diffusion.samplers import Along
 from boot_exp.diffusion.solvers import Ddim
+from boot_exp.engine.cards import Model
 from boot_exp.engine.processes import Processes
 
 N = 1000
@@ -49,7 +50,7 @@ def diffusers_sampling(leaf: Path, data: Images, asked: Asked) -> Row:
     device = asked.device
     stage = built(leaf, "sample", f"sample.Sample.n = {N}")
     model = stage.compute.frozen(stage.model, device)
-    card = {"shape": (data.card.channels, data.card.height, data.card.width), "classes": None}
+    card = Model(shape=[data.card.channels, data.card.height, data.card.width], sha256={})
     sampler = Along(solver=Ddim(), steps=10)
     net = Borrowed(in_channels=data.card.channels, sample_size=data.card.height)
     net.own = model.net

@@ -56,7 +56,9 @@ def test_a_fault_that_nobody_can_be_told_keeps_its_code(command: str, error: str
 
 
 @pytest.mark.parametrize("terminal", [{"PYTHONIOENCODING": "ascii"}, ASCII, {}], ids=str)
-@pytest.mark.parametrize("command", [f"{BOOT_EXP} lint", f"{EVALS} show"])
+@pytest.mark.parametrize(
+    "command", [f"{BOOT_EXP} lint", f"{EVALS} leaderboard --models x --samples x --out x --scores x --method"]
+)
 def test_names_that_a_terminal_cannot_show_are_escaped(terminal: dict[str, str], command: str) -> None:
     code, _, err = shell(f"{command} $'\\xff\\x1b[2J'été", **terminal)
     assert code in (2, 3) and err.strip().isprintable() and err.count("\n") == 1, err
@@ -73,7 +75,11 @@ def test_a_stopped_evaluation_says_75_in_one_line(tmp_path: Path, number: signal
     pipe = tmp_path / "leaderboard.json"
     os.mkfifo(pipe)
     process = subprocess.Popen(
-        [sys.executable, "-m", "evals", "show", str(tmp_path)], stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "evals", "leaderboard", "--method", "leaderboard", "--out", str(tmp_path / "out")]
+        + [f"--{name}={tmp_path}" for name in ("scores", "models", "samples")],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     with pipe.open("w"):  # returns when it reads
         process.send_signal(number)

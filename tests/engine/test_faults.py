@@ -257,8 +257,9 @@ def test_data_that_vanishes_says_3_and_nothing_is_lost(tmp_path: Path, harm: str
 
 def test_pairs_that_vanish_are_a_data_fault(tmp_path: Path) -> None:
     np.save(tmp_path / "x0-00000.npy", np.zeros((4, 1, 2, 2), np.float32))
-    card = {"n": 4, "shard": 4, "noise": NOISE, "sha256": {"x0-00000.npy": sha256_of(tmp_path / "x0-00000.npy")}}
-    write_json(tmp_path / "card.json", card)
+    card = {"n": 4, "shard": 4, "seed": 0, "shape": [1, 2, 2], "classes": None, "noise": NOISE}
+    card |= {"inputs": {"teacher": "0"}, "sha256_of_pairs": "0"}
+    write_json(tmp_path / "card.json", card | {"sha256": {"x0-00000.npy": sha256_of(tmp_path / "x0-00000.npy")}})
     pairs = Pairs.load(tmp_path)
     assert pairs.x0(np.array([3, 0])).shape == (2, 1, 2, 2)
     (tmp_path / "x0-00000.npy").unlink()

@@ -1,0 +1,41 @@
+"""A copy of the repository whose tiny suite has run once, for the tests of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.house.pipeline import TINY, TINY_TEACHER, House, copied, ran
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A copy of the repository whose suite digits is tiny and has run once."""
+    made = copied(tmp_path_factory.mktemp("house"))
+    house, run = made.path, made.run
+    leaves = house / "gin/suites/digits"
+    for leaf in ("teacher", "student", "study"):
+        (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
+        (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf) + (TINY_TEACHER if leaf == "teacher" else ""))
+    yaml = YAML()
+    params = yaml.load(house / "params.yaml")
+    params["suites"] = {"digits": params["suites"]["digits"]}
+    params["study"] |= {"seeds": [0], "ablations": ["none", "no_boundary"]}
+    yaml.dump(params, house / "params.yaml")
+    run("boot-exp", "plan")
+    first = run("dvc", "repro", "leaderboard@digits")
+    assert ran(first) == {
+        *(f"{stage}@digits" for stage in ("data", "reference", "teacher", "baselines", "evaluate_baselines")),
+        *(f"{stage}@digits-boot-0" for stage in ("distil", "sample", "evaluate")),
+        "leaderboard@digits",
+    }
+    run("git", "add", "-A")
+    run("git", "commit", "-qm", "all")
+    return made
+
+
+@pytest.fixture
+def run(house: House) -> Callable[..., str]:
+    return house.run
