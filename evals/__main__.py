@@ -5,11 +5,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from evals.ground.ending import run, tell
+from evals.ground.extras import starting
 from evals.ground.faults import ConfigurationFault
-from evals.scores.evaluate import Record
+
+with starting("error", "fid"):
+    import typer
+
+    from evals.scores.evaluate import Record
 
 if TYPE_CHECKING:
     from evals.features.extractors import Extractor

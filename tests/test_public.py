@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import subprocess
 import sys
 import tomllib
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 import boot_exp
+from tests.house.readme import Tiny, readme_block
 
 ROOT = Path(__file__).parent.parent
 MODULES = [importlib.import_module(f"boot_exp.{name}") for name in boot_exp._OFFERED]
@@ -68,24 +67,6 @@ def test_the_version_is_written_once() -> None:
     assert project["project"]["dynamic"] == ["version"] and "version" not in project["project"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "boot_exp.__version__"}
     assert f"version: {boot_exp.__version__}\n" in (ROOT / "CITATION.cff").read_text()
-
-
-class Tiny(nn.Module):
-    """A network (x_t, t, label, w) -> v: a convolution that is told the time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(2, 1, 3, padding=1)
-
-    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None, w: Tensor | None) -> Tensor:
-        output: Tensor = self.conv(torch.cat([x_t, t.view(-1, 1, 1, 1).expand_as(x_t)], 1))
-        return output
-
-
-def readme_block() -> str:
-    found = re.search(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
-    assert found is not None, "README.md must have a block of Python"
-    return found.group(1)
 
 
 def test_the_python_of_the_readme_distils_a_network() -> None:
