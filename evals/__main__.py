@@ -41,13 +41,13 @@ def fid(
     from evals.images.reading import open_images
     from evals.scores.evaluate import evaluate
     from evals.scores.evaluate import fid as fid_of
-    from evals.scores.reference import Reference, is_statistics, load_reference
+    from evals.scores.reference import ReferenceStatistics, is_statistics, load_reference
 
     network = _extractor(extractor, weights, weights_sha256, device)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
-        against = Reference.of(open_images(reference), network, name=reference.stem)
+        against = ReferenceStatistics.of(open_images(reference), network, name=reference.stem)
     record = (evaluate if everything else fid_of)(samples, against, network)
     print(json.dumps(record, indent=2, sort_keys=True))
 

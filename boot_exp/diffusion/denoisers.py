@@ -106,6 +106,6 @@ class Guided:
         return x0
 
 
-def guided(denoiser: Networked) -> Networked | Guided:
+def taking_w(denoiser: Networked) -> Networked | Guided:
     """Returns a denoiser that follows w: the given one if its network takes w, otherwise a `Guided` one around it."""
     return denoiser if denoiser.takes_w else Guided(denoiser)

@@ -19,7 +19,7 @@ from boot_exp.methods import Batch, Method
 
 if TYPE_CHECKING:
     from boot_exp.data.images import Images
-    from boot_exp.data.pairs import Pairs
+    from boot_exp.data.pairs import StoredPairs
 
 
 class Source(Protocol):
@@ -63,7 +63,7 @@ class FromImages:
 class FromPairs:
     """Noise and what the teacher made of it, in the order of a seed."""
 
-    pairs: Pairs
+    pairs: StoredPairs
     seed: int
 
     def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:

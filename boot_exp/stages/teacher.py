@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from boot_exp.config.components import Share, component
-from boot_exp.data import Card, Images
+from boot_exp.data import DatasetCard, Images
 from boot_exp.diffusion.conditions import classes_in_turn
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.samplers import Sampler
@@ -150,7 +150,7 @@ class PublishedTeacher:
         return folder, found
 
 
-def check_fits(teacher: Networked, card: Card, data: Path) -> None:
+def check_fits(teacher: Networked, card: DatasetCard, data: Path) -> None:
     """ConfigurationFault: a network is for other images than those of a data folder."""
     if teacher.classes not in (None, card.classes):
         raise ConfigurationFault(
