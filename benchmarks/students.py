@@ -19,7 +19,7 @@ from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import all_students, read_params, students
 from boot_exp.data import Example, prepare
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import PairsCard, StoredPairs
+from boot_exp.data.stored_pairs import PairsCard, StoredPairs
 from boot_exp.diffusion.denoisers import taking_w
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source

@@ -12,7 +12,7 @@ from evals.ground.faults import ConfigurationFault
 with starting("error", "fid"):
     import typer
 
-    from evals.scores.evaluate import Record
+    from evals.scores.scoring import Record
 
 if TYPE_CHECKING:
     from evals.features.extractors import Extractor
@@ -39,9 +39,9 @@ def fid(
 ) -> None:
     """Print the FID of SAMPLES against REFERENCE, with its card, as JSON."""
     from evals.images.reading import open_images
-    from evals.scores.evaluate import evaluate
-    from evals.scores.evaluate import fid as fid_of
-    from evals.scores.reference import ReferenceStatistics, is_statistics, load_reference
+    from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
+    from evals.scores.scoring import evaluate
+    from evals.scores.scoring import fid as fid_of
 
     network = _extractor(extractor, weights, weights_sha256, device)
     if is_statistics(reference):
@@ -83,7 +83,7 @@ def reference(
     device: Device = "cpu",
 ) -> None:
     """Write the statistics and features that samples are compared with."""
-    from evals.scores.reference import reference as make
+    from evals.scores.references import reference as make
 
     network = _extractor(extractor, weights, weights_sha256, device)
     card = make(images, network, split=split, out=out, name=name).card
@@ -102,9 +102,9 @@ def evaluate(
     protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k or clean-50k")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
-    from evals.scores.evaluate import evaluate_folder
     from evals.scores.protocols import PROTOCOLS
-    from evals.scores.reference import load_reference
+    from evals.scores.references import load_reference
+    from evals.scores.scoring import evaluate_folder
 
     wanted = PROTOCOLS[protocol].extractor if protocol in PROTOCOLS else extractor
     if protocol and (protocol not in PROTOCOLS or extractor != wanted):

@@ -19,7 +19,7 @@ from boot_exp.methods import Batch, Method
 
 if TYPE_CHECKING:
     from boot_exp.data.images import Images
-    from boot_exp.data.pairs import StoredPairs
+    from boot_exp.data.stored_pairs import StoredPairs
 
 
 class Source(Protocol):

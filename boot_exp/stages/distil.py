@@ -136,7 +136,7 @@ class Distil:
                 )
             return FromImages(images=images, seed=seed, classes=classes), {**inputs, "data": images.card.images_sha256}
         if pairs is not None:
-            from boot_exp.data.pairs import StoredPairs
+            from boot_exp.data.stored_pairs import StoredPairs
 
             stored = StoredPairs.load(pairs)
             made_for(pairs, tuple(stored.card.shape), shape)

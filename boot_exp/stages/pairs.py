@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from boot_exp.config.components import Count, Natural, component
-from boot_exp.data.pairs import CARD, WholePairsCard
+from boot_exp.data.stored_pairs import CARD, WholePairsCard
 from boot_exp.diffusion.conditions import classes_in_turn
 from boot_exp.diffusion.denoisers import Guided, Networked, taking_w
 from boot_exp.diffusion.samplers import Sampler, noise_of

@@ -25,7 +25,7 @@ from boot_exp.methods.denoising import Denoising
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
-from evals.features.weights import located
+from evals.features.published import located
 from evals.ground.ending import tell
 from evals.ground.faults import ConfigurationFault, StateFault
 from evals.ground.files import sha256_of

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.features.weights import CLEAN_FID, TORCH_FIDELITY
+from evals.features.published import CLEAN_FID, TORCH_FIDELITY
 from evals.ground.extras import extras
 from evals.ground.faults import ConfigurationFault, StateFault
 from evals.ground.files import first_line, reading

@@ -15,7 +15,7 @@ import pytest
 
 from boot_exp.data import Images, Npz, prepare
 from boot_exp.data.idx import read_idx
-from boot_exp.data.pairs import StoredPairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.engine.seeds import NOISE
 from evals.ground.faults import DataFault
 from evals.images.arrays import load_array

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from boot_exp.data.images import Images, draw
-from boot_exp.data.pairs import StoredPairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.engine.checkpoints import load_weights, write_folder
 from boot_exp.engine.seeds import NOISE
 from boot_exp.engine.work import Work, alone

@@ -16,12 +16,12 @@ from evals.features.extractors import Extractor
 from evals.features.indomain import Classifier, InDomain, train
 from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, StateFault
 from evals.images.reading import Images, open_images
-from evals.scores.evaluate import evaluate
 from evals.scores.frechet import frechet_distance
 from evals.scores.kid import KernelDistance
 from evals.scores.manifold import precision_recall, radii
 from evals.scores.moments import Moments
-from evals.scores.reference import ReferenceStatistics
+from evals.scores.references import ReferenceStatistics
+from evals.scores.scoring import evaluate
 from evals.scores.see import see
 from tests.house.registration import clean_fid_model, register, unresized
 

@@ -72,13 +72,13 @@ def formats(scratch: Path) -> list[Format]:
     """Every format of data, read whole as the stages read it."""
     from boot_exp.data import ImageFiles, Images, Lmdb, Npz
     from boot_exp.data.idx import read_idx
-    from boot_exp.data.pairs import StoredPairs
+    from boot_exp.data.stored_pairs import StoredPairs
     from boot_exp.engine.seeds import NOISE
     from evals.features.indomain import InDomain, train
     from evals.images.arrays import load_array
     from evals.images.reading import open_images
     from evals.scores.frechet import frechet_distance
-    from evals.scores.reference import ReferenceStatistics, is_statistics, load_reference
+    from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
 
     exif = Image.Exif()
     exif[0x0112] = 6

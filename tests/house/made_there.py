@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from boot_exp.data.images import Images
 from boot_exp.data.images import draw as drawn
-from boot_exp.data.pairs import StoredPairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.engine.averages import Average, Ema
 from boot_exp.engine.loop import Trained, Training, fit
 from boot_exp.engine.objectives import Portion

@@ -25,7 +25,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import PairsCard, StoredPairs
+from boot_exp.data.stored_pairs import PairsCard, StoredPairs
 from boot_exp.diffusion.conditions import Condition, UniformGuidance
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.samplers import Sampler, noise_of

@@ -25,7 +25,7 @@ from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import planned_images, read_params, students
 from boot_exp.config.plan import suite_of
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import StoredPairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import Networked, taking_w
 from boot_exp.diffusion.nets.unet import UNet

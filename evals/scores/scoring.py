@@ -16,7 +16,7 @@ from evals.scores.frechet import frechet_distance
 from evals.scores.kid import STANDARD, KernelDistance
 from evals.scores.manifold import NEIGHBOURS, precision_recall, radii
 from evals.scores.protocols import ScoreProtocol
-from evals.scores.reference import ReferenceStatistics
+from evals.scores.references import ReferenceStatistics
 from evals.scores.see import Seen, Share, one_by_one, see
 
 CURE = "look at the samples, the reference and the extractor's features"
