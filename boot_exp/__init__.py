@@ -21,7 +21,7 @@ _OFFERED = {
     "diffusion.step_weights": "InverseSquareCoefficient InverseSquareStep StepWeight Unweighted",
     "diffusion.times": "Discretisation DoublingSteps FixedSteps Grid KarrasGrid ProgressiveTimes Times UniformGrid "
     "UniformTimes",
-    "diffusion.weights": "MinSnr Snr SnrPlusOne TruncatedSnr Uniform Weight",
+    "diffusion.weights": "Snr SnrPlusOne TruncatedSnr Uniform Weight",
     "engine.averages": "Average BiasCorrected Ema Momentum",
     "engine.terms": "Term",
     "methods": "Batch Method Start",

@@ -48,7 +48,6 @@ class Networked(nn.Module):
     """
 
     evaluations: ClassVar[int] = 1
-    takes_w: bool = False
 
     def __init__(
         self,
@@ -65,6 +64,11 @@ class Networked(nn.Module):
         self.schedule = schedule
         self.classes = classes
         self.shape = None if shape is None else tuple(shape)
+
+    @property
+    def takes_w(self) -> bool:
+        """Whether the network receives w itself: it has AdaIN layers for it."""
+        return getattr(self.net, "guidance", None) is not None
 
     def extra_repr(self) -> str:
         return f"prediction={self.prediction}, schedule={self.schedule}"

@@ -20,7 +20,6 @@ from boot_exp.engine.averages import Average, Ema
 from boot_exp.engine.loop import Trained, Training, fit
 from boot_exp.engine.objectives import Portion
 from boot_exp.engine.processes import Processes
-from boot_exp.engine.rates import ConstantRate
 from boot_exp.engine.terms import Term
 from boot_exp.engine.work import Work
 from boot_exp.methods import Method, Start
@@ -105,7 +104,7 @@ def train(objective: Watched, device: torch.device, folder: Path) -> Trained:
         images=BATCH * STEPS,
         batch=BATCH,
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
-        rate=ConstantRate(peak=1e-3, warmup=0.0),
+        rate=lambda progress: 1e-3,
         ema=Ema(half_life=16),
     )
     return fit(

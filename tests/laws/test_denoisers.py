@@ -75,5 +75,5 @@ def test_what_is_missing_is_said(condition: Condition, classes: int | None, said
 def test_who_takes_w_is_asked_himself() -> None:
     teacher = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=SCHEDULE, classes=3)
     assert isinstance(taking_w(teacher), Guided)
-    teacher.takes_w = True
+    teacher.net.guidance = torch.nn.Identity()
     assert taking_w(teacher) is teacher
