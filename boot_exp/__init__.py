@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 _OFFERED = {
     "diffusion.conditions": "Condition DrawnLabels FixedGuidance Guidance Labels LabelsInTurn UniformGuidance",
-    "diffusion.denoisers": "Denoiser Guided Networked",
+    "diffusion.denoisers": "Denoiser DiffusionModel Guided Networked",
     "diffusion.distances": "Distance PseudoHuber SquaredError",
     "diffusion.levels": "Level",
     "diffusion.nets.unet": "Convolutions Groups NarrowGroups Resampling ResidualBlocks ThirtyTwoGroups UNet WideGroups",

@@ -15,14 +15,18 @@ from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
 
 
-class Denoiser(Protocol):
-    """Predicts E[x0 | x_t], [B, C, H, W], from x_t: [B, C, H, W], t: [B] and a condition."""
+class DiffusionModel(Protocol):
+    """What a method or a sampler may ask of a student or a teacher: [B, C, H, W], t: [B], condition -> [B, C, H, W]."""
 
     @property
     def schedule(self) -> Schedule:
         """The noise schedule that t refers to."""
 
-    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor: ...
+    def __call__(self, x: Tensor, t: Tensor, condition: Condition = NOTHING, /) -> Tensor: ...
+
+
+class Denoiser(DiffusionModel, Protocol):
+    """A model that predicts E[x0 | x_t] from x_t."""
 
 
 def read(
