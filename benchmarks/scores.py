@@ -28,8 +28,8 @@ from benchmarks.timing import Comparison, Row, compared, seconds
 from evals.features.extractors import CleanFidInception, Extractor, TorchFidelityInception, at_once
 from evals.ground.files import sha256_of
 from evals.images.reading import images_of
-from evals.scores.evaluate import fid
-from evals.scores.reference import reference
+from evals.scores.references import reference
+from evals.scores.scoring import fid
 from evals.scores.see import see
 
 MANY = 1000

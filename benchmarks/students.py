@@ -19,8 +19,8 @@ from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import all_students, read_params, students
 from boot_exp.data import Example, prepare
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import Pairs, PairsCard
-from boot_exp.diffusion.denoisers import guided
+from boot_exp.data.stored_pairs import PairsCard, StoredPairs
+from boot_exp.diffusion.denoisers import taking_w
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
 
@@ -96,7 +96,7 @@ def of_stage(name: str, stage: Any, device: torch.device, data: Images | None = 
     shape = teacher.shape if data is None else (data.card.channels, data.card.height, data.card.width)
     objective = Distilling(
         method=stage.method,
-        teacher=teacher if stage.guidance is None else guided(teacher),
+        teacher=teacher if stage.guidance is None else taking_w(teacher),
         source=_source(stage.method.starts_from, data, shape, teacher.classes),
         guidance=stage.guidance,
     )
@@ -113,7 +113,7 @@ def _source(start: Start, data: Images | None, shape: tuple[int, ...], classes: 
         n=4096, shard=4096, seed=0, shape=list(shape), classes=classes, inputs={}, sha256={}, sha256_of_pairs=""
     )
     x0 = np.random.default_rng(0).standard_normal((4096, *shape), dtype=np.float32)
-    return FromPairs(pairs=Pairs(folder=Path(), card=card, shards=(x0,)), seed=0)
+    return FromPairs(pairs=StoredPairs(folder=Path(), card=card, shards=(x0,)), seed=0)
 
 
 def leaves(suites: list[str]) -> Iterator[Path]:

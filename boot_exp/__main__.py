@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from boot_exp.engine.launcher import launched
 from boot_exp.engine.stopping import stoppable
 from evals.ground.ending import run
+from evals.ground.extras import starting
 from evals.ground.faults import ConfigurationFault
+
+with starting("boot-exp", "pipeline"):
+    import typer
 
 if TYPE_CHECKING:
     from boot_exp.config.frozen import Frozen

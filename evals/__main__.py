@@ -5,11 +5,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from evals.ground.ending import run, tell
+from evals.ground.extras import starting
 from evals.ground.faults import ConfigurationFault
-from evals.scores.evaluate import Record
+
+with starting("error", "fid"):
+    import typer
+
+    from evals.scores.scoring import Record
 
 if TYPE_CHECKING:
     from evals.features.extractors import Extractor
@@ -36,15 +39,15 @@ def fid(
 ) -> None:
     """Print the FID of SAMPLES against REFERENCE, with its card, as JSON."""
     from evals.images.reading import open_images
-    from evals.scores.evaluate import evaluate
-    from evals.scores.evaluate import fid as fid_of
-    from evals.scores.reference import Reference, is_statistics, load_reference
+    from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
+    from evals.scores.scoring import evaluate
+    from evals.scores.scoring import fid as fid_of
 
     network = _extractor(extractor, weights, weights_sha256, device)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
-        against = Reference.of(open_images(reference), network, name=reference.stem)
+        against = ReferenceStatistics.of(open_images(reference), network, name=reference.stem)
     record = (evaluate if everything else fid_of)(samples, against, network)
     print(json.dumps(record, indent=2, sort_keys=True))
 
@@ -80,7 +83,7 @@ def reference(
     device: Device = "cpu",
 ) -> None:
     """Write the statistics and features that samples are compared with."""
-    from evals.scores.reference import reference as make
+    from evals.scores.references import reference as make
 
     network = _extractor(extractor, weights, weights_sha256, device)
     card = make(images, network, split=split, out=out, name=name).card
@@ -99,9 +102,9 @@ def evaluate(
     protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k or clean-50k")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
-    from evals.scores.evaluate import evaluate_folder
     from evals.scores.protocols import PROTOCOLS
-    from evals.scores.reference import load_reference
+    from evals.scores.references import load_reference
+    from evals.scores.scoring import evaluate_folder
 
     wanted = PROTOCOLS[protocol].extractor if protocol in PROTOCOLS else extractor
     if protocol and (protocol not in PROTOCOLS or extractor != wanted):

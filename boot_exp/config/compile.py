@@ -15,7 +15,7 @@ from boot_exp.config import code, signatures, source
 from boot_exp.config.check import Target, misfit, words
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
-from boot_exp.config.parse import DEEPEST, Binding, Macro, Reference
+from boot_exp.config.parse import DEEPEST, Binding, Macro, Pointer
 from boot_exp.config.signatures import Parameter
 from boot_exp.config.source import Definition
 
@@ -185,7 +185,7 @@ class Compiler:
                 return INVALID
             self.used.add(macro.spot)
             return self.value(macro.value, macro, scope, nodes, (*above, given.name))
-        if isinstance(given, Reference):
+        if isinstance(given, Pointer):
             definition = self.find(given.selector, binding)
             if definition is None:
                 return INVALID

@@ -18,7 +18,7 @@ from gin import config_parser
 
 
 @dataclass(frozen=True)
-class Reference:
+class Pointer:
     """@scope/selector, or with () what calling it returns."""
 
     name: str
@@ -56,8 +56,8 @@ DEEPEST = 50
 
 
 class _Values(config_parser.ParserDelegate):  # type: ignore[misc]  # gin has no types
-    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
-        return Reference(scoped_configurable_name, evaluate)
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Pointer:
+        return Pointer(scoped_configurable_name, evaluate)
 
     def macro(self, macro_name: str) -> Macro:
         return Macro(macro_name)

@@ -1,6 +1,6 @@
 """What can be drawn: readers, transforms, the folder they end in, and how training draws from it."""
 
-from boot_exp.data.card import Card
+from boot_exp.data.card import DatasetCard
 from boot_exp.data.cifar10 import Cifar10
 from boot_exp.data.dataset import Dataset, Example
 from boot_exp.data.digits import Digits
@@ -14,10 +14,10 @@ from boot_exp.data.transforms import AverageDown, CentreCropResize, Pad, Transfo
 
 __all__ = [
     "AverageDown",
-    "Card",
     "CentreCropResize",
     "Cifar10",
     "Dataset",
+    "DatasetCard",
     "Digits",
     "Example",
     "FashionMnist",

@@ -16,7 +16,7 @@ from evals.ground.files import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class DatasetCard:
     """What card.json says: `classes` is the largest label plus one, or None without labels.
 
     `images_sha256` is evals' fingerprint of shape and pixels, the one that reference statistics carry;
@@ -47,7 +47,7 @@ class Card:
         write_json(path, {name: value for name, value in asdict(self).items() if name != "notes" or value})
 
     @classmethod
-    def read(cls, path: Path) -> Card:
+    def read(cls, path: Path) -> DatasetCard:
         """Reads a card. DataFault: missing, damaged, or with other fields."""
         values = {"notes": {}} | read_json(path)
         names = {field.name for field in fields(cls)}

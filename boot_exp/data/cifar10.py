@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from boot_exp.config.components import component
 from boot_exp.data.dataset import Example, Split, check_split
+from evals.ground.extras import extras
 from evals.ground.faults import MissingResource
 from evals.ground.files import first_line
 
@@ -29,7 +30,8 @@ class Cifar10:
 
     def examples(self) -> Iterator[Example]:
         """Every photograph in the batches' order. MissingResource: missing or damaged, and the download failed."""
-        from torchvision.datasets import CIFAR10
+        with extras():
+            from torchvision.datasets import CIFAR10
 
         try:
             batches = CIFAR10(self.root, train=self.split == "train", download=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from boot_exp.config.components import component
 from boot_exp.data.dataset import Example
+from evals.ground.extras import extras
 
 
 @component
@@ -24,7 +25,8 @@ class Digits:
 
     def examples(self) -> Iterator[Example]:
         """Every digit in scikit-learn's order."""
-        from sklearn.datasets import load_digits
+        with extras():
+            from sklearn.datasets import load_digits
 
         digits = load_digits()
         images = np.rint(digits.images * 255 / 16).astype(np.uint8)[..., None]

@@ -11,6 +11,7 @@ from typing import ClassVar
 from boot_exp.config.components import component
 from boot_exp.data.dataset import Example, Split, check_split
 from boot_exp.data.idx import read_idx
+from evals.ground.extras import extras
 from evals.ground.faults import DataFault, MissingResource
 from evals.ground.files import first_line
 
@@ -59,7 +60,8 @@ class FashionMnist:
         return Path(root) / "FashionMNIST" / "raw"
 
     def _download(self) -> tuple[Path, Path]:
-        from torchvision.datasets import FashionMNIST
+        with extras():
+            from torchvision.datasets import FashionMNIST
 
         try:
             self._downloads(self.root).mkdir(parents=True, exist_ok=True)

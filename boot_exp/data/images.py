@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from boot_exp.data.card import Card, labels_sha256
+from boot_exp.data.card import DatasetCard, labels_sha256
 from evals.ground.faults import DataFault
 from evals.ground.files import reading
 from evals.images.arrays import header_of, load_array
@@ -26,7 +26,7 @@ class Images:
     """A prepared folder: `pixels` uint8 [N, H, W, C], memory mapped, `labels` int64 [N] or None."""
 
     folder: Path
-    card: Card
+    card: DatasetCard
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64] | None
 
@@ -36,7 +36,7 @@ class Images:
         folder = Path(folder)
         if not folder.is_dir():
             raise DataFault(f"the data set {folder} must be prepared first, got no such folder; run the data stage")
-        card = Card.read(folder / "card.json")
+        card = DatasetCard.read(folder / "card.json")
         pixels = _mapped(folder / "images.npy", card.shape)
         labels = None if card.classes is None else _labels(folder / "labels.npy", card.n)
         return cls(folder=folder, card=card, pixels=pixels, labels=labels)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from boot_exp.data.card import Card, labels_sha256
+from boot_exp.data.card import DatasetCard, labels_sha256
 from boot_exp.data.checks import SHOWN, checked, is_image
 from boot_exp.data.dataset import Dataset, Example
 from boot_exp.data.npy import NpyStream
@@ -20,7 +20,7 @@ from evals.ground.files import replacing_folder, write_texts
 from evals.images.reading import Fingerprint
 
 
-def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) -> Card:
+def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) -> DatasetCard:
     """Writes images.npy (uint8 [N, H, W, C]), labels.npy (int64 [N], if any) and card.json into the folder `out`.
 
     Images are streamed: memory does not grow with them. `out` appears whole or not at all, and takes the place of
@@ -41,7 +41,7 @@ def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) 
         raise DataFault(f"{fault}; {listing} lists all {len(bad)}") from fault
 
 
-def _prepared(dataset: Dataset, transforms: Sequence[Transform], out: Path, bad: list[str]) -> Card:
+def _prepared(dataset: Dataset, transforms: Sequence[Transform], out: Path, bad: list[str]) -> DatasetCard:
     fingerprint, numbers = Fingerprint(), array("q")
     notes: Counter[str] = Counter()
     with replacing_folder(out, holding="images.npy") as folder:
@@ -58,7 +58,7 @@ def _prepared(dataset: Dataset, transforms: Sequence[Transform], out: Path, bad:
         if labels is not None:
             np.save(folder / "labels.npy", labels)
         n, height, width, channels = images.shape
-        card = Card(
+        card = DatasetCard(
             name=dataset.name,
             split=dataset.split,
             n=n,

@@ -15,14 +15,18 @@ from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
 
 
-class Denoiser(Protocol):
-    """Predicts E[x0 | x_t], [B, C, H, W], from x_t: [B, C, H, W], t: [B] and a condition."""
+class DiffusionModel(Protocol):
+    """What a method or a sampler may ask of a student or a teacher: [B, C, H, W], t: [B], condition -> [B, C, H, W]."""
 
     @property
     def schedule(self) -> Schedule:
         """The noise schedule that t refers to."""
 
-    def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor: ...
+    def __call__(self, x: Tensor, t: Tensor, condition: Condition = NOTHING, /) -> Tensor: ...
+
+
+class Denoiser(DiffusionModel, Protocol):
+    """A model that predicts E[x0 | x_t] from x_t."""
 
 
 def read(
@@ -48,7 +52,6 @@ class Networked(nn.Module):
     """
 
     evaluations: ClassVar[int] = 1
-    takes_w: bool = False
 
     def __init__(
         self,
@@ -65,6 +68,11 @@ class Networked(nn.Module):
         self.schedule = schedule
         self.classes = classes
         self.shape = None if shape is None else tuple(shape)
+
+    @property
+    def takes_w(self) -> bool:
+        """Whether the network receives w itself: it has AdaIN layers for it."""
+        return getattr(self.net, "guidance", None) is not None
 
     def extra_repr(self) -> str:
         return f"prediction={self.prediction}, schedule={self.schedule}"
@@ -106,6 +114,6 @@ class Guided:
         return x0
 
 
-def guided(denoiser: Networked) -> Networked | Guided:
+def taking_w(denoiser: Networked) -> Networked | Guided:
     """Returns a denoiser that follows w: the given one if its network takes w, otherwise a `Guided` one around it."""
     return denoiser if denoiser.takes_w else Guided(denoiser)

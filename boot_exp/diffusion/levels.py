@@ -32,6 +32,11 @@ class Level:
         return torch.sigmoid(2 * self.lam).sqrt()
 
     @property
+    def noise_ratio(self) -> Tensor:
+        """sigma / alpha = exp(lam), [B] float64: the sigma of EDM (arXiv 2206.00364), whose x is x_t / alpha."""
+        return self.lam.exp()
+
+    @property
     def snr(self) -> Tensor:
         """Signal-to-noise ratio alpha^2 / sigma^2, [B] float64."""
         return torch.exp(-2 * self.lam)

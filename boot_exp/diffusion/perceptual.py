@@ -34,7 +34,7 @@ Vgg = Sequence[Sequence[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class WeightsFile:
     """Published weights: what they are, the parameter that takes their path, their address and SHA-256."""
 
     what: str
@@ -43,13 +43,13 @@ class Source:
     sha256: str
 
 
-VGG16 = Source(
+VGG16 = WeightsFile(
     what="VGG16's weights",
     field="backbone",
     url="https://download.pytorch.org/models/vgg16-397923af.pth",
     sha256=VGG16_SHA256,
 )
-LINEAR = Source(
+LINEAR = WeightsFile(
     what="LPIPS's linear weights",
     field="linear",
     url="https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/vgg.pth",
@@ -177,7 +177,9 @@ def _kept(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
         return x.detach().to(device, dtype).clone()
 
 
-def _read(source: Source, path: str, sha256: str | None, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def _read(
+    source: WeightsFile, path: str, sha256: str | None, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Tensor]:
     """The tensors of these names in a state dict, after its hash was compared; nothing in the file is run."""
     if not Path(path).is_file():
         raise MissingResource(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -63,7 +64,8 @@ class FromV(Plain):
 class FromF:
     """The network predicts F of D(x) = c_skip x + c_out F(c_in x; c_noise) (arXiv 2206.00364, eq. 7).
 
-    Their x is x_t / alpha and their sigma is exp(lam); c_noise is lam / 4. sigma_data: deviation of the images.
+    Their x is x_t / alpha and their sigma is Level.noise_ratio; c_noise is lam / 4.
+    sigma_data: deviation of the images.
     """
 
     sigma_data: Positive = 0.5
@@ -79,7 +81,7 @@ class FromF:
     def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
         spread = self._spread(level)
         c_skip = self.sigma_data**2 / spread.square()
-        c_out = level.lam.exp() * self.sigma_data / spread
+        c_out = level.noise_ratio * self.sigma_data / spread
         return over(c_skip / level.alpha, x_t) * x_t + over(c_out, x_t) * output
 
     def _spread(self, level: Level) -> Tensor:
@@ -88,7 +90,7 @@ class FromF:
 
 @component
 class FromScore:
-    """The network predicts sigma times the score, given x = x_t / alpha and ln(sigma / 2), where sigma is exp(lam).
+    """The network predicts sigma times the score, given x = x_t / alpha and ln(sigma / 2); sigma is Level.noise_ratio.
 
     The variance-exploding networks of Song et al. 2021 (arXiv 2011.13456), as in arXiv 2206.00364, table 1.
     """
@@ -99,7 +101,7 @@ class FromScore:
 
     def told(self, t: Tensor, level: Level) -> Tensor:
         """ln(sigma / 2): [B]."""
-        return level.lam - 0.6931471805599453
+        return level.lam - math.log(2)
 
     def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
-        return x_t / over(level.alpha, x_t) + over(level.lam.exp(), x_t) * output
+        return x_t / over(level.alpha, x_t) + over(level.noise_ratio, x_t) * output

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from functools import cache
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import torch
 from annotated_types import Ge
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from boot_exp.config.components import Count, NonNegative, Positive, Share, component
 from boot_exp.diffusion.conditions import NOTHING, Condition
+from boot_exp.diffusion.denoisers import DiffusionModel
 from boot_exp.diffusion.levels import over, transition
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.diffusion.solvers import Heun, Integrator, NoiseRatio
@@ -59,7 +60,7 @@ class Sampler(Protocol):
         """The guidance weight of the samples; None without guidance."""
 
     def __call__(
-        self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+        self, model: DiffusionModel, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
     ) -> Tensor: ...
 
 
@@ -80,11 +81,12 @@ class OneJump:
     def name(self) -> str:
         return "one-jump" if self.t is None else f"signal-{self.t:g}"
 
-    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+    def __call__(
+        self, model: DiffusionModel, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+    ) -> Tensor:
         time = model.schedule.t_min if self.t is None else self.t
         t = torch.full((len(eps),), time, dtype=torch.float64, device=eps.device)
-        jumped: Tensor = model(eps, t, condition)
-        return jumped
+        return model(eps, t, condition)
 
 
 @component
@@ -105,7 +107,9 @@ class Along:
     def name(self) -> str:
         return f"{type(self.solver).__name__.lower()}-{self.steps}"
 
-    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+    def __call__(
+        self, model: DiffusionModel, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+    ) -> Tensor:
         return self.solver.solve(model, eps, on(eps.device, self.grid(model.schedule, self.steps)), condition)
 
 
@@ -135,7 +139,9 @@ class EdmSampler:
     def name(self) -> str:
         return f"edm-{self.steps}" + (f"-churn{self.s_churn:g}" if self.s_churn else "")
 
-    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+    def __call__(
+        self, model: DiffusionModel, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+    ) -> Tensor:
         plan, schedule, heun = churned(self, model.schedule), model.schedule, Heun(coordinate=NoiseRatio())
         times, x = on(eps.device, torch.tensor(plan, dtype=torch.float64)), eps
         for k, (now, up) in enumerate(plan):
@@ -145,8 +151,7 @@ class EdmSampler:
                 x = over(alpha, x) * x + over(self.s_noise * sigma, x) * fresh(k + 1)
             if k + 1 < self.steps:
                 x = heun(model, x, raised, times[k + 1, 0].expand(len(x)), condition)
-        x0: Tensor = model(x, raised, condition)
-        return x0
+        return model(x, raised, condition)
 
 
 @cache
@@ -185,11 +190,13 @@ class Renoised:
     def name(self) -> str:
         return f"renoised-{self.steps}"
 
-    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+    def __call__(
+        self, model: DiffusionModel, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+    ) -> Tensor:
         # The model is not called at the end of the grid: no noise would be left for it to remove.
         first, *lower, last = on(eps.device, self.grid(model.schedule, self.steps))
         end = model.schedule(last.expand(len(eps)))
-        x0: Tensor = model(eps, first.expand(len(eps)), condition)
+        x0 = model(eps, first.expand(len(eps)), condition)
         for k, time in enumerate(lower, start=1):
             t = time.expand(len(eps))
             level = model.schedule(t)
@@ -237,7 +244,9 @@ class AtGuidance:
     def name(self) -> str:
         return f"{self.sampler.name}-w{self.w:g}"
 
-    def __call__(self, model: Any, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise) -> Tensor:
+    def __call__(
+        self, model: DiffusionModel, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
+    ) -> Tensor:
         w = torch.full((len(eps),), float(self.w), device=eps.device)
         return self.sampler(model, eps, Condition(label=condition.label, w=w), fresh)
 

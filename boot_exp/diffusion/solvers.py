@@ -86,7 +86,7 @@ class NoiseRatio:
     """
 
     def correction(self, x0_t: Tensor, x0_s: Tensor, x_t: Tensor, x_s: Tensor, t: Level, s: Level) -> Tensor:
-        half = s.alpha * (s.lam.exp() - t.lam.exp()) / 2
+        half = s.alpha * (s.noise_ratio - t.noise_ratio) / 2
         return over(half, x_s) * (noise(s, x_s, x0_s) - noise(t, x_t, x0_t))
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from boot_exp.config.components import Positive, component
+from boot_exp.config.components import component
 from boot_exp.diffusion.levels import Level
 
 
@@ -47,13 +47,3 @@ class TruncatedSnr:
 
     def __call__(self, level: Level) -> Tensor:
         return level.snr.clamp(min=1)
-
-
-@component
-class MinSnr:
-    """min(alpha^2 / sigma^2, gamma) (Hang et al. 2023, arXiv 2303.09556)."""
-
-    gamma: Positive = 5.0
-
-    def __call__(self, level: Level) -> Tensor:
-        return level.snr.clamp(max=self.gamma)

@@ -15,17 +15,6 @@ class Rate(Protocol):
 
 
 @component
-class ConstantRate:
-    """A linear warm-up to the peak over a share of training, then the peak."""
-
-    peak: Positive
-    warmup: Share = 0.02
-
-    def __call__(self, progress: float) -> float:
-        return self.peak * min(1.0, progress / self.warmup) if self.warmup else self.peak
-
-
-@component
 class CosineRate:
     """A linear warm-up over a share of training, times half a cosine from the peak down to zero (arXiv 1608.03983)."""
 

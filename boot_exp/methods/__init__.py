@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from boot_exp.diffusion.conditions import NOTHING, Condition
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.engine.averages import Average
 from boot_exp.engine.terms import Term
 
@@ -62,7 +62,9 @@ class Method(Protocol):
         teacher: network calls of one call of the teacher; two if it is guided.
         """
 
-    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
         """Computes the named terms of the loss, each with a value for all samples of the batch or for some of them."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Interval
@@ -11,14 +11,13 @@ from torch import Tensor
 
 from boot_exp.config.components import NonNegative, PositiveShare, component
 from boot_exp.diffusion.conditions import Condition
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.solvers import SignalStep
 from boot_exp.diffusion.step_weights import InverseSquareStep, StepWeight
 from boot_exp.diffusion.times import Times, UniformTimes
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start, edge_of
-from boot_exp.methods.students import SignalStudent
 
 
 @component
@@ -43,7 +42,7 @@ class Boot:
 
     def target(
         self,
-        student: SignalStudent,
+        student: DiffusionModel,
         teacher: Denoiser,
         eps: Tensor,
         t: Tensor,
@@ -53,7 +52,9 @@ class Boot:
         """Computes the student's target at s, [B, C, H, W]: one step of the teacher from the student's own y at t."""
         return self.step(teacher, student(eps, t, condition), eps, t, s, condition)
 
-    def loss(self, *, student: SignalStudent, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
         schedule, eps, condition = teacher.schedule, batch.eps, batch.condition
         t = self.times(batch.generator, len(eps), schedule.t_min + self.delta, schedule.t_max, batch.progress)
         s = t - self.delta

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
 from boot_exp.config.components import NonNegative, PositiveShare, component
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import diffuse, over
 from boot_exp.diffusion.times import Times, UniformTimes
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start, edge_of
-from boot_exp.methods.students import SignalStudent
 
 
 @component
@@ -36,7 +35,9 @@ class BootDerivative:
     # FSDP2 gathers weights in hooks, which do not support forward-mode differentiation.
     shardable: ClassVar[bool] = False
 
-    def loss(self, *, student: SignalStudent, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
         schedule, eps, condition = teacher.schedule, batch.eps, batch.condition
         t = self.times(batch.generator, len(eps), schedule.t_min, schedule.t_max, batch.progress)
         edge = edge_of(len(eps), self.boundary_share, self.beta)

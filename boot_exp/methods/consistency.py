@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from boot_exp.config.components import component
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import diffuse
 from boot_exp.diffusion.step_weights import StepWeight, Unweighted
@@ -39,12 +39,15 @@ class Consistency:
     starts_from: ClassVar[Start] = Start.IMAGES
 
     def target(
-        self, teacher: Denoiser, self_teacher: Denoiser, batch: Batch, x_t: Tensor, t: Tensor, s: Tensor
+        self, teacher: Denoiser, self_teacher: DiffusionModel, batch: Batch, x_t: Tensor, t: Tensor, s: Tensor
     ) -> Tensor:
         """Computes the student's target, [B, C, H, W]: the self-teacher's output at the neighbouring point."""
         return self_teacher(self.neighbour(teacher, batch, x_t, t, s), s, batch.condition)
 
-    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
+        assert self_teacher is not None, "training makes one for a method with self_teaching"
         steps = self.steps(batch.progress)
         grid = on(batch.eps.device, self.grid(teacher.schedule, steps))
         first = drawn_steps(batch.generator, len(batch.eps), steps)

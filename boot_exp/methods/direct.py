@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from boot_exp.config.components import component
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start
@@ -28,7 +28,9 @@ class Direct:
         """Returns the student's target, [B, C, H, W]: the end of the teacher's solve."""
         return batch.images
 
-    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
         last = torch.full((len(batch.eps),), teacher.schedule.t_max, dtype=torch.float64, device=batch.eps.device)
         x0 = student(batch.eps, last, batch.condition)
         return {"direct": Term(value=self.distance(x0, self.target(batch)), t=last)}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from boot_exp.diffusion.conditions import Condition, Guidance
-from boot_exp.diffusion.denoisers import Guided, Networked
+from boot_exp.diffusion.denoisers import DiffusionModel, Guided, Networked
 from boot_exp.engine.averages import Average
 from boot_exp.engine.compute import on
 from boot_exp.engine.objectives import Portion
@@ -19,7 +19,7 @@ from boot_exp.methods import Batch, Method
 
 if TYPE_CHECKING:
     from boot_exp.data.images import Images
-    from boot_exp.data.pairs import Pairs
+    from boot_exp.data.stored_pairs import StoredPairs
 
 
 class Source(Protocol):
@@ -63,7 +63,7 @@ class FromImages:
 class FromPairs:
     """Noise and what the teacher made of it, in the order of a seed."""
 
-    pairs: Pairs
+    pairs: StoredPairs
     seed: int
 
     def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -97,4 +97,6 @@ class Distilling:
         w = None if self.guidance is None else self.guidance(generator, portion.size)
         condition = Condition(label=label, w=w)
         drawn = Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=portion.progress)
-        return self.method.loss(student=model, teacher=self.teacher, self_teacher=self_teacher, batch=drawn)
+        # Training knows modules only; the student and its average have a schedule.
+        student, average = cast(DiffusionModel, model), cast("DiffusionModel | None", self_teacher)
+        return self.method.loss(student=student, teacher=self.teacher, self_teacher=average, batch=drawn)

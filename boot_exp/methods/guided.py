@@ -6,14 +6,14 @@ Stage two is progressive distillation of that student.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from boot_exp.config.components import component
 from boot_exp.diffusion.conditions import Condition
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import diffuse
 from boot_exp.diffusion.times import Times, UniformTimes
@@ -40,7 +40,9 @@ class GuidedDistillation:
         """Computes the student's target, [B, C, H, W]: the guided teacher's x0."""
         return teacher(x_t, t, condition)
 
-    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
         schedule = teacher.schedule
         t = self.times(batch.generator, len(batch.eps), schedule.t_min, schedule.t_max, batch.progress)
         level = schedule(t)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from boot_exp.config.components import Count, component
 from boot_exp.diffusion.conditions import Condition
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import diffuse, implied_signal
 from boot_exp.diffusion.solvers import Ddim, Solver
@@ -46,7 +46,9 @@ class Progressive:
         x_s = self.solver(teacher, x_middle, middle, s, condition)
         return implied_signal(x_s, x_t, teacher.schedule(t), teacher.schedule(s))
 
-    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
         grid = on(batch.eps.device, self.grid(teacher.schedule, 2 * self.steps))
         first = 2 * drawn_steps(batch.generator, len(batch.eps), self.steps)
         t, middle, s = grid[first], grid[first + 1], grid[first + 2]

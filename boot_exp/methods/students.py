@@ -41,11 +41,11 @@ class AtTime:
 def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.Module:
     """Returns the network that a student starts from: `net`, or a copy of the teacher's if that is None.
 
-    A student that takes w gets AdaIN layers, unless its copy of the teacher's network has them already. ValueError: the
-    network has no place for them.
+    A student that takes w, or whose teacher does, gets AdaIN layers, unless its copy of the teacher's network has them
+    already. ValueError: the network has no place for them.
     """
     own: nn.Module = (copy.deepcopy(teacher.net) if net is None else net).requires_grad_(True)
-    if takes_w:
+    if takes_w or teacher.takes_w:
         if not isinstance(own, Guidable):
             raise ValueError(
                 f"a student that takes w needs a network with places for AdaIN layers, got {type(own).__name__}; bind "
@@ -74,13 +74,16 @@ class SignalStudent(nn.Module):
         takes_w: bool = False,
     ) -> None:
         super().__init__()
-        takes_w = takes_w or teacher.takes_w
         self.net = own_network(teacher, net, takes_w)
         self.prediction = teacher.prediction
         self.schedule = teacher.schedule
         self.classes = teacher.classes
         self.reading = reading
-        self.takes_w = takes_w
+
+    @property
+    def takes_w(self) -> bool:
+        """Whether the network receives w: it has AdaIN layers for it."""
+        return getattr(self.net, "guidance", None) is not None
 
     def extra_repr(self) -> str:
         return f"prediction={self.prediction}, schedule={self.schedule}, reading={self.reading}"
@@ -97,16 +100,13 @@ class DenoisingStudent(Networked):
     """
 
     def __init__(self, teacher: Networked, *, net: nn.Module | None = None, takes_w: bool = False) -> None:
-        takes_w = takes_w or teacher.takes_w
-        own = own_network(teacher, net, takes_w)
         super().__init__(
-            net=own,
+            net=own_network(teacher, net, takes_w),
             prediction=teacher.prediction,
             schedule=teacher.schedule,
             classes=teacher.classes,
             shape=teacher.shape,
         )
-        self.takes_w = takes_w
 
 
 class ConsistencyStudent(DenoisingStudent):
@@ -133,9 +133,8 @@ class ConsistencyStudent(DenoisingStudent):
 
     def forward(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
         level, variance = self.schedule(t), self.sigma_data**2
-        # The paper's sigma is the noise level of x / alpha, which is exp(lam) here.
-        sigma = level.lam.exp()
-        rest = sigma - self.schedule(torch.full_like(t, self.schedule.t_min)).lam.exp()
+        sigma = level.noise_ratio
+        rest = sigma - self.schedule(torch.full_like(t, self.schedule.t_min)).noise_ratio
         c_skip, c_skip_denoiser = (variance / (distance.square() + variance) for distance in (rest, sigma))
         scaled = x_t / over(level.alpha, x_t)
         # This is c_out F. F is solved from D = c_skip x + c_out F, where D is the network's denoiser.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from boot_exp.config.components import Count, component
 from boot_exp.diffusion.conditions import Condition
-from boot_exp.diffusion.denoisers import Denoiser
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import carry, diffuse, implied_signal
 from boot_exp.diffusion.solvers import Ddim, Solver
@@ -45,7 +45,7 @@ class Tract:
     def target(
         self,
         teacher: Denoiser,
-        self_teacher: Denoiser,
+        self_teacher: DiffusionModel,
         x_t: Tensor,
         t: Tensor,
         after: Tensor,
@@ -59,7 +59,10 @@ class Tract:
         x_s = carry(self_teacher(x_after, after, condition), x_after, schedule(after), schedule(s))
         return implied_signal(x_s, x_t, schedule(t), schedule(s))
 
-    def loss(self, *, student: Any, teacher: Denoiser, self_teacher: Any, batch: Batch) -> dict[str, Term]:
+    def loss(
+        self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
+    ) -> dict[str, Term]:
+        assert self_teacher is not None, "training makes one for a method with self_teaching"
         grid = on(batch.eps.device, self.grid(teacher.schedule, self.steps * self.group))
         first = drawn_steps(batch.generator, len(batch.eps), self.steps * self.group)
         t, after, s = grid[first], grid[first + 1], grid[(first // self.group + 1) * self.group]

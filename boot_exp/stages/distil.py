@@ -11,7 +11,7 @@ from torch import nn
 
 from boot_exp.config.components import component
 from boot_exp.diffusion.conditions import Condition, Guidance, classes_in_turn
-from boot_exp.diffusion.denoisers import Networked, guided
+from boot_exp.diffusion.denoisers import Networked, taking_w
 from boot_exp.diffusion.samplers import Sampler
 from boot_exp.engine.cards import Distilled, Model
 from boot_exp.engine.checkpoints import load_weights
@@ -72,7 +72,7 @@ class Distil:
             model=model,
             objective=Distilling(
                 method=self.method,
-                teacher=frozen if self.guidance is None else guided(frozen),
+                teacher=frozen if self.guidance is None else taking_w(frozen),
                 source=source,
                 guidance=self.guidance,
             ),
@@ -136,9 +136,9 @@ class Distil:
                 )
             return FromImages(images=images, seed=seed, classes=classes), {**inputs, "data": images.card.images_sha256}
         if pairs is not None:
-            from boot_exp.data.pairs import Pairs
+            from boot_exp.data.stored_pairs import StoredPairs
 
-            stored = Pairs.load(pairs)
+            stored = StoredPairs.load(pairs)
             made_for(pairs, tuple(stored.card.shape), shape)
             if stored.card.inputs.get("teacher") != inputs["teacher"]:
                 raise DataFault(f"{pairs} must be of the teacher that is given, got another's; make the pairs again")

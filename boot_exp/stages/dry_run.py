@@ -45,7 +45,7 @@ FLOAT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class NetworkCost:
     """Of one network: its parameters, and of an image the operations of a call and the bytes that training keeps."""
 
     parameters: int
@@ -71,7 +71,7 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
         yield _step(runtime.build(reduced(stages[main])), stages[main], folder)
 
 
-def network_cost(model: Any, shape: tuple[int, ...]) -> Cost:
+def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
     """What a model that was built on the device "meta" costs, for images of a shape (C, H, W)."""
     net: nn.Module = model.net
     x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
@@ -89,10 +89,10 @@ def network_cost(model: Any, shape: tuple[int, ...]) -> Cost:
     with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         net(x, t, label, w)
     parameters = sum(parameter.numel() for parameter in net.parameters())
-    return Cost(parameters=parameters, operations=counter.get_total_flops(), activations=sum(kept.values()))
+    return NetworkCost(parameters=parameters, operations=counter.get_total_flops(), activations=sum(kept.values()))
 
 
-def training_operations(stage: Any, cost: Cost) -> int:
+def training_operations(stage: Any, cost: NetworkCost) -> int:
     """Of a whole training: every network call, and twice a call more for each image that is differentiated."""
     training: Training = stage.training
     calls = training.images

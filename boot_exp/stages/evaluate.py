@@ -16,10 +16,10 @@ from evals.features.extractors import Extractor, Observation
 from evals.features.indomain import InDomain
 from evals.ground.ending import tell
 from evals.images.reading import Images
-from evals.scores.evaluate import Record, evaluate_folder
 from evals.scores.kid import KernelDistance
 from evals.scores.protocols import Standard
-from evals.scores.reference import load_reference
+from evals.scores.references import load_reference
+from evals.scores.scoring import Record, evaluate_folder
 
 
 @component

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from boot_exp.config.components import Count, Natural, component
-from boot_exp.data.pairs import CARD, WholePairsCard
+from boot_exp.data.stored_pairs import CARD, WholePairsCard
 from boot_exp.diffusion.conditions import classes_in_turn
-from boot_exp.diffusion.denoisers import Guided, Networked, guided
+from boot_exp.diffusion.denoisers import Guided, Networked, taking_w
 from boot_exp.diffusion.samplers import Sampler, noise_of
 from boot_exp.engine.cards import Model
 from boot_exp.engine.checkpoints import load_weights
@@ -53,7 +53,7 @@ class Pairs:
         ready = self.compute.frozen(self.teacher, processes.device)
         work = place.work(card.weights)
         with alone(work) if processes.main else nullcontext():
-            self.make(place, ready if self.sampler.w is None else guided(ready), card, work, processes)
+            self.make(place, ready if self.sampler.w is None else taking_w(ready), card, work, processes)
 
     def make(self, place: Place, model: Networked | Guided, card: Model, work: Path, processes: Processes) -> None:
         """Makes the shards that are not in the work folder yet, then moves all of them to their place."""

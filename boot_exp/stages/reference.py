@@ -10,11 +10,11 @@ from boot_exp.config.components import Count, Natural, component
 from boot_exp.engine.journal import Meter
 from boot_exp.stages.place import Place
 from evals.features.indomain import InDomain, train_extractor
-from evals.features.weights import located
+from evals.features.published import located
 from evals.ground.faults import ConfigurationFault
 from evals.ground.files import replacing_folder
 from evals.scores.protocols import Standard
-from evals.scores.reference import load_reference, reference
+from evals.scores.references import load_reference, reference
 
 EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
 

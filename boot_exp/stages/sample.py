@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from boot_exp.config.components import Count, Natural, component
 from boot_exp.diffusion.conditions import Condition, Labels, LabelsInTurn
-from boot_exp.diffusion.denoisers import guided
+from boot_exp.diffusion.denoisers import taking_w
 from boot_exp.diffusion.samplers import Sampler, flat, noise_of
 from boot_exp.engine.cards import Model
 from boot_exp.engine.checkpoints import load_weights
@@ -133,7 +133,7 @@ class Sample:
             return model
         if not card.student:
             check_unconditional(card)
-            return guided(model)
+            return taking_w(model)
         if not model.takes_w and sampler.w != card.w:
             raise ConfigurationFault(
                 f"a student that takes no w must be sampled at the w it was distilled at, {card.w}, "

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from boot_exp.config.components import Share, component
-from boot_exp.data import Card, Images
+from boot_exp.data import DatasetCard, Images
 from boot_exp.diffusion.conditions import classes_in_turn
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.samplers import Sampler
@@ -25,7 +25,7 @@ from boot_exp.methods.denoising import Denoising
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import PREVIEWS, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
-from evals.features.weights import located
+from evals.features.published import located
 from evals.ground.ending import tell
 from evals.ground.faults import ConfigurationFault, StateFault
 from evals.ground.files import sha256_of
@@ -150,7 +150,7 @@ class PublishedTeacher:
         return folder, found
 
 
-def check_fits(teacher: Networked, card: Card, data: Path) -> None:
+def check_fits(teacher: Networked, card: DatasetCard, data: Path) -> None:
     """ConfigurationFault: a network is for other images than those of a data folder."""
     if teacher.classes not in (None, card.classes):
         raise ConfigurationFault(

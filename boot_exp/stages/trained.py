@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
 from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import DiffusionModel
 from boot_exp.diffusion.samplers import Sampler, noise_of
 from boot_exp.engine.cards import Distilled, Effort, Model, ModelCard, Taught
 from boot_exp.engine.checkpoints import write_folder
@@ -59,7 +61,7 @@ def train_and_write(
     eps, told = noise(0), condition[: len(shown)]
 
     def draw(average: nn.Module) -> Tensor:
-        return preview(average.eval(), eps, told, noise)
+        return preview(cast(DiffusionModel, average.eval()), eps, told, noise)
 
     made_by = provenance(where)
     work = Work(folder=place.work(*inputs.values()), keep=training.keep, keep_every=training.keep_every)

@@ -16,7 +16,7 @@ from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher
 from evals.ground.faults import ConfigurationFault, DataFault, MissingResource
 from evals.ground.files import read_json, write_json
-from evals.scores.reference import load_reference
+from evals.scores.references import load_reference
 from evals.tables.row import Row, read_rows
 
 

@@ -17,6 +17,7 @@ from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import OfTheHub, check_runs, differences, folders, schedulers, shown
 from boot_exp.teachers.states import fill, network
+from evals.ground.extras import extras
 from evals.ground.faults import MissingResource, StateFault
 from evals.ground.files import first_line
 
@@ -50,8 +51,9 @@ class DiffusersUNet(Guidable):
 
     def __init__(self, *, config: Mapping[str, Any], time_scale: Positive, seed: Natural = 0) -> None:
         super().__init__()
-        from diffusers import UNet2DModel  # late: half of those who use this package have no use for it
-        from diffusers.models.resnet import ResnetBlock2D
+        with extras():
+            from diffusers import UNet2DModel
+            from diffusers.models.resnet import ResnetBlock2D
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -192,7 +194,8 @@ class Diffusers(OfTheHub):
 
     def fetch(self, name: str, revision: str | None) -> Path:
         """The folder of a model of the hub. MissingResource: it cannot be fetched."""
-        from huggingface_hub import snapshot_download
+        with extras():
+            from huggingface_hub import snapshot_download
 
         said = ["config.json", "model_index.json", "scheduler_config.json", "*.index*.json"]
         try:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.features.weights import CLEAN_FID, TORCH_FIDELITY
+from evals.features.published import CLEAN_FID, TORCH_FIDELITY
+from evals.ground.extras import extras
 from evals.ground.faults import ConfigurationFault, StateFault
 from evals.ground.files import first_line, reading
 from evals.ground.threads import ahead
@@ -59,7 +60,9 @@ class TorchFidelityInception:
         """`weights`: path or URL; `sha256` only for another file than the published one. Faults: Published.verify."""
         path, self.sha256 = TORCH_FIDELITY.verify(weights, sha256)
         import torch
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        with extras():
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         safe = io.BytesIO()
         with reading(
@@ -98,8 +101,9 @@ class CleanFidInception:
         # TorchScript is a program: loading and calling it runs what the file says. The hash is the only guard there is,
         # so nothing touches the file before it was compared.
         path, self.sha256 = CLEAN_FID.verify(weights, sha256)
-        from cleanfid.inception_torchscript import InceptionV3W
-        from cleanfid.resize import build_resizer
+        with extras():
+            from cleanfid.inception_torchscript import InceptionV3W
+            from cleanfid.resize import build_resizer
 
         with (
             reading(path, "must be clean-fid's TorchScript Inception", f"fetch {CLEAN_FID.url}", StateFault),

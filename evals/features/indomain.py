@@ -70,7 +70,7 @@ class ExtractorCard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedExtractor:
     """A network and its card."""
 
     network: Classifier
@@ -91,7 +91,7 @@ def train(
     seed: int = 0,
     updates: int | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
-) -> Trained:
+) -> TrainedExtractor:
     """Trains on nine tenths of images [N, H, W, C] with labels [N] in 0..K-1; the last tenth measures accuracy.
 
     An update sees 128 images; None are 600 updates, or four epochs if longer. `tell` hears (done, total) after each.
@@ -138,7 +138,7 @@ def train(
         classes=classes,
         images_sha256=fingerprint.hexdigest(),
     )
-    return Trained(network=network, card=card)
+    return TrainedExtractor(network=network, card=card)
 
 
 def train_extractor(
@@ -149,7 +149,7 @@ def train_extractor(
     seed: int = 0,
     updates: int | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
-) -> Trained:
+) -> TrainedExtractor:
     """`train` on the images.npy and labels.npy of a prepared data folder, saved into the folder `out`."""
     images, labels = load_array(data / "images.npy"), load_array(data / "labels.npy")
     trained = train(images, labels, suite=suite, seed=seed, updates=updates, tell=tell)
@@ -164,7 +164,7 @@ class InDomain:
     dimensions = DIMENSIONS
 
     def __init__(self, folder: Path | str) -> None:
-        """Loads what Trained.save wrote, without running code. MissingResource: not there; StateFault: damaged."""
+        """Loads what `save` wrote, without running code. MissingResource: not there; StateFault: damaged."""
         folder = Path(folder)
         if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
             raise MissingResource(

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from evals.features import pickles
 from evals.features.pickles import Name, Refused, Within
 from evals.features.stored import DTYPES, KNOWN, LARGEST, ORDER, Kept, Storage, flat
+from evals.ground.extras import extras
 
 SAFE = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SAFE |= {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
@@ -161,6 +161,9 @@ def _at(opened: Callable[[], IO[bytes]], place: int, length: int) -> Tensor:
 
 
 def _safetensors(path: Path) -> Iterator[tuple[str, Kept]]:
+    with extras():
+        from safetensors import safe_open
+
     with safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no dict
             part = file.get_slice(name)
@@ -173,6 +176,8 @@ def _safetensors(path: Path) -> Iterator[tuple[str, Kept]]:
 
 
 def _safe(path: Path, name: str) -> Tensor:
+    from safetensors import safe_open
+
     with safe_open(path, "pt") as file:
         found: Tensor = file.get_tensor(name)
     return found.contiguous().flatten().view(torch.uint8)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from evals.ground.extras import extras
 from evals.ground.faults import Fault, OutputFault, Stopped, printable
 
 NOBODY_READS = 128 + signal.SIGPIPE
@@ -25,7 +26,8 @@ def run(command: Callable[[], object], who: str) -> NoReturn:
     try:
         with stopping():
             try:
-                command()
+                with extras():
+                    command()
             except SystemExit as end:
                 code = end.code
             sys.stdout.flush()

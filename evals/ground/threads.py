@@ -1,5 +1,7 @@
 """Work that background threads do ahead of time, and work that is too small to wake a second thread for."""
 
+from __future__ import annotations
+
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from threadpoolctl import ThreadpoolController
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -53,5 +56,6 @@ def one_thread() -> Iterator[None]:
 def _openmp() -> ThreadpoolController:
     """Returns a controller of the OpenMP library that torch has loaded."""
     import torch  # noqa: F401 - loads that library
+    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="openmp")

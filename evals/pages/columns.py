@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from evals.tables.comparison import Comparison
-from evals.tables.guidance import Guided
+from evals.tables.guidance import GuidedLines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import reported
 from evals.tables.row import Row, Training, shared
@@ -151,7 +151,7 @@ def share_columns(table: Comparison) -> list[Column]:
     ]
 
 
-def guidance_columns(groups: Sequence[Guided], score: str) -> list[Column]:
+def guidance_columns(groups: Sequence[GuidedLines], score: str) -> list[Column]:
     """FID or class agreement of each group, a column a weight; none where no line has it."""
     words = fid_words if score == "fid" else share_words
     found = {

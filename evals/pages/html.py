@@ -26,7 +26,7 @@ from evals.pages.markdown import GUIDANCE_WORDS, diversity_words, main_words, sh
 from evals.pages.palette import DARK, LIGHT, in_page
 from evals.pages.plots import Style, comparison_plot, guidance_plot, leaderboard_plot, solvers_of, styles
 from evals.tables.comparison import Comparison
-from evals.tables.guidance import Guided, guided
+from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import WORDS
 from evals.tables.row import Row
@@ -42,7 +42,7 @@ Words = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class Panel:
     """A sampler at all its weights: `weights` from left to right, and a row of the same noise for each class."""
 
     name: str
@@ -98,7 +98,7 @@ def samples_of(rows: Iterable[Row], samples: Path, colours: Mapping[str, str]) -
 
 def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> str:
     """The page, with the first seed's samples; the faults of `leaderboard_html`."""
-    looks, groups, more = styles(table.methods), guided(table.lines), more_columns(table)
+    looks, groups, more = styles(table.methods), guided_lines(table.lines), more_columns(table)
     return _rendered(
         "comparison.html.j2",
         suite=table.title,
@@ -149,7 +149,7 @@ def _galleries(table: Comparison, samples: Path, looks: Mapping[str, Style]) -> 
     return found
 
 
-def _block(group: Guided, samples: Path, seed: int, looks: Mapping[str, Style]) -> Block:
+def _block(group: GuidedLines, samples: Path, seed: int, looks: Mapping[str, Style]) -> Panel:
     """The first images of a group, a column a weight."""
     columns = []
     for line in group.lines.values():
@@ -157,7 +157,7 @@ def _block(group: Guided, samples: Path, seed: int, looks: Mapping[str, Style]) 
         columns.append(first_images(path, min(CLASSES, line.first.classes or CLASSES), _title(line)))
         check_names(path, list(columns[-1]), list(columns[0]), group.name)
     strips = [side_by_side([images[name] for images in columns]) for name in columns[0]]
-    return Block(
+    return Panel(
         name=group.name,
         colour=looks[group.method].colour,
         weights=[f"{w:g}" for w in group.lines],

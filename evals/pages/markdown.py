@@ -14,7 +14,7 @@ from evals.pages.columns import (
 )
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
-from evals.tables.guidance import guided
+from evals.tables.guidance import guided_lines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import WORDS
 from evals.tables.row import Row
@@ -67,7 +67,7 @@ def study_page(table: Study) -> str:
 
 def comparison_page(table: Comparison, reasons: str | None) -> str:
     """Every method on one teacher; `reasons` stands in it word for word."""
-    fid, more, groups = table.first.card.fid_name, more_columns(table), guided(table.lines)
+    fid, more, groups = table.first.card.fid_name, more_columns(table), guided_lines(table.lines)
     agreement = guidance_columns(groups, "agreement")
     guidance = (
         [

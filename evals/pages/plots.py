@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from evals.pages.drawing import decades_as_ticks, drawing, svg, values_as_ticks
 from evals.pages.palette import INK, LIGHT, MARKERS, PAPER, RULE, SERIES, STAND_INS
 from evals.tables.comparison import Comparison, Method
-from evals.tables.guidance import Guided, guided
+from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.names import TEACHER, solver_of
 from evals.tables.row import Row
 from evals.tables.study import Study
@@ -109,7 +109,7 @@ def comparison_plot(table: Comparison) -> str:
 
 def guidance_plot(table: Comparison) -> str:
     """FID over w in stand-ins, a line for each sampler of the teacher and of each student."""
-    looks, groups = styles(table.methods), guided(table.lines)
+    looks, groups = styles(table.methods), guided_lines(table.lines)
     with _axes(table.first.card.fid_name, "w, guidance weight", size=(6.6, 4.2)) as (figure, axes):
         for group in groups:
             own = {w: line for w, line in group.lines.items() if line.level > 0}
@@ -167,7 +167,7 @@ def _finished(figure: Figure, axes: Axes, lines: Sequence[Line]) -> str:
     return svg(figure)
 
 
-def _look(group: Guided, groups: Sequence[Guided], looks: Mapping[str, Style]) -> Style:
+def _look(group: GuidedLines, groups: Sequence[GuidedLines], looks: Mapping[str, Style]) -> Style:
     """The colour is the method's; its samplers differ in marker and dash."""
     place = [other for other in groups if other.method == group.method].index(group)
     colour = looks[group.method].colour

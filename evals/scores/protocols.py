@@ -10,7 +10,7 @@ Name = Literal["edm-50k", "adm-50k", "clean-50k"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class ScoreProtocol:
     """FID of n samples, `blocks` times with other seeds; the mean, the deviation and the minimum are reported."""
 
     name: str
@@ -31,11 +31,11 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         # arXiv 2206.00364, section 5 and its fid.py; the paper reports the minimum of three.
-        Protocol(name="edm-50k", extractor="torch-fidelity"),
+        ScoreProtocol(name="edm-50k", extractor="torch-fidelity"),
         # arXiv 2105.05233, with the statistics in OpenAI's reference batches.
-        Protocol(name="adm-50k", extractor="torch-fidelity"),
+        ScoreProtocol(name="adm-50k", extractor="torch-fidelity"),
         # arXiv 2104.11222.
-        Protocol(name="clean-50k", extractor="clean-fid"),
+        ScoreProtocol(name="clean-50k", extractor="clean-fid"),
     )
 }
 
@@ -54,7 +54,7 @@ class Standard:
     device: str = "auto"
 
     @property
-    def protocol(self) -> Protocol:
+    def protocol(self) -> ScoreProtocol:
         """The protocol of that name."""
         return PROTOCOLS[self.name]
 

@@ -37,7 +37,7 @@ class BestStudent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedClaim:
     """Two FIDs of one paper or of several: who has them, where, the source, and which lines here are like the two."""
 
     names: tuple[str, str]
@@ -56,21 +56,21 @@ class Published:
         )
 
 
-BOOT_AND_DDIM_10 = Published(
+BOOT_AND_DDIM_10 = PublishedClaim(
     names=("BOOT at one evaluation", "its teacher with DDIM 10"),
     fids=(16.3, 18.3),
     where="ImageNet 64",
     source="arXiv 2306.05544",
     here=(Sampler(method="boot", nfe=1), Sampler(method=f"{TEACHER} ddim", nfe=10)),
 )
-BOOT_AND_DDIM_50 = Published(
+BOOT_AND_DDIM_50 = PublishedClaim(
     names=("BOOT at one evaluation", "its teacher with DDIM 50"),
     fids=(16.3, 13.7),
     where="ImageNet 64",
     source="arXiv 2306.05544",
     here=(Sampler(method="boot", nfe=1), Sampler(method=f"{TEACHER} ddim", nfe=50)),
 )
-WITH_AND_WITHOUT_DATA = Published(
+WITH_AND_WITHOUT_DATA = PublishedClaim(
     names=("consistency distillation, which needs data,", "BOOT, which needs none,"),
     fids=(6.20, 16.3),
     where="ImageNet 64, one evaluation",
@@ -113,7 +113,7 @@ def conclusions(lines: Sequence[Line]) -> list[Finding]:
     return found
 
 
-def finding(published: Published, first: Line, second: Line) -> Finding:
+def finding(published: PublishedClaim, first: Line, second: Line) -> Finding:
     """Two lines held against what was published."""
     difference = first.level - second.level
     spreads = [fid.std for fid in (first.fid, second.fid) if fid.std is not None]

@@ -7,7 +7,7 @@ from evals.tables.table import Line
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guided:
+class GuidedLines:
     """One sampler of the teacher or of a student, by its name without a weight; its lines by rising w."""
 
     method: str
@@ -24,12 +24,12 @@ class Guided:
         return f"{self.method}, NFE {self.nfe}"
 
 
-def guided(lines: Sequence[Line]) -> list[Guided]:
+def guided_lines(lines: Sequence[Line]) -> list[GuidedLines]:
     """The lines that have a weight, in the order of the methods, then by rising NFE."""
     groups: dict[tuple[str, str, str], dict[float, Line]] = {}
     for line in lines:
         if line.first.w is not None:
             groups.setdefault((line.name, line.folder, line.first.base), {})[line.first.w] = line
-    made = [Guided(method=method, lines=dict(sorted(by_w.items()))) for (method, _, _), by_w in groups.items()]
+    made = [GuidedLines(method=method, lines=dict(sorted(by_w.items()))) for (method, _, _), by_w in groups.items()]
     order = list(dict.fromkeys(group.method for group in made))
     return sorted(made, key=lambda g: (order.index(g.method), max(line.first.nfe for line in g.lines.values())))

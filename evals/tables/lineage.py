@@ -14,7 +14,7 @@ Name = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class PairsMade:
     """The card of pairs of noise and the teacher's image of it."""
 
     n: int
@@ -76,7 +76,7 @@ class Family:
 
     teacher: Training
     students: Mapping[Name, Training]
-    pairs: Pairs | None
+    pairs: PairsMade | None
 
     def lineage(self, name: Name) -> list[Name]:
         """A student and those it learnt from, the youngest first, up to but without the teacher.
@@ -106,7 +106,7 @@ class Family:
         made = pairs[0]
         return total + Cost(images=0, evaluations=made.evaluations, seconds=made.seconds, disk=made.bytes, data=False)
 
-    def _pairs_of(self, name: Name) -> Pairs | None:
+    def _pairs_of(self, name: Name) -> PairsMade | None:
         card = self.students[name]
         wanted = card.inputs.get("pairs")
         if wanted is None and card.starts_from != "pairs":
@@ -141,7 +141,7 @@ def read_family(models: Path, students: Sequence[str], seeds: Sequence[int], pai
     made = None
     if pairs is not None:
         where = pairs / "card.json"
-        made = from_json(Pairs, read_value(where), where=where, cure="make them anew")
+        made = from_json(PairsMade, read_value(where), where=where, cure="make them anew")
     return Family(teacher=read_training(models / "teacher/card.json"), students=cards, pairs=made)
 
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from boot_exp.data import Example, ImageFiles, prepare
-from boot_exp.data.card import Card
+from boot_exp.data.card import DatasetCard
 from evals.ground.faults import DataFault
 from evals.images import listing
 from evals.images.reading import open_images
@@ -105,7 +105,11 @@ def test_notes_stand_in_the_card_and_a_set_without_any_does_not_speak_of_them(tm
     card = prepare(
         ImageFiles(path=str(tree(tmp_path / "set", {"1.png": PNG, "2.png": PNG, "x.txt": b""}))), (), tmp_path / "a"
     )
-    assert card.notes == {"files that are no images (.txt), left out": 1} == Card.read(tmp_path / "a/card.json").notes
+    assert (
+        card.notes
+        == {"files that are no images (.txt), left out": 1}
+        == DatasetCard.read(tmp_path / "a/card.json").notes
+    )
     prepare(made(), (), tmp_path / "b")
     assert "notes" not in json.loads((tmp_path / "b/card.json").read_text())
 

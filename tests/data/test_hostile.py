@@ -15,7 +15,7 @@ import pytest
 
 from boot_exp.data import Images, Npz, prepare
 from boot_exp.data.idx import read_idx
-from boot_exp.data.pairs import Pairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.engine.seeds import NOISE
 from evals.ground.faults import DataFault
 from evals.images.arrays import load_array
@@ -181,7 +181,7 @@ def pairs(folder: Path, shards: list[np.ndarray], **changes: Any) -> Path:
 
 
 def test_pairs_of_another_shape_or_type_than_their_card_says_are_refused(tmp_path: Path) -> None:
-    assert Pairs.load(pairs(tmp_path / "a", [SHARD, SHARD[:2]])).x0(np.arange(6)).shape == (6, 1, 2, 2)
+    assert StoredPairs.load(pairs(tmp_path / "a", [SHARD, SHARD[:2]])).x0(np.arange(6)).shape == (6, 1, 2, 2)
     for shards in (
         [SHARD, SHARD[:1]],
         [SHARD, SHARD],
@@ -189,7 +189,7 @@ def test_pairs_of_another_shape_or_type_than_their_card_says_are_refused(tmp_pat
         [SHARD[..., 0], SHARD[:2]],
     ):
         with pytest.raises(DataFault, match=r"must be float32 .* as its card says, got"):
-            Pairs.load(pairs(tmp_path / "a", shards))
+            StoredPairs.load(pairs(tmp_path / "a", shards))
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -207,4 +207,4 @@ CHANGES: list[dict[str, Any]] = [
 def test_a_card_of_pairs_that_says_no_pairs_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     folder: Callable[..., Path] = pairs
     with pytest.raises(DataFault, match="make the pairs again"):
-        Pairs.load(folder(tmp_path / "a", [SHARD, SHARD[:2]], **change))
+        StoredPairs.load(folder(tmp_path / "a", [SHARD, SHARD[:2]], **change))

@@ -10,9 +10,9 @@ import pytest
 
 from boot_exp.data import (
     AverageDown,
-    Card,
     CentreCropResize,
     Dataset,
+    DatasetCard,
     Digits,
     Example,
     ImageFiles,
@@ -269,4 +269,4 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_the_card_survives_its_file(tmp_path: Path) -> None:
     card = prepare(made(), (Pad(pixels=1),), tmp_path / "out")
     card.write(tmp_path / "again.json")
-    assert asdict(Card.read(tmp_path / "again.json")) == asdict(card)
+    assert asdict(DatasetCard.read(tmp_path / "again.json")) == asdict(card)

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from boot_exp.data.images import Images, draw
-from boot_exp.data.pairs import Pairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.engine.checkpoints import load_weights, write_folder
 from boot_exp.engine.seeds import NOISE
 from boot_exp.engine.work import Work, alone
@@ -260,7 +260,7 @@ def test_pairs_that_vanish_are_a_data_fault(tmp_path: Path) -> None:
     card = {"n": 4, "shard": 4, "seed": 0, "shape": [1, 2, 2], "classes": None, "noise": NOISE}
     card |= {"inputs": {"teacher": "0"}, "sha256_of_pairs": "0"}
     write_json(tmp_path / "card.json", card | {"sha256": {"x0-00000.npy": sha256_of(tmp_path / "x0-00000.npy")}})
-    pairs = Pairs.load(tmp_path)
+    pairs = StoredPairs.load(tmp_path)
     assert pairs.x0(np.array([3, 0])).shape == (2, 1, 2, 2)
     (tmp_path / "x0-00000.npy").unlink()
     with pytest.raises(DataFault, match="must stay while it is read"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evals.tables.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, Published, conclusions, finding
+from evals.tables.conclusions import BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, PublishedClaim, conclusions, finding
 from tests.house.comparison_house import line
 
 
@@ -26,7 +26,7 @@ def around(mean: float, std: float | None) -> list[float]:
     ],
 )
 def test_verdict_and_words_follow_from_the_numbers(
-    published: Published,
+    published: PublishedClaim,
     ours: tuple[float, float | None],
     theirs: tuple[float, float | None],
     verdict: str,

@@ -13,9 +13,9 @@ from evals.features.indomain import InDomain
 from evals.ground.faults import DataFault, NumericalFault, StateFault
 from evals.images.reading import Images, open_images
 from evals.images.zips import write_zip
-from evals.scores.evaluate import evaluate, evaluate_folder, fid
 from evals.scores.kid import KernelDistance
-from evals.scores.reference import Reference, is_statistics, load_reference, reference
+from evals.scores.references import ReferenceStatistics, is_statistics, load_reference, reference
+from evals.scores.scoring import evaluate, evaluate_folder, fid
 from evals.scores.see import see
 from tests.house.evaluate import Pixels, claim, pictures
 
@@ -56,7 +56,7 @@ def test_one_pass_in_batches_is_one_look_at_all(real: Path) -> None:
 
 
 def test_a_record_has_every_score_and_says_where_it_comes_from(real: Path, samples: Path) -> None:
-    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots", split="train")
     record = evaluate(samples, against, Pixels())
     assert record["fid"] == fid(samples, against, Pixels())["fid"] > 0
     assert record["kid_mean"] > 0 and 0 < record["recall"] <= record["precision"] <= 1 <= record["score"] <= 2
@@ -77,7 +77,7 @@ def test_statistics_of_others_are_read(real: Path, samples: Path, tmp_path: Path
     assert is_statistics(tmp_path / "foreign.npz")
     against = load_reference(tmp_path / "foreign.npz")
     record = evaluate(samples, against, Pixels())
-    own = Reference.of(open_images(real), Pixels(), name="dots")
+    own = ReferenceStatistics.of(open_images(real), Pixels(), name="dots")
     assert record["fid"] == pytest.approx(fid(samples, own, Pixels())["fid"], rel=1e-10)
     assert record["kid_mean"] is record["precision"] is record["diversity"] is None
     assert record["card"]["reference"] == "foreign" and record["card"]["reference_n"] is None
@@ -87,7 +87,7 @@ def test_a_reference_of_another_network_is_refused(real: Path, samples: Path) ->
     class Other(Pixels):
         sha256 = "0" * 64
 
-    against = Reference.of(open_images(real), Pixels(), name="dots")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots")
     for judge in (fid, evaluate):
         with pytest.raises(StateFault, match=r"corner \(c0ffeec0\) .* corner \(00000000\)"):
             judge(samples, against, Other())
@@ -121,7 +121,7 @@ def test_features_that_are_not_finite_are_no_reference(real: Path) -> None:
             return Observation(features=super().__call__(images).features * np.float32(np.inf))
 
     with np.errstate(invalid="ignore"), pytest.raises(NumericalFault, match="finite, got NaN or infinity"):
-        Reference.of(open_images(real), Broken(), name="dots")
+        ReferenceStatistics.of(open_images(real), Broken(), name="dots")
 
 
 def test_a_record_with_a_score_that_is_not_finite_is_not_written(real: Path, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_record_with_a_score_that_is_not_finite_is_not_written(real: Path, tmp
             seen = super().__call__(images)
             return Observation(features=seen.features, probabilities=np.full((len(images), 2), np.nan, np.float32))
 
-    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots", split="train")
     for case, extractor in ({"seconds_per_image": float("nan")}, Pixels()), ({}, Doubtful()):
         write_zip(tmp_path / "samples/a.zip", pictures(1, 20))
         (tmp_path / "samples/a.json").write_text(json.dumps(claim(20) | case))
@@ -146,7 +146,7 @@ def test_what_was_done_to_images_is_said_once_and_kept_in_the_card(
         write_zip(tmp_path / f"{name}.zip", pictures(seed, 20))
         with zipfile.ZipFile(tmp_path / f"{name}.zip", "a") as archive:
             archive.writestr("notes.txt", "none of them")
-    against = Reference.of(open_images(tmp_path / "real.zip"), Pixels(), name="dots", split="train")
+    against = ReferenceStatistics.of(open_images(tmp_path / "real.zip"), Pixels(), name="dots", split="train")
     against.save(tmp_path / "ref.npz")
     capsys.readouterr()
     record = evaluate(tmp_path / "samples.zip", load_reference(tmp_path / "ref.npz"), Pixels())
@@ -156,7 +156,7 @@ def test_what_was_done_to_images_is_said_once_and_kept_in_the_card(
 
 
 def test_a_folder_of_samples_becomes_a_list_of_records(real: Path, tmp_path: Path) -> None:
-    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots", split="train")
     folder, heard = tmp_path / "samples", []
     for seed, sampler in enumerate(("heun_8", "ddim_8")):
         write_zip(folder / f"{sampler}.zip", pictures(seed + 1, 20))
@@ -171,7 +171,7 @@ def test_a_folder_of_samples_becomes_a_list_of_records(real: Path, tmp_path: Pat
 
 
 def test_the_kernel_of_a_folder_is_an_argument(real: Path, samples: Path, tmp_path: Path) -> None:
-    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots", split="train")
     folder = tmp_path / "samples"
     write_zip(folder / "a.zip", pictures(1, 20))
     (folder / "a.json").write_text(json.dumps(claim(20)))
@@ -199,7 +199,7 @@ def test_diversity_is_the_spread_beside_that_of_the_reference(real: Path, sample
     one = np.zeros((6, 4, 4, 1), np.uint8) + np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
     np.save(tmp_path / "one.npy", one)
     assert evaluate(tmp_path / "one.npy", made, Pixels())["diversity"] == 0
-    collapsed = Reference.of(open_images(tmp_path / "one.npy"), Pixels(), name="one")
+    collapsed = ReferenceStatistics.of(open_images(tmp_path / "one.npy"), Pixels(), name="one")
     assert evaluate(samples, collapsed, Pixels())["diversity"] is None
 
 
@@ -231,7 +231,7 @@ def test_agreement_is_the_share_of_images_that_are_what_was_asked(n: int, wrong:
     amiss = np.random.default_rng(wrong).permutation(n)[:wrong]
     levels[amiss] = (levels[amiss] + 3) % 10
     np.save(tmp_path / "samples.npy", of_levels(levels))
-    against = Reference.of(open_images(tmp_path / "samples.npy"), Level(), name="levels")
+    against = ReferenceStatistics.of(open_images(tmp_path / "samples.npy"), Level(), name="levels")
     plain = evaluate(tmp_path / "samples.npy", against, Level())
     record = evaluate(tmp_path / "samples.npy", against, Level(), classes=10)
     assert record == plain | {"agreement": (n - len(amiss)) / n}
@@ -259,7 +259,7 @@ def test_agreement_needs_the_extractor_s_own_classes(samples: Path, real: Path) 
         def __call__(self, images: Images) -> Observation:
             return Observation(features=super().__call__(images).features)
 
-    against = Reference.of(open_images(real), Pixels(), name="dots")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots")
     with pytest.raises(DataFault, match="as many classes as the extractor, got 3 and 2;"):
         evaluate(samples, against, Pixels(), classes=3)
     assert evaluate(samples, against, Blind(), classes=3)["agreement"] is None
@@ -267,7 +267,7 @@ def test_agreement_needs_the_extractor_s_own_classes(samples: Path, real: Path) 
 
 
 def test_what_was_asked_of_samples_is_said_in_their_record(real: Path, tmp_path: Path) -> None:
-    against = Reference.of(open_images(real), Pixels(), name="dots", split="train")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots", split="train")
     folder = tmp_path / "samples"
     asked = {"a": {"classes": 2, "w": 1.5}, "b": {"classes": 2, "w": None}, "c": {}}
     for name, said in asked.items():
@@ -311,7 +311,7 @@ def says(**changes: object):
     ],
 )
 def test_a_folder_that_is_not_whole_gives_no_list(harm, words: str, real: Path, tmp_path: Path) -> None:
-    against = Reference.of(open_images(real), Pixels(), name="dots")
+    against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots")
     folder = tmp_path / "samples"
     write_zip(folder / "a.zip", pictures(1, 20))
     (folder / "a.json").write_text(json.dumps(claim(20)))

@@ -17,7 +17,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as fidelity
 from torch_fidelity.utils import create_feature_extractor
 
 from evals.features.extractors import CleanFidInception, TorchFidelityInception, at_once
-from evals.features.weights import CLEAN_FID, TORCH_FIDELITY, Published
+from evals.features.published import CLEAN_FID, TORCH_FIDELITY, Published
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from evals.images.reading import Images
 from tests.house.made_inception import write_inception

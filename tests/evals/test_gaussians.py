@@ -13,7 +13,7 @@ import pytest
 from evals.ground.faults import DataFault, Fault, NumericalFault
 from evals.scores.frechet import Gaussian, frechet_distance
 from evals.scores.gaussians import is_statistics
-from evals.scores.reference import load_reference
+from evals.scores.references import load_reference
 
 MU, SIGMA = np.arange(3.0), np.diag([1.0, 2.0, 3.0])
 FEATURES = np.ones((5, 3), np.float32)

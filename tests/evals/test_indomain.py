@@ -16,12 +16,12 @@ from evals.features.extractors import Extractor
 from evals.features.indomain import Classifier, InDomain, train
 from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, StateFault
 from evals.images.reading import Images, open_images
-from evals.scores.evaluate import evaluate
 from evals.scores.frechet import frechet_distance
 from evals.scores.kid import KernelDistance
 from evals.scores.manifold import precision_recall, radii
 from evals.scores.moments import Moments
-from evals.scores.reference import Reference
+from evals.scores.references import ReferenceStatistics
+from evals.scores.scoring import evaluate
 from evals.scores.see import see
 from tests.house.registration import clean_fid_model, register, unresized
 
@@ -117,10 +117,10 @@ def test_constant_images_break_nothing(in_domain: InDomain, digits: Digits, tmp_
     black_images[0, 0, 0, 0] = 1  # not one pixel else: images that show nothing at all are refused
     np.save(tmp_path / "black.npy", black_images)
     np.save(tmp_path / "digits.npy", digits[0][:50])
-    against = Reference.of(open_images(tmp_path / "digits.npy"), in_domain, name="digits")
+    against = ReferenceStatistics.of(open_images(tmp_path / "digits.npy"), in_domain, name="digits")
     record = evaluate(tmp_path / "black.npy", against, in_domain)
     assert record["fid"] > 10 and record["precision"] == record["recall"] == 0 and record["score"] == pytest.approx(1)
-    black = Reference.of(open_images(tmp_path / "black.npy"), in_domain, name="black")
+    black = ReferenceStatistics.of(open_images(tmp_path / "black.npy"), in_domain, name="black")
     record = evaluate(tmp_path / "black.npy", black, in_domain)
     assert record["fid"] == pytest.approx(0, abs=1e-9) and record["precision"] == record["recall"] == 1
 

@@ -15,9 +15,9 @@ from evals.ground.fields import from_json
 from evals.images.reading import open_images
 from evals.images.zips import write_zip
 from evals.pages.columns import reported_columns
-from evals.scores.evaluate import evaluate, evaluate_folder, fid
-from evals.scores.protocols import PROTOCOLS, Protocol, Standard
-from evals.scores.reference import Reference
+from evals.scores.protocols import PROTOCOLS, ScoreProtocol, Standard
+from evals.scores.references import ReferenceStatistics
+from evals.scores.scoring import evaluate, evaluate_folder, fid
 from evals.scores.see import see
 from evals.tables.leaderboard import leaderboard
 from evals.tables.reported import Reported, reported
@@ -25,12 +25,12 @@ from evals.tables.row import Card, row_of
 from tests.house.evaluate import Pixels, claim, pictures
 from tests.house.leaderboard import record, write_leaderboard
 
-SMALL = Protocol(name="small-50", extractor="torch-fidelity", n=50, blocks=3)
+SMALL = ScoreProtocol(name="small-50", extractor="torch-fidelity", n=50, blocks=3)
 
 
-def against(tmp_path: Path) -> Reference:
+def against(tmp_path: Path) -> ReferenceStatistics:
     np.save(tmp_path / "real.npy", pictures(0))
-    return Reference.of(open_images(tmp_path / "real.npy"), Pixels(), name="real", split="train")
+    return ReferenceStatistics.of(open_images(tmp_path / "real.npy"), Pixels(), name="real", split="train")
 
 
 def sampled(tmp_path: Path, n: int) -> Path:

@@ -72,13 +72,13 @@ def formats(scratch: Path) -> list[Format]:
     """Every format of data, read whole as the stages read it."""
     from boot_exp.data import ImageFiles, Images, Lmdb, Npz
     from boot_exp.data.idx import read_idx
-    from boot_exp.data.pairs import Pairs
+    from boot_exp.data.stored_pairs import StoredPairs
     from boot_exp.engine.seeds import NOISE
     from evals.features.indomain import InDomain, train
     from evals.images.arrays import load_array
     from evals.images.reading import open_images
     from evals.scores.frechet import frechet_distance
-    from evals.scores.reference import Reference, is_statistics, load_reference
+    from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
 
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -144,7 +144,7 @@ def formats(scratch: Path) -> list[Format]:
     def reference(data: bytes, folder: Path) -> None:
         path = written(folder, **{"a.npz": data}) / "a.npz"
         is_statistics(path)
-        read: Reference = load_reference(path)
+        read: ReferenceStatistics = load_reference(path)
         assert np.isfinite(frechet_distance(read.gaussian, read.gaussian))
 
     def reference_in(name: str) -> Callable[[bytes, Path], object]:
@@ -180,7 +180,7 @@ def formats(scratch: Path) -> list[Format]:
         files = {"x0-00000.npy": data, "x0-00001.npy": shards[1]}
         hashes = {name: hashlib.sha256(part).hexdigest() for name, part in files.items()}
         written(folder, **files, **{"card.json": card or json.dumps(pair_card | {"sha256": hashes}).encode()})
-        assert Pairs.load(folder).x0(np.arange(6)).shape == (6, 1, 2, 2)
+        assert StoredPairs.load(folder).x0(np.arange(6)).shape == (6, 1, 2, 2)
 
     hashes = {f"x0-{index:05}.npy": hashlib.sha256(part).hexdigest() for index, part in enumerate(shards)}
     train(images(40, 1), np.arange(40) % 2, suite="a", updates=2).save(scratch / "network")

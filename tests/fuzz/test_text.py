@@ -19,7 +19,7 @@ from boot_exp.config import parse, runs
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import planned, read_params
-from boot_exp.data.card import Card
+from boot_exp.data.card import DatasetCard
 from boot_exp.engine.checkpoints import CARD, read_card
 from evals.ground.faults import Fault
 from evals.ground.files import read_json, sha256_of, write_json
@@ -131,7 +131,7 @@ def formats(folder: Path) -> list[Format]:
     faults = Faults()
     ((_, stages),) = runs.compiled([runs.named_run(Path("digits/boot"))], {}, faults)
     stages["distil"].write(folder / "distil.json")
-    card = Card(
+    card = DatasetCard(
         name="a", split="all", n=2, height=2, width=2, channels=1, classes=2, images_sha256="0", labels_sha256=None,
         transforms=["x"], source="é",
     )  # fmt: skip
@@ -147,7 +147,7 @@ def formats(folder: Path) -> list[Format]:
         Format(name="params.yaml", seeds=[(ROOT / "params.yaml").read_bytes()], read=params),
         Format(name="frozen.json", seeds=[(folder / "distil.json").read_bytes()], read=frozen),
         Format(name="any.json", seeds=[json.dumps({"a": [1, "x", None, {"b": 1.5}]}).encode()], read=any_json),
-        Format(name="card.json", seeds=[json.dumps(asdict(card)).encode()], read=Card.read),
+        Format(name="card.json", seeds=[json.dumps(asdict(card)).encode()], read=DatasetCard.read),
         Format(name=f"model/{CARD}", seeds=[json.dumps(trained).encode()], read=lambda path: read_card(path.parent)),
         Format(name="trained.json", seeds=[json.dumps(trained).encode()], read=read_training),
         Format(name="claim.json", seeds=[json.dumps(claim).encode()], read=read_samples_card),

@@ -4,7 +4,7 @@ import numpy as np
 
 from evals.features.extractors import Observation
 from evals.images.reading import Images
-from evals.scores.evaluate import Record
+from evals.scores.scoring import Record
 
 
 class Pixels:

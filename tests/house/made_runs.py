@@ -35,7 +35,6 @@ from boot_exp.engine.journal import Journal
 from boot_exp.engine.loop import Training, fit
 from boot_exp.engine.objectives import Objective
 from boot_exp.engine.processes import Processes, join, leave, like, whole
-from boot_exp.engine.rates import ConstantRate
 from boot_exp.engine.work import Work
 from boot_exp.methods import Method, Start
 from boot_exp.methods.distilling import Distilling
@@ -119,7 +118,7 @@ def fitted(objective: Objective, title: str, folder: Path, processes: Processes 
         "images": BATCH * STEPS,
         "batch": BATCH,
         "optimizer": lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
-        "rate": ConstantRate(peak=1e-3, warmup=0.0),
+        "rate": lambda progress: 1e-3,
         "ema": Ema(half_life=16),
         "save_every": BATCH,
         "log_every": BATCH,

@@ -15,12 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from boot_exp.data.images import Images
 from boot_exp.data.images import draw as drawn
-from boot_exp.data.pairs import Pairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.engine.averages import Average, Ema
 from boot_exp.engine.loop import Trained, Training, fit
 from boot_exp.engine.objectives import Portion
 from boot_exp.engine.processes import Processes
-from boot_exp.engine.rates import ConstantRate
 from boot_exp.engine.terms import Term
 from boot_exp.engine.work import Work
 from boot_exp.methods import Method, Start
@@ -67,7 +66,7 @@ def source(start: Start) -> Source:
     if start is Start.IMAGES:
         return FromImages(images=cast(Images, SomeImages()), seed=0, classes=None)
     card = {"n": N, "shard": N, "seed": 0, "shape": list(SHAPE), "classes": None}
-    return FromPairs(pairs=Pairs(folder=Path(), card=card, shards=(PIXELS,)), seed=0)
+    return FromPairs(pairs=StoredPairs(folder=Path(), card=card, shards=(PIXELS,)), seed=0)
 
 
 @dataclass(kw_only=True)
@@ -105,7 +104,7 @@ def train(objective: Watched, device: torch.device, folder: Path) -> Trained:
         images=BATCH * STEPS,
         batch=BATCH,
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=1e-3, fused=True),
-        rate=ConstantRate(peak=1e-3, warmup=0.0),
+        rate=lambda progress: 1e-3,
         ema=Ema(half_life=16),
     )
     return fit(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.diffusion.conditions import NOTHING, Condition
-from boot_exp.diffusion.denoisers import Guided, Networked, guided
+from boot_exp.diffusion.denoisers import Guided, Networked, taking_w
 from boot_exp.diffusion.predictions import FromEps
 from tests.house.oracle import SCHEDULE, Classes, Counting, EpsNetwork, noise
 
@@ -74,6 +74,6 @@ def test_what_is_missing_is_said(condition: Condition, classes: int | None, said
 
 def test_who_takes_w_is_asked_himself() -> None:
     teacher = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=SCHEDULE, classes=3)
-    assert isinstance(guided(teacher), Guided)
-    teacher.takes_w = True
-    assert guided(teacher) is teacher
+    assert isinstance(taking_w(teacher), Guided)
+    teacher.net.guidance = torch.nn.Identity()
+    assert taking_w(teacher) is teacher

@@ -25,7 +25,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import Pairs, PairsCard
+from boot_exp.data.stored_pairs import PairsCard, StoredPairs
 from boot_exp.diffusion.conditions import Condition, UniformGuidance
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.samplers import Sampler, noise_of
@@ -152,7 +152,7 @@ PAIRS = PairsCard(n=6, shard=6, seed=0, shape=[1, 4, 4], classes=2, inputs={}, s
 SOURCES: list[Source] = [
     FromNoise(shape=(1, 4, 4), classes=2),
     FromImages(images=cast(Images, TwoImages()), seed=0, classes=2),
-    FromPairs(pairs=Pairs(folder=Path(), card=PAIRS, shards=(np.zeros((6, 1, 4, 4), np.float32),)), seed=0),
+    FromPairs(pairs=StoredPairs(folder=Path(), card=PAIRS, shards=(np.zeros((6, 1, 4, 4), np.float32),)), seed=0),
 ]
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from boot_exp.diffusion import schedules
 from boot_exp.diffusion.schedules import Cosine, KarrasTime, Schedule
-from boot_exp.diffusion.weights import MinSnr
+from boot_exp.diffusion.weights import TruncatedSnr
 from tests.house import made_components
 
 
 def test_what_no_list_named_is_under_the_laws() -> None:
     assert {KarrasTime, Cosine} <= {type(one) for one in made_components.SCHEDULES}
-    assert MinSnr in {type(one) for one in made_components.WEIGHTS}
+    assert TruncatedSnr in {type(one) for one in made_components.WEIGHTS}
 
 
 def test_a_component_without_its_arguments_is_told_where_to_say_them() -> None:

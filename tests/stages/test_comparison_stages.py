@@ -25,9 +25,9 @@ from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import planned_images, read_params, students
 from boot_exp.config.plan import suite_of
 from boot_exp.data.images import Images
-from boot_exp.data.pairs import Pairs
+from boot_exp.data.stored_pairs import StoredPairs
 from boot_exp.diffusion.conditions import Condition
-from boot_exp.diffusion.denoisers import Networked, guided
+from boot_exp.diffusion.denoisers import Networked, taking_w
 from boot_exp.diffusion.nets.unet import UNet
 from boot_exp.engine.checkpoints import load_weights
 from boot_exp.engine.objectives import Portion
@@ -249,9 +249,9 @@ def test_the_card_of_pairs_says_what_they_are_and_cost(house: House) -> None:
 
 def test_pairs_are_the_same_in_whatever_batches_and_shards(house: House) -> None:
     def x0(*more: str) -> Any:
-        return Pairs.load(pairs("pairs/other", *more)).x0(np.arange(N))
+        return StoredPairs.load(pairs("pairs/other", *more)).x0(np.arange(N))
 
-    once = Pairs.load(Path("pairs/suite")).x0(np.arange(N))
+    once = StoredPairs.load(Path("pairs/suite")).x0(np.arange(N))
     assert once.std() > 0.1
     for batch, shard in ((N, 5), (7, N), (4, 8)):
         other = x0(f"pairs.Pairs.batch = {batch}", f"pairs.Pairs.shard = {shard}")
@@ -265,7 +265,7 @@ def test_a_pair_is_what_the_sampler_makes_of_the_noise_and_class_of_its_index(ho
     """Also as training draws it, and the noise is none that samples are made of."""
     stage = runtime.build(frozen("teacher", *NETWORK, *TINY_PAIRS)["pairs"])
     load_weights(stage.teacher, Path("models/teacher"))
-    teacher, stored = stage.teacher.eval(), Pairs.load(Path("pairs/suite"))
+    teacher, stored = stage.teacher.eval(), StoredPairs.load(Path("pairs/suite"))
     for i in (0, 9, 10, N - 1):
         eps = sample_noise(0, torch.tensor([i]), (1, 8, 8), purpose=PAIRS)
         with torch.no_grad():
@@ -312,9 +312,9 @@ def test_damaged_pairs_are_refused(house: House, harm: str) -> None:
     content = shard.read_bytes()
     shard.unlink() if harm == "missing" else shard.write_bytes(content[:-1] + (b"!" if harm == "changed" else b""))
     with pytest.raises(DataFault, match=r"x0-00000\.npy must be what its card says.*; make the pairs again"):
-        Pairs.load(folder)
+        StoredPairs.load(folder)
     with pytest.raises(DataFault, match="must be made first, got no such folder; run the pairs stage"):
-        Pairs.load(folder / "nothing")
+        StoredPairs.load(folder / "nothing")
 
 
 @pytest.mark.parametrize("noise", [None, "mt19937"])
@@ -326,7 +326,7 @@ def test_pairs_of_noise_that_is_drawn_no_more_are_refused(house: House, noise: s
     made = {**read_json(folder / "card.json"), "noise": noise}
     write_json(folder / "card.json", made)
     with pytest.raises(DataFault, match=r"must be splitmix64.*, got (another|mt19937) in .*; make the pairs again"):
-        Pairs.load(folder)
+        StoredPairs.load(folder)
 
 
 # The students.
@@ -443,7 +443,7 @@ def calls(stages: dict[str, Frozen]) -> tuple[int, Start]:
     """Network calls of a leaf's whole training, and what it starts from."""
     stage = runtime.build(stages["distil"])
     batch, images = stage.training.batch, stage.training.images
-    teacher = (stage.teacher if stage.guidance is None else guided(stage.teacher)).evaluations
+    teacher = (stage.teacher if stage.guidance is None else taking_w(stage.teacher)).evaluations
     batches = [batch] * (images // batch) + [images % batch] * (images % batch > 0)
     return sum(stage.method.evaluations(size, teacher) for size in batches), stage.method.starts_from
 
@@ -457,7 +457,7 @@ def test_all_lineages_have_the_same_budget(house: House, suite: str) -> None:
     compiled = {run.name: stages for run, stages in made.runs}
     with torch.device("meta"):
         stage = runtime.build(compiled.pop("teacher")["pairs"])
-        model = stage.teacher if stage.sampler.w is None else guided(stage.teacher)
+        model = stage.teacher if stage.sampler.w is None else taking_w(stage.teacher)
         stored = stage.n * stage.sampler.nfe * model.evaluations
         spent = {name: calls(stages) for name, stages in compiled.items()}
     budgets = {}

@@ -57,7 +57,7 @@ class WholePairsCard(PairsCard):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class StoredPairs:
     """x0: float32 [N, C, H, W], in shards, memory mapped; pair i is of noise i of a seed, class i mod classes."""
 
     folder: Path
@@ -65,7 +65,7 @@ class Pairs:
     shards: tuple[NDArray[np.float32], ...]
 
     @classmethod
-    def load(cls, folder: Path) -> Pairs:
+    def load(cls, folder: Path) -> StoredPairs:
         """Opens what the pairs stage wrote, once its files are checked. DataFault: missing, damaged, of other noise."""
         if not folder.is_dir():
             raise DataFault(f"the pairs {folder} must be made first, got no such folder; run the pairs stage")

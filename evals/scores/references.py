@@ -21,7 +21,7 @@ from evals.scores.see import see
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class ReferenceCard:
     """Which images, and seen by which network; None where a foreign file does not say."""
 
     reference: str
@@ -50,20 +50,20 @@ class Card:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class ReferenceStatistics:
     """A Gaussian for FID; features [N, D] for the other scores; their radii [N], their mean pairwise distance."""
 
-    card: Card
+    card: ReferenceCard
     gaussian: Gaussian
     features: Features | None = None
     radii: Array | None = None
     pairwise_distance: float | None = None
 
     @staticmethod
-    def of(images: ImageSet, extractor: Extractor, *, name: str, split: str | None = None) -> "Reference":
+    def of(images: ImageSet, extractor: Extractor, *, name: str, split: str | None = None) -> "ReferenceStatistics":
         """The reference that `images` make. NumericalFault: the extractor's features are not finite."""
         seen = see(images, extractor)
-        card = Card(
+        card = ReferenceCard(
             reference=name,
             reference_split=split,
             reference_sha256=seen.sha256,
@@ -75,7 +75,7 @@ class Reference:
         )
         gaussian = seen.moments.gaussian()
         check_finite(gaussian)
-        return Reference(card=card, gaussian=gaussian, features=seen.features)
+        return ReferenceStatistics(card=card, gaussian=gaussian, features=seen.features)
 
     def save(self, path: Path) -> None:
         """One .npz: `mu` and `sigma` as EDM and OpenAI name them, so that their tools read it, and our own beside."""
@@ -102,7 +102,7 @@ class Reference:
 
 def reference(
     images_path: Path, extractor: Extractor, *, out: Path, split: str | None = None, name: str | None = None
-) -> Reference:
+) -> ReferenceStatistics:
     """Writes the reference of a set of images, with all that its scores need of it alone, to the .npz `out`.
 
     `split` says which part of its data set the images are, `name` the data set; where one is None, the card.json beside
@@ -121,27 +121,27 @@ def reference(
         raise DataFault(
             f"{beside} must say split and name in words, got {split!r} and {name!r}; give --split and --name"
         )
-    made = Reference.of(open_images(images_path), extractor, name=name, split=split)
+    made = ReferenceStatistics.of(open_images(images_path), extractor, name=name, split=split)
     if made.features is not None:
         made = replace(made, radii=radii(made.features), pairwise_distance=pairwise_distance(made.features))
     made.save(out)
     return made
 
 
-def load_reference(path: Path | str) -> Reference:
+def load_reference(path: Path | str) -> ReferenceStatistics:
     """Reads an .npz of ours, EDM's (mu, sigma) or OpenAI's (mu and sigma beside arr_0, mu_s, sigma_s, left unread).
 
     DataFault and NumericalFault: those of `read_stored`, or a card that is not of our own making.
     """
     path = Path(path)
     stored = read_stored(path)
-    card = Card(reference=path.stem)
+    card = ReferenceCard(reference=path.stem)
     if stored.card is not None:
         with reading(path, "must hold a card as we write it", "make it again"):
-            card = Card(**stored.card)
+            card = ReferenceCard(**stored.card)
     if not card.is_sound():
         raise DataFault(f"{path} must hold a card of text, and of numbers where it counts, got another; make it again")
-    return Reference(
+    return ReferenceStatistics(
         card=card,
         gaussian=stored.gaussian,
         features=stored.features,

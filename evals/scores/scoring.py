@@ -15,8 +15,8 @@ from evals.scores.distances import pairwise_distance
 from evals.scores.frechet import frechet_distance
 from evals.scores.kid import STANDARD, KernelDistance
 from evals.scores.manifold import NEIGHBOURS, precision_recall, radii
-from evals.scores.protocols import Protocol
-from evals.scores.reference import Reference
+from evals.scores.protocols import ScoreProtocol
+from evals.scores.references import ReferenceStatistics
 from evals.scores.see import Seen, Share, one_by_one, see
 
 CURE = "look at the samples, the reference and the extractor's features"
@@ -26,21 +26,21 @@ EVALUATOR = "boot_exp evals 1"
 Record = dict[str, Any]
 
 
-def fid(samples_path: Path, reference: Reference, extractor: Extractor) -> Record:
-    """{n, fid, card} of a folder, zip or array of images. Faults: those of reading and of `Reference.check`."""
+def fid(samples_path: Path, reference: ReferenceStatistics, extractor: Extractor) -> Record:
+    """{n, fid, card} of a folder, zip or array of images. Faults: those of reading and of `reference.check`."""
     reference.check(extractor)
     return _fid(see(open_images(samples_path), extractor), reference, extractor)
 
 
 def evaluate(
     samples_path: Path,
-    reference: Reference,
+    reference: ReferenceStatistics,
     extractor: Extractor,
     kernel: KernelDistance = STANDARD,
     *,
     classes: int | None = None,
     share: Share = one_by_one,
-    protocol: Protocol | None = None,
+    protocol: ScoreProtocol | None = None,
 ) -> Record:
     """`fid`'s record with kid_mean, kid_std, precision, recall, diversity and score.
 
@@ -88,13 +88,13 @@ def evaluate(
 
 def evaluate_folder(
     samples_dir: Path,
-    reference: Reference,
+    reference: ReferenceStatistics,
     extractor: Extractor,
     out_json: Path | None,
     tell: Callable[[Record], None] = lambda record: None,
     kernel: KernelDistance = STANDARD,
     share: Share = one_by_one,
-    protocol: Protocol | None = None,
+    protocol: ScoreProtocol | None = None,
 ) -> list[Record]:
     """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list, if anywhere.
 
@@ -126,7 +126,7 @@ def evaluate_folder(
     return records
 
 
-def _fid(seen: Seen, reference: Reference, extractor: Extractor) -> Record:
+def _fid(seen: Seen, reference: ReferenceStatistics, extractor: Extractor) -> Record:
     card = reference.card.said() | {
         "extractor": extractor.name,
         "extractor_sha256": extractor.sha256,
