@@ -96,7 +96,7 @@ def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     if (kind := config.get("_class_name", KIND)) != KIND:
         wrong = f"be of a {KIND}, got {shown(kind)}; no other network of diffusers is read"
     elif unknown:
-        wrong = f"say what {KIND} knows, got {shown(unknown[0])}; leave it away"
+        wrong = f"say what {KIND} knows, got {shown(unknown[0])}; leave it out"
     elif odd := [name for name, value in said.items() if isinstance(value, float) and not math.isfinite(value)]:
         wrong = f"have finite numbers, got {odd[0]} = {said[odd[0]]}; copy its config.json"
     elif outputs != channels:

@@ -191,7 +191,7 @@ BUILT: list[tuple[dict[str, Any], str]] = [
     ({"time_embedding_type": "fourier"}, "time_embedding_type 'positional', got fourier"),
     ({"class_embed_type": "timestep"}, "class_embed_type, got timestep"),
     ({"class_embed_type": "identity"}, "class_embed_type, got identity"),
-    ({"mystery": 1}, "got mystery; leave it away"),
+    ({"mystery": 1}, "got mystery; leave it out"),
     ({"_class_name": "UNet2DConditionModel"}, "be of a UNet2DModel"),
     ({"sample_size": [16, 16, 16]}, "sample_size of one or two"),
     ({"sample_size": "16"}, "sample_size of one or two"),
