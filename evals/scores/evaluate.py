@@ -1,4 +1,4 @@
-"""Scores of samples against a reference, each record with the card that says how it came about."""
+"""Scores samples against a reference; each record has a card with its provenance."""
 
 import statistics
 from collections.abc import Callable
