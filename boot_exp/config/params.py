@@ -16,7 +16,7 @@ from evals.ground.faults import ConfigurationFault
 from evals.ground.files import reading
 
 PARAMS, STUDENTS, PLAN = "params.yaml", "params.yaml, students", Path("plan.yaml")
-CURE = "write it anew with boot-exp plan"
+CURE = "write it again with boot-exp plan"
 # The form of params.yaml; a name in brackets stands for any name, and what ends in ? may be left out or null.
 FORM: dict[str, Any] = {
     "students": {"<list>": {"<method>": object}},

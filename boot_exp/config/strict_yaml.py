@@ -48,7 +48,9 @@ def _size(
     lines.setdefault(name, line)
     if id(node) in above or len(above) > DEEPEST:
         said = (
-            "an alias of a part stands in it" if id(node) in above else f"parts more than {DEEPEST} deep in each other"
+            "an alias of a part inside that part"
+            if id(node) in above
+            else f"parts more than {DEEPEST} deep in each other"
         )
         raise ValueError(f"line {line}: {said}")
     if id(node) not in sizes:

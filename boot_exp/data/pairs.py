@@ -72,7 +72,7 @@ class Pairs:
         said = read_json(folder / CARD, cure="make the pairs again")
         if (noise := said.get("noise")) != NOISE:
             raise DataFault(
-                f"pairs are of noise that is drawn anew, which must be {NOISE}, got {noise or 'another'} in "
+                f"pairs need their noise drawn again, so it must be {NOISE}, got {noise or 'another'} in "
                 f"{folder / CARD}; make the pairs again"
             )
         card = from_json(PairsCard, said, where=folder / CARD, cure="make the pairs again")

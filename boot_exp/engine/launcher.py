@@ -43,7 +43,7 @@ def _launched(found: tuple[tuple[str, str], ...]) -> Launched:
     missing = [name for name in NEEDED if name not in given]
     if (index, count, local, here) == (0, 1, 0, 1):
         if given and missing:
-            tell(f"boot-exp: {said} stands in the environment without {', '.join(missing)}; one process runs")
+            tell(f"boot-exp: {said} is set in the environment without {', '.join(missing)}; one process runs")
         return Launched()
     if missing:
         raise ConfigurationFault(

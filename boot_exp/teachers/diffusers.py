@@ -105,7 +105,7 @@ def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
             cure = f"its second half is a variance: cut conv_out's weight and bias to {channels} and say so"
         wrong = f"have as many out_channels as in_channels ({channels}), got {outputs}; {cure}"
     elif said["time_embedding_type"] != "positional":
-        cure = "a network that is told sigma, or a step alone, is not read"
+        cure = "a network whose time is sigma, or a step alone, is not supported"
         wrong = f"have time_embedding_type 'positional', got {shown(said['time_embedding_type'])}; {cure}"
     elif said["class_embed_type"] is not None:
         cure = "classes are embedded by number alone: give num_class_embeds"
@@ -220,7 +220,7 @@ class Diffusers(OfTheHub):
         file = folders.read_json(path)
         if (kind := file.get("_class_name", KIND)) != KIND:
             raise StateFault(
-                f"{path} must be of a {KIND}, got {shown(kind)}, which is told or gives something else and is not read"
+                f"{path} must be of a {KIND}, got {shown(kind)}, which has other inputs or outputs and is not supported"
             )
         # Values that a file leaves out are the library's defaults.
         said = {name: value for name, value in (_defaults(UNet2DModel) | file).items() if not name.startswith("_")}
@@ -230,7 +230,7 @@ class Diffusers(OfTheHub):
             if name not in OF_TRAINING and not _alike(name, value, ours.get(name))
         }
         if different:
-            raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind what it says")
+            raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind its values")
 
 
 def _today(name: str) -> str:

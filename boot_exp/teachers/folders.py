@@ -109,6 +109,6 @@ def _pipeline(path: Path) -> Any:
         got = f"{shown(others[0])} ({shown(named[others[0]])})" if others else f"a {shown(named['unet'])}"
         raise StateFault(
             f"{path} must be of a UNet2DModel of images and a scheduler alone, got {got}: its network works on "
-            "something else than images, or is told something else, and is not read"
+            "something else than images, or has other inputs, and is not supported"
         )
     return named.get("scheduler")

@@ -57,7 +57,7 @@ FIXED = {  # keys with a single accepted value, and the meaning of any other
         False,
         "a table that ends without signal, where eps does not tell the image, is not read",
     ),
-    "timestep_type": ("discrete", "a network that is told ln(sigma) / 4 is not read"),
+    "timestep_type": ("discrete", "a network whose time is ln(sigma) / 4 is not supported"),
     "use_flow_sigmas": (False, "a network that predicts a flow is not read"),
     "predict_epsilon": (True, "write prediction_type 'sample' in its place and bind FromX"),
 }
@@ -116,7 +116,7 @@ def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, predic
     elif not different:
         different = {f"beta {apart}": (_beta(theirs, apart), _beta(table, apart))}
     if different:
-        cure = "bind GivenTable with its betas" if said["trained_betas"] is not None else "bind what it says"
+        cure = "bind GivenTable with its betas" if said["trained_betas"] is not None else "bind its values"
         raise StateFault(f"{path} must say what is configured, got {differences(different)}; {cure}")
 
 

@@ -168,7 +168,7 @@ def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value
     if not isinstance(value, Record) or value.name not in REBUILDERS:
         return None
     if not isinstance(value.arguments, tuple) or not 4 <= len(value.arguments) <= ARGUMENTS:
-        raise Refused("a tensor that is told too much or too little")
+        raise Refused("a tensor with too many or too few arguments")
     storage, offset, shape, stride, *rest = value.arguments
     storage, shape, stride = storage_of(storage), _whole(shape), _whole(stride)
     if not isinstance(storage, Storage):

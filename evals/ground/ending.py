@@ -33,7 +33,7 @@ def run(command: Callable[[], object], who: str) -> NoReturn:
         tell(f"{who}: {fault}")
         code = fault.exit_code
     except OSError as error:
-        tell(f"{who}: {error}; fix what it says and start again: finished work is kept")
+        tell(f"{who}: {error}; fix the cause and start again: finished work is kept")
         code = OutputFault.exit_code
     sys.exit(code)
 

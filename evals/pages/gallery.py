@@ -52,9 +52,9 @@ def first_images(path: Path, columns: int, title: str) -> dict[str, Images]:
     """Returns the first images of a zip, by name; `title`: for messages. DataFault: none, mixed sizes, or damaged."""
     images = dict(islice(iterate(path), columns))
     if not images:
-        raise DataFault(f"{path}: the samples of {title} must be images, got none; sample anew")
+        raise DataFault(f"{path}: the samples of {title} must be images, got none; sample again")
     if len({image.shape for image in images.values()}) > 1:
-        raise DataFault(f"{path}: the samples of {title} must be of one size, got several; sample anew")
+        raise DataFault(f"{path}: the samples of {title} must be of one size, got several; sample again")
     return images
 
 

@@ -135,19 +135,19 @@ def read_family(models: Path, students: Sequence[str], seeds: Sequence[int], pai
     for name, card in cards.items():
         place = models / _said(name)
         if card.seed != name[1]:
-            raise DataFault(f"{place} must be of the training seed in its name, got {card.seed}; train anew")
+            raise DataFault(f"{place} must be of the training seed in its name, got {card.seed}; train it again")
         if card.starts_from is None:
-            raise DataFault(f"{place}/card.json must say its starts_from, got {', '.join(card.facts)}; train anew")
+            raise DataFault(f"{place}/card.json must say its starts_from, got {', '.join(card.facts)}; train it again")
     made = None
     if pairs is not None:
         where = pairs / "card.json"
-        made = from_json(Pairs, read_value(where), where=where, cure="make them anew")
+        made = from_json(Pairs, read_value(where), where=where, cure="make them again")
     return Family(teacher=read_training(models / "teacher/card.json"), students=cards, pairs=made)
 
 
 def _own(card: Training, name: Name) -> Cost:
     if card.images is None or card.evaluations is None or card.seconds is None:
-        raise DataFault(f"{_said(name)} must say what its training cost, got none; train anew")
+        raise DataFault(f"{_said(name)} must say what its training cost, got none; train it again")
     data = card.starts_from == "images"
     return Cost(images=card.images, evaluations=card.evaluations, seconds=card.seconds, disk=0, data=data)
 

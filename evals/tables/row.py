@@ -197,7 +197,7 @@ def read_training(path: Path) -> Training:
 
 def read_value(path: Path) -> Any:
     """Reads any JSON value. DataFault: it cannot be read."""
-    with reading(path, "must be readable JSON", "make it anew"):
+    with reading(path, "must be readable JSON", "make it again"):
         value = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair cannot be written again
         return value

@@ -133,7 +133,7 @@ def score_files(folder: Path, names: Sequence[str]) -> list[Path]:
     files = [folder / f"{name}.json" for name in names]
     missing = [f"{name}.json" for name, file in zip(names, files, strict=True) if not file.is_file()]
     if missing:
-        raise DataFault(f"{folder} must hold the scores asked for, got no {', '.join(missing)}; evaluate these first")
+        raise DataFault(f"{folder} must hold the scores of its rows, got no {', '.join(missing)}; evaluate these first")
     return files
 
 

@@ -72,7 +72,7 @@ SAYS: list[tuple[dict[str, Any], str]] = [
     ({"mystery": False}, "mystery = False; leave it out"),
     ({"beta_schedule": "laplace"}, r"got beta_schedule laplace; write its betas out.*GivenTable\.given"),
     ({"beta_schedule": ["linear"]}, "got beta_schedule"),
-    ({"beta_schedule": "sigmoid"}, r"beta_schedule = sigmoid \(configured: linear\); bind what it says"),
+    ({"beta_schedule": "sigmoid"}, r"beta_schedule = sigmoid \(configured: linear\); bind its values"),
     ({"beta_start": 0.0002}, r"beta_start = 0.0002 \(configured: 0.0001\)"),
     ({"num_train_timesteps": 500}, r"num_train_timesteps = 500 \(configured: 1000\)"),
     ({"beta_end": 1.0}, "table of betas that can be used"),
