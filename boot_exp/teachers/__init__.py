@@ -17,9 +17,9 @@ from evals.ground.faults import StateFault
 from evals.ground.files import first_line
 
 LABELS = {"label.weight", "unet.class_embedding.weight"}
-"""The embeddings of classes, to which a row for "no label" is added as they are read."""
+"""The embeddings of classes; reading them adds a row for "no label"."""
 SHOWN = 60
-"""Characters of a value or a name of a file that a message shows."""
+"""The number of characters of a value or a name that a message shows."""
 
 
 class PublishedNetwork(Networked, ABC):

@@ -29,7 +29,7 @@ OF_BETAS = frozenset({
     "EulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
     "LMSDiscreteScheduler", "PNDMScheduler", "RePaintScheduler", "SASolverScheduler", "UniPCMultistepScheduler",
 })
-"""Schedulers whose networks are told a step of a table of betas."""
+"""Schedulers whose networks take a step of a table of betas as their time."""
 OF_SAMPLING = frozenset({
     "algorithm_type", "clip_sample", "clip_sample_range", "corrector_order", "disable_corrector",
     "dynamic_thresholding_ratio", "eta", "euler_at_final", "final_sigmas_type", "flow_shift", "interpolation_type",
@@ -40,7 +40,7 @@ OF_SAMPLING = frozenset({
     "timestep_spacing", "timestep_values", "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas",
     "use_karras_sigmas", "use_lu_lambdas", "variance_type",
 })
-"""How a scheduler samples, which no network depends on; here a leaf says how."""
+"""Settings of sampling, which do not change the network; here gin files set how to sample."""
 # fmt: on
 NARROW = ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler")
 DISTILLED = ("LCMScheduler", "TCDScheduler", "CMStochasticIterativeScheduler")

@@ -37,7 +37,7 @@ DTYPES = {
 }
 REBUILDERS = {f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")}
 ORDER = count()
-AROUND = {  # what stands around a tensor and is none of its numbers
+AROUND = {  # parts that surround a tensor and hold none of its numbers
     "torch.nn.parameter.Parameter",
     "torch._utils._rebuild_parameter",
     "torch._utils._rebuild_parameter_with_state",
