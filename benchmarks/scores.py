@@ -51,7 +51,7 @@ class Scripted(nn.Module):
 
 
 def weights(folder: Path) -> tuple[Path, Path]:
-    """Writes Inceptions with random weights in the formats of both libraries; they cost as much as the published ones."""
+    """Writes Inceptions with random weights in the formats of both libraries, as costly as the published."""
     with (
         mock.patch.object(fidelity, "load_state_dict_from_url", lambda url, progress: {}),
         mock.patch.object(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None),

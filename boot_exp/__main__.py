@@ -1,4 +1,4 @@
-"""boot-exp: one command for each stage, and more for configurations. gin configures the stages, not options."""
+"""Commands of boot-exp: one for each stage, and others for configurations. gin configures a stage, not its options."""
 
 from __future__ import annotations
 

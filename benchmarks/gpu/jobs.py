@@ -66,7 +66,7 @@ class Running:
             os.killpg(self.process.pid, number)
 
     def ended(self) -> Ended | None:
-        """Returns the state of an ended job, None while it runs; ends it at its limit, and kills it if it does not end."""
+        """Returns the state of an ended job, None while it runs; ends it at its limit, or else kills it."""
         now, code = time.monotonic(), self.process.poll()
         if code is None:
             if now > self.until + GRACE:

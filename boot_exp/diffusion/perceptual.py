@@ -61,13 +61,13 @@ LINEAR = Source(
 class Lpips:
     """LPIPS, VGG16, version 0.1 (Zhang et al. 2018, arXiv 1801.03924, equation 1): [B, C, H, W] twice -> [B].
 
-    Images in [-1, 1], C 3, or 1 for gray, which is repeated. size: images whose shorter side, in pixels, is less are
-    enlarged to it first, bilinearly (224 in consistency distillation, arXiv 2303.01469); None leaves them.
+    Images in [-1, 1], C 3, or 1 for gray, which is repeated. size: images whose shorter side is less, in pixels, are
+    first enlarged to it, bilinearly (224 in consistency distillation, arXiv 2303.01469); None: not enlarged.
 
-    backbone: path of torchvision's VGG16, a state dict whole or of its features alone, .safetensors or what torch.save
-    wrote; linear: path of the lpips package's weights/v0.1/vgg.pth. Another file than the published is used where its
-    SHA-256 is stated. Half precision gives float32. MissingResource: a file is not there; StateFault: it is another,
-    or damaged; ConfigurationFault: what is compared is no batch of images, or they are too small.
+    backbone: path of torchvision's VGG16, a whole state dict or its features only, .safetensors or written by
+    torch.save; linear: path of the lpips package's weights/v0.1/vgg.pth. To use another file, state its SHA-256. Half
+    precision gives float32. MissingResource: a file does not exist; StateFault: it is another file, or damaged;
+    ConfigurationFault: the inputs are not a batch of images, or are too small.
     """
 
     backbone: str

@@ -55,7 +55,7 @@ class Processes:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """The main process runs the block first, the others afterwards, so they find its results."""
+        """Lets the main process run the block first and the others afterwards, so they find its results."""
         if not self.main:
             dist.barrier(group=self.talk)
         yield

@@ -33,7 +33,7 @@ class Header:
 
 
 def read_header(file: IO[bytes], what: str, size: int) -> Header:
-    """Reads the header of a .npy of `size` bytes ; leaves `file` at the data. DataFault: damaged, or another size."""
+    """Reads the header of a .npy of `size` bytes; leaves `file` at the data. DataFault: damaged, or of another size."""
     with reading(what, "must be a readable .npy array", AGAIN):
         start = file.read(8)
         if start[:6] != b"\x93NUMPY" or start[6:] not in (b"\1\0", b"\2\0"):

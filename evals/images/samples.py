@@ -11,10 +11,10 @@ from evals.ground.files import read_json
 
 @dataclass(frozen=True, kw_only=True)
 class SamplesCard:
-    """n images of one sampler of one model; `facts` is all that a card that was read says.
+    """n images of one sampler of one model; `facts` is the whole card as read.
 
-    nfe: network evaluations of an image; classes: how many were asked for, image i of i mod classes; w: the guidance
-    weight; card: how they were made, to be told with their scores.
+    nfe: network evaluations of an image; classes: the number that were requested, image i of class i mod classes; w:
+    the guidance weight; card: their provenance, which is reported with their scores.
     """
 
     suite: str

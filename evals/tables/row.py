@@ -79,7 +79,7 @@ SCORES = tuple(score.name for score in fields(Scores))
 class Row(Scores):
     """One sampler of one model: its scores and their card.
 
-    w: the guidance weight; classes: how many were asked for; fid_blocks: the FID of each of a protocol's blocks.
+    w: the guidance weight; classes: the number that were requested; fid_blocks: the FID of each of a protocol's blocks.
     """
 
     suite: str
@@ -130,10 +130,10 @@ class Row(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The card of a trained model; numbers are None for a teacher of others. evaluations: forward calls, in images.
+    """The card of a trained model; numbers are None for a third-party teacher. evaluations: forward calls, in images.
 
-    starts_from: what a student was distilled from; None: it is a teacher. sha256: of its files; inputs: the hashes of
-    what it was made from.
+    starts_from: the input that a student was distilled from; None: it is a teacher. sha256: of its files; inputs: the
+    hashes of the files that it was made from.
     """
 
     stage: str
