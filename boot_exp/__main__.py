@@ -1,4 +1,4 @@
-"""Commands of boot-exp: one for each stage, and others for configurations. gin configures a stage, not its options."""
+"""Commands of boot-exp: one for each stage, and others for configurations. Stages are configured by gin files."""
 
 from __future__ import annotations
 
