@@ -1,23 +1,23 @@
-# Everything runs in .venv, which the first command builds. PYTHON: a Python 3.11, 3.12 or 3.13.
+# Everything runs in .venv, which the first command builds. PYTHON: the interpreter to use, Python 3.11, 3.12 or 3.13.
 PYTHON ?= python3
 SUITE ?= digits
 COMPARED ?= digits_conditional
 BIN := .venv/bin
 # DVC runs its stages by name.
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
-# First a dvc.lock that a killed DVC left damaged is put back; a sound one is kept, here and after a success.
+# Before and after a run, `boot-exp lock` keeps a copy of a valid dvc.lock; it restores one that a killed DVC damaged.
 DVC := export $(IN) && boot-exp lock && dvc repro
-# `make gpu` runs where there is no .venv, too: by PYTHON where that is given, else .venv's, else the system's.
+# `make gpu` also runs without a .venv. It uses PYTHON if that is set, else the Python in .venv, else the system's.
 GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
-# Threads that wait asleep, not spinning: on a machine that does anything else, several times faster.
+# Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help repro study compare bench gpu test fuzz check golden tensorboard format
 
-help:  ## this list
+help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-repro: .venv/ready  ## run the suite: make repro, or make repro SUITE=fashion_mnist
+repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or make repro SUITE=fashion_mnist
 	$(DVC) leaderboard@$(SUITE) && boot-exp lock
 	@cat results/$(SUITE)/leaderboard.md
 	@echo 'The report is results/$(SUITE)/report.html; make tensorboard shows the logs.'
@@ -30,33 +30,33 @@ compare: .venv/ready  ## train and compare all methods on one teacher, with thre
 	$(DVC) comparison@$(COMPARED) && boot-exp lock
 	@cat results/$(COMPARED)/comparison.md
 
-bench: .venv/ready  ## time steps, sampling and scores against their floors and against others
+bench: .venv/ready  ## time steps, sampling and scores against bare network calls and against other libraries
 	$(BIN)/python -m benchmarks
 	@cat results/benchmarks.md
 
-gpu:  ## on one GPU, without network or DVC: laws, costs, a real run: make gpu BUDGET=600, or REDUCED=1 to rehearse it
+gpu:  ## test, time and train on one GPU, without network or DVC: make gpu BUDGET=600; REDUCED=1 rehearses it
 	$(GPU_PYTHON) -m benchmarks.gpu $(if $(REDUCED),--reduced) $(if $(BUDGET),--budget $(BUDGET)) $(if $(OUT),--out $(OUT))
 
-test: .venv/ready  ## all tests
+test: .venv/ready  ## run all tests
 	$(IN) python -m pytest -n 2 --dist loadfile
 
-fuzz: .venv/ready  ## read files changed at random, ten minutes a kind: make fuzz FUZZ_SECONDS=600 FUZZ_SEED=1
+fuzz: .venv/ready  ## read files with random damage, ten minutes for each format: make fuzz FUZZ_SECONDS=600 FUZZ_SEED=1
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(IN) python -m pytest tests/fuzz
 
-check: .venv/ready  ## lint, types, floors and fast laws, in a minute
+check: .venv/ready  ## check style, types, imports and fast laws, in about a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not slow' tests/laws tests/engine tests/config/test_components.py tests/test_floors.py
 
-golden: .venv/ready  ## write the golden traces of tests/golden anew, where a loss was changed on purpose
+golden: .venv/ready  ## rewrite the golden traces of tests/golden after an intended change of a loss
 	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py
 
-format: .venv/ready  ## mend what ruff can mend
+format: .venv/ready  ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-tensorboard: .venv/ready  ## open the logs
+tensorboard: .venv/ready  ## show the training logs
 	$(BIN)/tensorboard --logdir logs
 
 .venv/ready: pyproject.toml constraints.txt

@@ -1,1 +1,1 @@
-"""What things cost, as ratios within one run: to the network calls that they need, and to how others do them."""
+"""Times boot_exp as ratios within one run: to the bare network calls, and to other libraries."""

@@ -23,7 +23,7 @@ from boot_exp.engine.compute import Compute
 from evals.ground.ending import run
 from evals.ground.files import write_json, write_texts
 
-# Each part is imported when it is asked for: one whose libraries are not here takes no other along.
+# Each part is imported when it runs, so a missing library makes only the parts that use it fail.
 
 
 def _floors(asked: Asked) -> Iterator[Comparison]:
@@ -78,7 +78,7 @@ PARTS: dict[str, Callable[[Asked], Iterator[Comparison]]] = {
     "networks": _networks,
 }
 FOR_A_GPU = ("launches", "networks")
-"""Left out unless they are named."""
+"""These parts run only when they are named."""
 WORDS = {
     "step": "A step of the trainer (draws, losses, clipping, optimizer, averages, journal, progress) to exactly "
     "the network calls of its method, recorded and made again bare on the same batch.",
@@ -92,7 +92,7 @@ WORDS = {
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Returns the facts of the machine that the timings depend on."""
     return {
         "cpu": f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} logical cores",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
@@ -102,28 +102,31 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def main(
-    suite: Annotated[list[str], typer.Option(help="suites whose leaves are timed; the first one's sampling")] = [  # noqa: B006
+    suite: Annotated[list[str], typer.Option(help="suites to time; sampling is timed for the first only")] = [  # noqa: B006
         "digits_conditional",
         "digits",
     ],
     part: Annotated[
-        list[str] | None, typer.Option(help=f"of {', '.join(PARTS)}; all but {' and '.join(FOR_A_GPU)}")
+        list[str] | None, typer.Option(help=f"one of {', '.join(PARTS)}; default: all except {' and '.join(FOR_A_GPU)}")
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="seconds for which both sides of a comparison are timed in turn")
+        float, typer.Option(help="seconds for each comparison, in which its two sides are timed in turn")
     ] = 25.0,
-    within: Annotated[float | None, typer.Option(help="seconds for all; what no time is left for is named")] = None,
-    bind: Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides every leaf")] = [],  # noqa: B006
-    scored: Annotated[
-        int | None, typer.Option(help="images that Inception scores: 32 on a CPU, 10,000 on a GPU", min=8)
+    within: Annotated[
+        float | None, typer.Option(help="seconds for everything; the rest is left out and listed")
     ] = None,
-    steps: Annotated[int, typer.Option(help="of each chunk of a training, one more than is timed", min=3)] = 22,
-    eager: Annotated[bool, typer.Option("--eager", help="networks are not compiled, on a GPU either")] = False,
-    reduced: Annotated[bool, typer.Option("--reduced", help="a rehearsal: once each, and small")] = False,
+    bind: Annotated[list[str], typer.Option("--bind", "-b", help="a gin binding that overrides every run's own")] = [],  # noqa: B006
+    scored: Annotated[
+        int | None,
+        typer.Option(help="images that Inception scores; default: 32 on a CPU, 10,000 on a GPU", min=8),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="steps of each chunk of training; the first is not timed", min=3)] = 22,
+    eager: Annotated[bool, typer.Option("--eager", help="do not compile networks, not even on a GPU")] = False,
+    reduced: Annotated[bool, typer.Option("--reduced", help="a rehearsal: one round each, at reduced size")] = False,
     out: Annotated[Path, typer.Option(help="folder of benchmarks.json and .md")] = Path("results"),
     name: Annotated[str, typer.Option(help="name of the two files")] = "benchmarks",
 ) -> None:
-    """Times ours against floors and rivals, in turn, and writes what came of it after each comparison."""
+    """Times boot_exp in turn with bare network calls and with other libraries, and writes the results as they come."""
     started = time.monotonic()
     device = Compute().find()
     if unknown := set(part or ()) - set(PARTS):
@@ -161,7 +164,7 @@ def main(
                     continue
                 try:
                     rows.append(take())
-                except Exception:  # one that fails takes no other along
+                except Exception:  # one failure does not stop the other comparisons
                     failed[comparison] = traceback.format_exc()
                     print(f"{comparison} failed:\n{failed[comparison]}", file=sys.stderr, flush=True)
                 longest = max(longest, time.monotonic() - began)
@@ -172,7 +175,7 @@ def main(
 
 
 def page(about: dict[str, Any], rows: list[Row]) -> str:
-    """The tables as Markdown."""
+    """Returns the tables as Markdown."""
     lines = ["# What things cost", "", "Ratios of neighbours in time, the median over the rounds and their range.", ""]
     lines += [f"* {name}: {value}" for name, value in about.items()]
     for section, text in WORDS.items():
@@ -193,12 +196,12 @@ def page(about: dict[str, Any], rows: list[Row]) -> str:
 
 
 def more(row: Row) -> list[str]:
-    """What else was found."""
+    """Returns the other measurements of a row as text."""
     return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.more.items()]
 
 
 def limit(row: Row) -> str:
-    """What a ratio must not exceed, and whether it does."""
+    """Returns the largest allowed ratio as text, and notes if it is exceeded."""
     return "–" if row.limit is None else f"{row.limit:.2f}{'' if row.ratio <= row.limit else ', not met'}"
 
 

@@ -1,4 +1,4 @@
-"""What is to be timed: of which suites, where, for how long."""
+"""The options of a benchmark: which suites, on which device, for how long."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """suites: whose leaves are timed, the first has classes and the last none; budget: seconds of a comparison.
+    """suites: to time, the first with classes and the last without; budget: seconds of a comparison.
 
-    bind: raw gin lines for every leaf; scored: images that Inception scores; reduced: for a rehearsal, everything is
-    done once and on few images, and networks of papers are made as small as a dry run makes them; steps: of each chunk
-    of a training, one more than is timed; compiled: whether a GPU's networks are.
+    bind: raw gin lines for every run; scored: images that Inception scores; reduced: a rehearsal, which times
+    everything once on few images with published networks as small as in a dry run; steps: of each chunk of training, of
+    which the first is not timed; compiled: whether networks are compiled on a GPU.
     """
 
     suites: Sequence[str]
@@ -27,10 +27,10 @@ class Asked:
     compiled: bool = True
 
     def few(self, many: int) -> int:
-        """A number of images, or in a rehearsal a small one."""
+        """Returns a number of images, which is small in a rehearsal."""
         return min(many, 8) if self.reduced else many
 
     @property
     def gpu(self) -> bool:
-        """Whether it is timed on one."""
+        """Returns whether the device is a GPU."""
         return self.device.type == "cuda"

@@ -1,4 +1,4 @@
-"""The network calls of a loss, recorded and made again bare: the floor of a step, whatever the method."""
+"""Records the network calls of a loss and repeats them bare: the floor of a step of any method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call of a network: what it was given, whether a gradient or a derivative in t was asked of it."""
+    """One call of a network: its inputs, and whether it was differentiated by weights or in t."""
 
     net: nn.Module
     given: tuple[Any, ...]
@@ -21,11 +21,11 @@ class Call:
 
     @property
     def images(self) -> int:
-        """Forward passes, counted in images; a forward-mode derivative is a second one."""
+        """Returns the number of forward passes, in images; a forward-mode derivative counts as a second one."""
         return len(self.given[0]) * (2 if self.derivative else 1)
 
     def __call__(self) -> None:
-        """The call again, and nothing else; with the backward pass where there was one."""
+        """Repeats the call alone; with the backward pass if there was one."""
         x, t, *rest = self.given
         with torch.set_grad_enabled(self.gradient):
             if self.derivative:
@@ -39,7 +39,7 @@ class Call:
 
 
 def recorded(models: Mapping[str, nn.Module], loss: Callable[[], object]) -> list[Call]:
-    """The calls that `loss` makes of the models' networks, in order."""
+    """Returns the calls that `loss` makes of the models' networks, in order."""
     calls: list[Call] = []
 
     def hook(net: nn.Module, given: tuple[Any, ...]) -> None:
@@ -56,7 +56,7 @@ def recorded(models: Mapping[str, nn.Module], loss: Callable[[], object]) -> lis
     nets = {id(net): net for model in models.values() if isinstance(net := model.net, nn.Module)}
     handles = [net.register_forward_pre_hook(hook) for net in nets.values()]
     try:
-        with torch.compiler.set_stance("force_eager"):  # a compiler would follow the hook
+        with torch.compiler.set_stance("force_eager"):  # a compiler would compile the hook too
             loss()
     finally:
         for handle in handles:
@@ -68,7 +68,7 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, Tensor):
         return value
     primal = torch.autograd.forward_ad.unpack_dual(value).primal
-    # A tensor within torch.func holds no numbers of its own; only its shape matters here.
+    # A tensor inside torch.func has no numbers of its own; only its shape matters here.
     if torch._C._functorch.is_functorch_wrapped_tensor(primal):
         return torch.rand(primal.shape, dtype=primal.dtype, device=primal.device)
     return primal.detach().clone(memory_format=torch.preserve_format)

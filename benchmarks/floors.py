@@ -1,4 +1,4 @@
-"""The trainer, the sampler and the evaluator, against the bare network calls that they are made of."""
+"""Times the trainer, the sampler and the evaluator, relative to their bare network calls."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SAMPLES = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """An objective that notes when it is asked."""
+    """An objective that records the time of each call."""
 
     objective: Objective
     device: torch.device
@@ -62,7 +62,7 @@ class Timed:
 
 
 def trained(made: Student, device: torch.device, steps: int) -> float:
-    """Seconds a step of the trainer: draws, loss, clipping, optimizer, averages, journal and progress."""
+    """Times a step of the trainer: draws, loss, clipping, optimizer, averages, journal and progress."""
     training = made.stage.training
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):
@@ -83,16 +83,16 @@ def trained(made: Student, device: torch.device, steps: int) -> float:
 
 
 def first_portion(made: Student, device: torch.device) -> Portion:
-    """The first batch that the trainer draws."""
+    """Returns the first batch that the trainer draws."""
     training = made.stage.training
     drawn = generator(training.seed, TRAINING, 0, device=device)
     return Portion(seen=0, size=training.batch, generator=drawn, progress=0.0)
 
 
 def compiling(asked: Asked) -> list[str]:
-    """The binding with which a GPU runs compiled networks; forgets those of what was timed before.
+    """Returns the binding that compiles networks on a GPU; clears the compiled code of earlier comparisons.
 
-    torch compiles a network's code for eight sizes or modes, counted over all networks of a class, then no more.
+    torch compiles a network's code for at most eight sizes or modes, counted over all networks of a class.
     """
     torch.compiler.reset()
     torch._dynamo.config.fail_on_recompile_limit_hit = True
@@ -100,9 +100,9 @@ def compiling(asked: Asked) -> list[str]:
 
 
 def step(leaf: Path, data: Images, asked: Asked) -> Row:
-    """A step of the trainer to its network calls."""
+    """Compares a step of the trainer with its network calls."""
     device = asked.device
-    by_forward_mode = not getattr(built(leaf, "distil").method, "shardable", True)  # which no compiler takes
+    by_forward_mode = not getattr(built(leaf, "distil").method, "shardable", True)  # which cannot be compiled
     made = student(leaf, data, device, *asked.bind, *([] if by_forward_mode else compiling(asked)))
     following = made.objective.self_teaching
     self_teacher = following.start(made.model) if following else None
@@ -142,7 +142,7 @@ def sampling(
     budget: float | None,
     n: int,
 ) -> Row:
-    """A sampler's images, from noise to pixels, to as many forward passes of the network."""
+    """Compares a sampler's images, from noise to pixels, with as many forward passes of the network."""
     model = stage.compute.frozen(stage.model, device)
     card, sized = Model(shape=list(shape), classes=model.classes, sha256={}), replace(stage, n=n)
     x = torch.randn(min(stage.batch, n), *shape, device=device)
@@ -174,13 +174,13 @@ def sampling(
 
 @torch.inference_mode()
 def forwards(net: nn.Module, given: tuple[Any, ...], times: int) -> None:
-    """As many forward passes."""
+    """Runs as many forward passes."""
     for _ in range(times):
         net(*given)
 
 
 def features(suite: str, data: Images, asked: Asked) -> Row:
-    """All that FID needs of images in memory, to the extractor's network alone."""
+    """Compares all that FID needs of images in memory with the extractor's network alone."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "extractor"
     train_extractor(data.folder, folder, suite=suite, updates=2)
     extractor = InDomain(folder)
@@ -205,14 +205,14 @@ def features(suite: str, data: Images, asked: Asked) -> Row:
 
 
 def jump(asked: Asked, suite: str, *, shape: tuple[int, ...], n: int, batch: int | None = None) -> Row:
-    """Samples of a suite's BOOT student with one evaluation, of a shape; batch: at once, else as the leaf says."""
+    """Times one-evaluation samples of a suite's BOOT student, of a shape; batch: size, by default the run's own."""
     stage = built(leaf(suite, "boot"), "sample", *asked.bind, *compiling(asked))
     stage = stage if batch is None else replace(stage, batch=batch)
     return sampling(stage, flat(stage.samplers)[0], f"{suite}/boot", shape, asked.device, asked.budget, n=asked.few(n))
 
 
 def steps(suite: str, count: int, shape: tuple[int, ...], asked: Asked) -> Row:
-    """Samples of a suite's teacher with so many steps of DDIM."""
+    """Times samples of a suite's teacher with this many steps of DDIM."""
     stage = built(leaf(suite, "teacher"), "sample", *asked.bind, *compiling(asked))
     sampler = Along(solver=Ddim(), steps=count)
     n = asked.few(SAMPLES)
@@ -220,7 +220,7 @@ def steps(suite: str, count: int, shape: tuple[int, ...], asked: Asked) -> Row:
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:
-    """Every floor."""
+    """Yields every floor."""
     data = {suite: images(suite) for suite in asked.suites}
     for each in leaves(list(asked.suites)):
         yield f"step of {each}", partial(step, each, data[each.parent.name], asked)
@@ -235,14 +235,14 @@ def rows(asked: Asked) -> Iterator[Comparison]:
 
 
 def on_a_gpu(asked: Asked) -> Iterator[Comparison]:
-    """One jump where the noise was feared to count, at 64x64, and a network's call as a CUDA graph."""
+    """Yields one-evaluation sampling at 64x64, where noise may cost most, and a network call as a CUDA graph."""
     yield "one jump at 64x64", partial(jump, asked, LARGER, shape=(1, 64, 64), n=SAMPLES)
     for batch in (16, 256) if asked.gpu else (4,):
         yield f"CUDA graph, batch {batch}", partial(captured, batch, asked)
 
 
 def captured(batch: int, asked: Asked) -> Row:
-    """A forward pass replayed as a CUDA graph, to the plain call."""
+    """Compares a forward pass replayed as a CUDA graph with the plain call."""
     stage, device = built(leaf(LARGER, "boot"), "sample", *asked.bind), asked.device
     model = stage.compute.frozen(stage.model, device)
     x, t = torch.randn(batch, 1, 32, 32, device=device), torch.full((batch,), 0.5, device=device)

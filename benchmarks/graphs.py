@@ -1,4 +1,4 @@
-"""A network's call as a CUDA graph: recorded once, then replayed without a launch for each of its kernels."""
+"""A network call as a CUDA graph: recorded once, then replayed without launching each kernel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def graphed(net: nn.Module, given: tuple[Any, ...], device: torch.device) -> Callable[[], Tensor]:
-    """The network's forward pass on these very tensors; on a CPU, which has no graphs, a plain call."""
+    """Captures the network's forward pass on these very tensors; on a CPU, returns a plain call."""
 
     @torch.inference_mode()
     def call() -> Tensor:
@@ -22,7 +22,7 @@ def graphed(net: nn.Module, given: tuple[Any, ...], device: torch.device) -> Cal
     side = torch.cuda.Stream(device)
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
-        for _ in range(3):  # what is chosen and kept at a first call must not be recorded
+        for _ in range(3):  # choices that a first call makes and keeps must not be recorded
             call()
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()

@@ -1,4 +1,4 @@
-"""The networks of papers, with random weights: what a step of BOOT and samples cost at the leaf's own microbatch."""
+"""Times published networks with random weights: a step of BOOT and sampling, at the run's own microbatch."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from boot_exp.stages.dry_run import network_cost, reduced, training_operations
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:
-    """A step, and samples with one evaluation, of each suite's network."""
+    """Yields a step, and samples with one evaluation, of each suite's network."""
     for suite in asked.suites:
         yield f"step of {suite}", partial(step, suite, asked)
         yield f"samples of {suite}", partial(samples, suite, asked)
 
 
 def step(suite: str, asked: Asked) -> Row:
-    """Loss, gradients, clipping, optimizer and average of one microbatch, to its network calls."""
+    """Compares loss, gradients, clipping, optimizer and average of one microbatch with its network calls."""
     device, frozen = asked.device, stage_of(suite, "distil", asked)
     with torch.device("meta"):
         whole = runtime.build(frozen)
@@ -93,7 +93,7 @@ def step(suite: str, asked: Asked) -> Row:
 
 
 def samples(suite: str, asked: Asked) -> Row:
-    """From noise to images with one evaluation, at the leaf's own batch, to the bare forward passes."""
+    """Compares one-evaluation images from noise, at the run's own batch, with the bare forward passes."""
     stage = runtime.build(stage_of(suite, "sample", asked))
     stage.compute.find()
     stage = replace(stage, batch=min(stage.batch, 4)) if asked.reduced else stage
@@ -107,13 +107,13 @@ def samples(suite: str, asked: Asked) -> Row:
 
 
 def stage_of(suite: str, stage: str, asked: Asked) -> Frozen:
-    """A stage of the suite's leaf of BOOT."""
+    """Returns a stage of the suite's BOOT run."""
     frozen = compiled(leaf(suite, "boot"), *asked.bind)[stage]
     return reduced(frozen) if asked.reduced else frozen
 
 
 def shape_of(suite: str, asked: Asked) -> tuple[int, ...]:
-    """The shape of a suite's images, (C, H, W)."""
+    """Returns the shape of a suite's images, (C, H, W)."""
     with torch.device("meta"):
         shape: tuple[int, ...] = runtime.build(stage_of(suite, "distil", asked)).teacher.shape
     return shape

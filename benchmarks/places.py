@@ -1,4 +1,4 @@
-"""Every run, folder and binding that the benchmarks name."""
+"""Lists every run, folder and binding that the benchmarks name."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ GIVEN = {"direct": {"pairs": "pairs"}, "consistency": {"data": "data"}}
 """What a student starts from beside noise: the option, and the folder."""
 
 FAST = [TF32, BFLOAT16]
-WHOLE = ["loop.Training.batch = 128"]  # many small steps: there are few images in a minute
+WHOLE = ["loop.Training.batch = 128"]  # many small steps, because few images are trained in a minute
 DATA = "fashion_mnist.FashionMnist.root = {!r}"
 IMAGES = "loop.Training.images = {}"
 PAIRS_MADE = "pairs.Pairs.n = {}"
-ROWS = [  # of the teacher's many samplers those that say something in a minute
+ROWS = [  # those of the teacher's samplers that are informative within a minute
     "ddim/samplers.Sweep.steps = (1, 4, 10)",
     "heun/samplers.Sweep.steps = (2,)",
     "dpm/samplers.Sweep.steps = (4, 10)",
     "guided/samplers.Sweep.steps = (4,)",
     "samplers.GuidanceSweep.w = (1, 3)",
 ]
-SMALL = [  # of the teacher and of every student, in a rehearsal on a CPU
+SMALL = [  # for the teacher and every student, in a rehearsal on a CPU
     "unet.UNet.channels = 8",
     "unet.UNet.blocks = 1",
     "unet.UNet.head_channels = 16",
@@ -52,5 +52,5 @@ SMALL_REFERENCE = ["reference.Reference.updates = 2"]
 
 
 def leaf(suite: str, name: str) -> Path:
-    """A run of a suite, as boot-exp's verbs take it."""
+    """Returns a run of a suite, in the form that boot-exp's commands take."""
     return Path(suite, name)

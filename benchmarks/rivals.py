@@ -1,4 +1,4 @@
-"""Side by side with how others do it: diffusers' pipeline, and a loop by hand."""
+"""Compares us with others: diffusers' pipeline, and a hand-written loop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ N = 1000
 
 
 class Borrowed(ModelMixin, ConfigMixin):
-    """One of our networks as a network of diffusers'; t counts thousandths there."""
+    """One of our networks as a diffusers network, in which t counts thousandths."""
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, in_channels: int = 1, sample_size: int = 8) -> None:
@@ -40,13 +40,13 @@ class Borrowed(ModelMixin, ConfigMixin):
         self.scale = nn.Parameter(torch.ones(()))
 
     def forward(self, sample: Tensor, timestep: Tensor, return_dict: bool = True) -> UNet2DOutput:
-        """Its output for an unconditional batch."""
+        """Returns its output for an unconditional batch."""
         t = (timestep / 1000).to(sample).expand(len(sample))
         return UNet2DOutput(sample=self.own(sample.contiguous(memory_format=torch.channels_last), t))
 
 
 def diffusers_sampling(leaf: Path, data: Images, asked: Asked) -> Row:
-    """DDIM in ten steps, from noise to 8-bit images, by us and by diffusers' pipeline."""
+    """Compares ten steps of DDIM, from noise to 8-bit images, with diffusers' pipeline."""
     device = asked.device
     stage = built(leaf, "sample", f"sample.Sample.n = {N}")
     model = stage.compute.frozen(stage.model, device)
@@ -79,7 +79,7 @@ def diffusers_sampling(leaf: Path, data: Images, asked: Asked) -> Row:
 
 
 def by_hand(made: Student, device: torch.device, count: int) -> float:
-    """Seconds a step of BOOT, written down with nothing around it but what training needs."""
+    """Times a hand-written step of BOOT with nothing except what training needs."""
     training = made.stage.training
     boot: Any = made.objective.method
     model: Any = made.model
@@ -139,7 +139,7 @@ def by_hand(made: Student, device: torch.device, count: int) -> float:
 
 
 def hand_written(leaf: Path, data: Images, asked: Asked) -> Row:
-    """A step of BOOT by the trainer and by a loop without anything around it."""
+    """Compares a step of BOOT in the trainer with a hand-written loop."""
     device = asked.device
     made = student(leaf, data, device, *asked.bind)
     return compared(
@@ -154,7 +154,7 @@ def hand_written(leaf: Path, data: Images, asked: Asked) -> Row:
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:
-    """Ours beside diffusers' and beside a loop by hand."""
+    """Yields the comparisons with diffusers and with a hand-written loop."""
     first, last = asked.suites[0], asked.suites[-1]
     yield "diffusers", partial(diffusers_sampling, leaf_of(last, "teacher"), images(last), asked)
     yield "by hand", partial(hand_written, leaf_of(first, "boot"), images(first), asked)

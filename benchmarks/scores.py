@@ -1,4 +1,4 @@
-"""FID beside torch-fidelity's and clean-fid's, and all that it needs beside Inception's bare forward pass."""
+"""Compares FID with torch-fidelity and clean-fid, and its features with Inception's bare forward pass."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MANY = 1000
 
 
 class Scripted(nn.Module):
-    """What clean-fid's file holds the place of: an Inception of torchvision's, which costs the same."""
+    """Stands in for clean-fid's file: torchvision's Inception, which costs the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Scripted(nn.Module):
 
 
 def weights(folder: Path) -> tuple[Path, Path]:
-    """Inceptions with random weights in the formats of both libraries: they cost what the published ones cost."""
+    """Writes Inceptions with random weights in the formats of both libraries, as costly as the published."""
     with (
         mock.patch.object(fidelity, "load_state_dict_from_url", lambda url, progress: {}),
         mock.patch.object(fidelity.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None),
@@ -66,14 +66,14 @@ def weights(folder: Path) -> tuple[Path, Path]:
 
 
 def quietly(work: Any, device: torch.device) -> float:
-    """Seconds, without what a library tells meanwhile."""
+    """Times a call and hides the library's messages."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return seconds(work, device)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Two folders, a and b, of half of the images each, PNGs of 64x64, and an Inception in either library's format."""
+    """Two folders, a and b, each with half of the images (PNGs of 64x64), and each library's Inception."""
 
     place: Path
     pixels: NDArray[np.uint8]
@@ -83,7 +83,7 @@ class Scored:
 
     @staticmethod
     def of(count: int, reduced: bool) -> Scored:
-        """`count` images of noise in a new folder."""
+        """Writes `count` images of noise into a new folder."""
         place = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-"))
         pixels = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
         for index, image in enumerate(pixels):
@@ -95,28 +95,28 @@ class Scored:
 
     @property
     def folders(self) -> tuple[str, str]:
-        """The two, as libraries take them."""
+        """Returns the two folders, in the form that libraries take."""
         return str(self.place / "a"), str(self.place / "b")
 
     def inception(self, device: torch.device) -> TorchFidelityInception:
-        """torch-fidelity's, as we run it."""
+        """Returns torch-fidelity's Inception, as we run it."""
         return TorchFidelityInception(
             weights=self.for_fidelity, sha256=sha256_of(self.for_fidelity), device=str(device)
         )
 
     def warm(self, device: torch.device) -> bool:
-        """Whether to score once before the time is taken: what is loaded at first would count."""
+        """Returns whether to score once before timing, because the first call also loads things."""
         return not self.reduced and (device.type == "cuda" or len(self.pixels) < MANY)
 
     def ours(self, extractor: Extractor) -> None:
-        """Our score, from the files to the number."""
+        """Computes our score, from the files to the number."""
         made = reference(self.place / "b", extractor, out=self.place / "reference.npz", split="b")
         fid(self.place / "a", made, extractor)
 
     def beside(
         self, library: str, ours: Callable[[], object], theirs: Callable[[], object], device: torch.device
     ) -> Row:
-        """Both scores, once."""
+        """Computes both scores once."""
         count = len(self.pixels)
         return compared(
             "side by side",
@@ -130,7 +130,7 @@ class Scored:
 
 
 def fidelity_scores(scored: Scored, device: torch.device) -> Row:
-    """FID by us and by torch-fidelity."""
+    """Compares FID with torch-fidelity."""
     first, second = scored.folders
 
     def theirs() -> None:
@@ -144,12 +144,12 @@ def fidelity_scores(scored: Scored, device: torch.device) -> Row:
             cache=False,
         )
 
-    # Theirs reads its weights anew at each call.
+    # Theirs reads its weights again at each call.
     return scored.beside("torch-fidelity", lambda: scored.ours(scored.inception(device)), theirs, device)
 
 
 def clean_scores(scored: Scored, device: torch.device) -> Row:
-    """FID by us and by clean-fid."""
+    """Compares FID with clean-fid."""
     network = InceptionV3W(str(scored.place), download=False, resize_inside=False).eval().to(device)
     own = CleanFidInception(weights=scored.for_clean, sha256=sha256_of(scored.for_clean), device=str(device))
 
@@ -160,7 +160,7 @@ def clean_scores(scored: Scored, device: torch.device) -> Row:
 
 
 def inception_floor(scored: Scored, device: torch.device) -> Row:
-    """All that FID needs of images in memory, to Inception's bare forward pass."""
+    """Compares all that FID needs of images in memory with Inception's bare forward pass."""
     extractor, pixels = scored.inception(device), scored.pixels
     x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
 
@@ -181,7 +181,7 @@ def inception_floor(scored: Scored, device: torch.device) -> Row:
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:
-    """Both libraries, and the floor."""
+    """Yields the comparisons with both libraries, and the floor."""
     scored = cache(lambda: Scored.of(asked.scored, asked.reduced))
     yield "torch-fidelity", lambda: fidelity_scores(scored(), asked.device)
     yield "inception", lambda: inception_floor(scored(), asked.device)

@@ -1,4 +1,4 @@
-"""What the settings of `Compute` gain: a step of BOOT with each, to one without any."""
+"""Times the settings of `Compute`: a step of BOOT with each setting, relative to one without."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ON_GPU = {
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:
-    """A row a setting; less than one is a gain."""
+    """Yields one row per setting; a ratio below one is a gain."""
     suite = asked.suites[0]
     data = images(suite)
 

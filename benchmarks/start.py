@@ -1,4 +1,4 @@
-"""How long the commands take that a user waits for, each as a process of its own, to the seconds that it may take."""
+"""Times the commands that a user waits for, each in its own process, relative to the seconds allowed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COMMANDS: list[tuple[str, list[str], dict[str, str], float]] = [
 
 
 def rows() -> Iterator[Comparison]:
-    """A row a command; resolve and lint take all of params.yaml and all leaves."""
+    """Yields one row per command; resolve and lint take all of params.yaml and all gin files."""
     with tempfile.TemporaryDirectory() as place:
         for name in ("gin", "params.yaml"):
             (Path(place) / name).symlink_to(Path(name).resolve())
@@ -39,7 +39,7 @@ def rows() -> Iterator[Comparison]:
 
 
 def row(place: str, name: str, arguments: list[str], environment: dict[str, str], most: float) -> Row:
-    """One command, run in a place with gin/ and params.yaml."""
+    """Times one command, run in a folder with gin/ and params.yaml."""
 
     def taken() -> float:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The students of a suite as its leaves configure them, on a teacher that was never trained: time does not mind."""
+"""The students of a suite as configured, with an untrained teacher, which costs the same time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ N = 2_000
 
 
 def compiled(leaf: Path, *bind: str) -> dict[str, Frozen]:
-    """The stages of a leaf."""
+    """Returns the compiled stages of a run."""
     faults = Faults()
     ((_, stages),) = runs.compiled([runs.named_run(leaf)], {}, faults, list(bind))
     faults.raise_if_any()
@@ -37,13 +37,13 @@ def compiled(leaf: Path, *bind: str) -> dict[str, Frozen]:
 
 
 def built(leaf: Path, stage: str, *bind: str) -> Any:
-    """A stage of a leaf."""
+    """Builds a stage of a run."""
     return runtime.build(compiled(leaf, *bind)[stage])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """A student ready to be trained: its stage, the objective, and every network that the objective may call."""
+    """A student that is ready for training: its stage, the objective, and every network that the objective may call."""
 
     name: str
     stage: Any
@@ -51,7 +51,7 @@ class Student:
     objective: Any
 
     def models(self, self_teacher: nn.Module | None) -> dict[str, Any]:
-        """Every model with a network of its own."""
+        """Returns every model with a network of its own."""
         teacher = self.objective.teacher
         own = {"student": self.model, "teacher": getattr(teacher, "denoiser", teacher)}
         return own if self_teacher is None else {**own, "self_teacher": self_teacher}
@@ -59,7 +59,7 @@ class Student:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Pictures of noise, (C, H, W), each of some class."""
+    """Images of noise, (C, H, W), each with a class."""
 
     shape: tuple[int, ...]
     classes: int
@@ -68,7 +68,7 @@ class Noise:
     split: ClassVar[str] = "all"
 
     def examples(self) -> Iterator[Example]:
-        """Every picture."""
+        """Yields every image."""
         channels, *sides = self.shape
         pixels = np.random.default_rng(0).integers(0, 256, (N, *sides, channels), np.uint8)
         for index, image in enumerate(pixels):
@@ -76,7 +76,7 @@ class Noise:
 
 
 def images(suite: str) -> Images:
-    """Noise of the shape and the classes of a suite, prepared for as long as the process lives."""
+    """Prepares noise of a suite's shape and classes, which exists as long as the process."""
     folder = Path(tempfile.mkdtemp(prefix="boot-exp-benchmark-")) / "data"
     with torch.device("meta"):
         teacher = built(leaf(suite, "teacher"), "teacher").teacher
@@ -85,12 +85,12 @@ def images(suite: str) -> Images:
 
 
 def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Student:
-    """The student of a leaf, on a device."""
+    """Returns the student of a run, on a device."""
     return of_stage(leaf.stem, built(leaf, "distil", *bind), device, data)
 
 
 def of_stage(name: str, stage: Any, device: torch.device, data: Images | None = None) -> Student:
-    """The student of a stage; without data it is of the teacher's shape, and starts from noise."""
+    """Returns the student of a stage; without data it has the teacher's shape, and starts from noise."""
     model = stage.compute.put(stage.student(stage.teacher.eval()), device)
     teacher = stage.compute.frozen(stage.teacher, device)
     shape = teacher.shape if data is None else (data.card.channels, data.card.height, data.card.width)

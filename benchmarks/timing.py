@@ -1,4 +1,4 @@
-"""Two ways of doing a thing, timed in turn: machines are noisy, the ratio of neighbours is not."""
+"""Times two alternatives in turn, because machines are noisy, but the ratio of adjacent timings is not."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from boot_exp.engine.compute import Compute
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One comparison: milliseconds of ours and of the other, the ratio of each round, what it must not exceed.
+    """One comparison: our milliseconds and the other's, the ratio of each round, and its limit.
 
-    batch: images at once; precision: of the network; more: what else was found, each with its unit in its name.
+    batch: images at once; precision: of the network; more: other measurements, each with its unit in its name.
     """
 
     section: str
@@ -32,7 +32,7 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """The median over the rounds."""
+        """Returns the median over the rounds."""
         return median(self.ratios)
 
 
@@ -41,7 +41,7 @@ Comparison = tuple[str, Callable[[], Row]]
 
 
 def precision(compute: Compute, device: torch.device) -> str:
-    """The numbers in which networks run there, in words."""
+    """Describes the precision in which networks run there."""
     if compute.bfloat16:
         return "bfloat16"
     return "float32 with TF32" if compute.tf32 and device.type == "cuda" else "float32"

@@ -1,4 +1,4 @@
-"""boot-exp: one verb a stage, and six for configurations. Verbs are configured by gin, not by their options."""
+"""Commands of boot-exp: one for each stage, and others for configurations. Stages are configured by gin files."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ with starting("boot-exp", "pipeline"):
 if TYPE_CHECKING:
     from boot_exp.config.frozen import Frozen
 
-# Plain help: what rich draws takes a third of the time that it takes to say it.
+# Plain help, because drawing it with rich takes a third of the time that --help takes.
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Config = Annotated[Path, typer.Argument(help="a frozen file (.json), a run SUITE/NAME, or a gin file")]
 Out = Annotated[Path, typer.Option(help="the folder of the result")]
-OutOrPlace = Annotated[Path | None, typer.Option(help="the folder of the result; with no folder named, its run's")]
-Bind = Annotated[list[str], typer.Option("--bind", "-b", help="gin binding that overrides a run's own")]
+OutOrPlace = Annotated[Path | None, typer.Option(help="the folder of the result; default: the folder of the run")]
+Bind = Annotated[list[str], typer.Option("--bind", "-b", help="a gin binding that overrides the run's own")]
 
 
 @app.command()
 def plan() -> None:
-    """Writes plan.yaml, the line of each student that params.yaml asks for: what it is made from, and how long."""
+    """Writes plan.yaml from params.yaml: one line per student, with its inputs and its number of training images."""
     from boot_exp.config.params import read_params
     from boot_exp.config.plan import write_plan
     from boot_exp.stages.budget import plan as planned
@@ -40,9 +40,9 @@ def plan() -> None:
 
 @app.command()
 def resolve(
-    suite: Annotated[str | None, typer.Argument(help="a suite, or `study`; else all of params.yaml")] = None,
+    suite: Annotated[str | None, typer.Argument(help="a suite, or `study`; default: everything in params.yaml")] = None,
 ) -> None:
-    """Freezes what params.yaml asks for into resolved/, or says everything that is wrong with it."""
+    """Freezes the runs of params.yaml into resolved/, or reports all faults of their configurations."""
     from boot_exp.config import runs
     from boot_exp.config.faults import Faults
     from boot_exp.config.params import planned_images, read_params
@@ -59,9 +59,9 @@ def resolve(
 
 @app.command()
 def lint(
-    leaves: Annotated[list[Path] | None, typer.Argument(help="gin files or SUITE/METHOD; else all there is")] = None,
+    leaves: Annotated[list[Path] | None, typer.Argument(help="gin files or SUITE/METHOD; default: everything")] = None,
 ) -> None:
-    """Says everything that is wrong with configurations, before anything is imported, read or trained."""
+    """Reports all faults of configurations, before anything is imported, read or trained."""
     from boot_exp.config import runs
     from boot_exp.config.faults import Faults
     from boot_exp.config.params import read_params
@@ -77,8 +77,8 @@ def lint(
 
 
 @app.command()
-def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads the default, nobody writes it
-    """Prints all that a run, or a frozen file, configures: every value, and a hash of each component's code."""
+def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads the default; no code changes it
+    """Prints the configuration of a run or a frozen file: every value, and a hash of each component's code."""
     for stage, frozen in _stages(config, bind).items():
         print(f"# stage {stage}\n{frozen.text()}")
 
@@ -111,7 +111,7 @@ def reference(
     data: Annotated[Path | None, typer.Option(help="folder written by `data`, unless statistics are published")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Takes the statistics that samples are compared with, and trains a suite's feature network where it has one."""
+    """Computes the statistics that samples are compared with, and trains the suite's feature network if it has one."""
     _run("reference", config, bind, out, **_given(data=data))
 
 
@@ -122,7 +122,7 @@ def teacher(
     data: Annotated[Path | None, typer.Option(help="folder written by `data`, unless the teacher is published")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Trains a teacher on prepared images, or reads the weights of one that others trained."""
+    """Trains a teacher on prepared images, or reads the weights of a published one."""
     _run("teacher", config, bind, out, **_given(data=data))
 
 
@@ -135,17 +135,17 @@ def verify_teacher(
     ] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Samples a published teacher and reports its FID beside the published one, before anything is distilled."""
+    """Samples a published teacher and prints its FID beside the published one; for use before distillation."""
     _run("verify_teacher", config, bind, out, **_given(reference=reference))
 
 
 @app.command()
 def check(
-    config: Annotated[Path, typer.Argument(help="a run, as SUITE/NAME or a file; with --all a suite")],
+    config: Annotated[Path, typer.Argument(help="a run, as SUITE/NAME or a file; with --all, a suite")],
     bind: Bind = [],  # noqa: B006
-    everything: Annotated[bool, typer.Option("--all", help="what each run of a suite costs, as a table")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="print the costs of all runs of a suite")] = False,
 ) -> None:
-    """Builds a run without its weights, says what it costs, and takes one step of it at reduced size on the CPU."""
+    """Builds a run without its weights, prints its costs, and takes one training step at reduced size on the CPU."""
     from boot_exp.config.plan import one_of_each
     from boot_exp.stages.dry_run import check as dry_run
     from boot_exp.stages.dry_run import costs
@@ -161,7 +161,7 @@ def pairs(
     teacher: Annotated[Path, typer.Option(help="folder written by `teacher`")],
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Solves noise to the end with a teacher, once, for methods that start from pairs."""
+    """Solves noise to images with a teacher, and stores the pairs for methods that start from them."""
     _run("pairs", config, bind, out, teacher=teacher)
 
 
@@ -172,11 +172,11 @@ def distil(
     teacher: Annotated[
         Path | None, typer.Option(help="folder written by `teacher`, or by `distil` in an earlier phase")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="folder written by `data`, for methods that start from it")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="folder written by `pairs`, for methods that do")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder written by `data`, for methods that need images")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="folder written by `pairs`, for methods that need pairs")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Distils a student from a teacher; whether data is needed is the method's to say."""
+    """Distils a student from a teacher. The method determines whether data or pairs are needed."""
     _run_at("distil", config, bind, needed={"out": out, "teacher": teacher}, more={"data": data, "pairs": pairs})
 
 
@@ -211,28 +211,28 @@ def _run_at(
     needed: dict[str, Path | None],
     more: dict[str, Path | None] = {},  # noqa: B006
 ) -> None:
-    """Runs a stage on the folders that options name; or where none is named, on those of its frozen file's run."""
+    """Runs a stage on the folders that the options name; if none is named, on those of the frozen file's run."""
     from boot_exp.config.plan import places
 
     given = _given(**needed, **more)
     given = given or places(config, stage)
     lacking = [f"--{name}" for name in needed if name not in given]
     if lacking:
-        raise ConfigurationFault(f"{stage} must be told {', '.join(lacking)} too, or no folder at all; give them")
+        raise ConfigurationFault(f"{stage} needs {', '.join(lacking)} too, or no folder at all; add the options")
     out = given.pop("out")
     _run(stage, config, bind, out, **given)
 
 
 @app.command()
 def lock() -> None:
-    """Puts back dvc.lock where a DVC that was killed left it damaged; else keeps a copy to put back."""
+    """Restores dvc.lock if a killed DVC left it damaged; otherwise keeps a copy of it."""
     from boot_exp.engine.dvc_lock import keep_or_restore
 
     keep_or_restore()
 
 
 def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
-    """The frozen stages of a file: of a frozen one its own, of a run all that it configures."""
+    """Returns the frozen stages by name: the one stage of a frozen file, or all stages that a run configures."""
     from boot_exp.config import runs
     from boot_exp.config.faults import Faults
     from boot_exp.config.frozen import Frozen
@@ -255,7 +255,7 @@ def _given(**folders: Path | None) -> dict[str, Path]:
 
 
 def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -> None:
-    """Builds a stage and runs it on its inputs: nothing is read or written before it is built."""
+    """Builds a stage, then runs it on its inputs. Nothing is read or written before it is built."""
     here = launched()
     stages = _stages(config, bind)
     if stage not in stages:
@@ -272,13 +272,13 @@ def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -
     built = runtime.build(frozen)
     runtime.check_operative(frozen)
     if getattr(built, "alone", False) and here.index > 0:
-        return  # what one process does is not shared: the first does it
+        return  # such a stage runs in one process: the first
     built.run(place, **inputs)
     runtime.check_operative(frozen)
 
 
 def main() -> None:
-    """Runs a verb; a fault says what is wrong on standard error and has its own exit code."""
+    """Runs a command. A fault prints one line on standard error and ends with its own exit code."""
     several = os.environ.get("WORLD_SIZE", "1") != "1"
     run(_command, f"boot-exp, process {os.environ.get('RANK', '?')}" if several else "boot-exp")
 

@@ -1,4 +1,4 @@
-"""python -m evals: scores of anyone's images, and the stages of a suite's evaluation."""
+"""python -m evals: scores of any images, and the tables and reports of a suite."""
 
 import json
 import time
@@ -23,8 +23,10 @@ ExtractorName = Annotated[
     str, typer.Option("--extractor", help="torch-fidelity, clean-fid, or the folder of an in-domain extractor")
 ]
 Weights = Annotated[str | None, typer.Option(help="Inception's weights: a path, or their published URL")]
-WeightsHash = Annotated[str | None, typer.Option("--weights-sha256", help="hash of weights other than the published")]
-Device = Annotated[str, typer.Option(help="where Inception runs: cpu, cuda")]
+WeightsHash = Annotated[
+    str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
+]
+Device = Annotated[str, typer.Option(help="the device for Inception: cpu or cuda")]
 
 
 @app.command()
@@ -35,7 +37,7 @@ def fid(
     weights: Weights = None,
     weights_sha256: WeightsHash = None,
     device: Device = "cpu",
-    everything: Annotated[bool, typer.Option("--all", help="KID, precision, recall and score too")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="also KID, precision, recall and Inception Score")] = False,
 ) -> None:
     """Print the FID of SAMPLES against REFERENCE, with its card, as JSON."""
     from evals.images.reading import open_images
@@ -56,10 +58,10 @@ def fid(
 def train_extractor(
     data: Annotated[Path, typer.Argument(help="a folder with images.npy (uint8 [N, H, W, C]) and labels.npy")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
-    suite: Annotated[str | None, typer.Option(help="the suite's name; else the folder's")] = None,
+    suite: Annotated[str | None, typer.Option(help="the suite's name; default: the folder's")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     updates: Annotated[
-        int | None, typer.Option(min=2, help="of 128 images; else 600, or four epochs if longer")
+        int | None, typer.Option(min=2, help="updates, of 128 images each; default: 600, or four epochs if longer")
     ] = None,
 ) -> None:
     """Train a suite's own feature network on its labelled images."""
@@ -75,19 +77,19 @@ def train_extractor(
 def reference(
     images: Annotated[Path, typer.Argument(help="images: a folder, .zip, .npy or .npz")],
     out: Annotated[Path, typer.Option(help="the .npz to write")],
-    split: Annotated[str | None, typer.Option(help="which part of the data set these are; else card.json's")] = None,
-    name: Annotated[str | None, typer.Option(help="the data set's name; else card.json's, else the file's")] = None,
+    split: Annotated[str | None, typer.Option(help="part of the data set, as train; default: from card.json")] = None,
+    name: Annotated[str | None, typer.Option(help="name of the data set; default: card.json's or the file's")] = None,
     extractor: ExtractorName = "torch-fidelity",
     weights: Weights = None,
     weights_sha256: WeightsHash = None,
     device: Device = "cpu",
 ) -> None:
-    """Write the statistics and features that samples are compared with."""
+    """Write the statistics and features of images, with which samples are compared."""
     from evals.scores.references import reference as make
 
     network = _extractor(extractor, weights, weights_sha256, device)
     card = make(images, network, split=split, out=out, name=name).card
-    tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images seen by {card.extractor}, in {out}")
+    tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images, {card.extractor} features, in {out}")
 
 
 @app.command()
@@ -125,7 +127,7 @@ def evaluate(
 @app.command()
 def leaderboard(
     out: Annotated[Path, typer.Option(help="the folder to write")],
-    method: Annotated[list[str], typer.Option(help="whose rows to rank, SCORES/METHOD.json; repeat it")],
+    method: Annotated[list[str], typer.Option(help="a method to rank, from SCORES/METHOD.json; may be repeated")],
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s .json files")],
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
@@ -139,12 +141,12 @@ def leaderboard(
 @app.command()
 def study(
     name: Annotated[str, typer.Argument(help="the study's name")],
-    ablation: Annotated[list[str], typer.Option(help="a row, in order, the control first; repeat it")],
-    seed: Annotated[list[int], typer.Option(help="a training seed of every ablation; repeat it")],
+    ablation: Annotated[list[str], typer.Option(help="an ablation, the control first; may be repeated")],
+    seed: Annotated[list[int], typer.Option(help="a training seed of every ablation; may be repeated")],
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s files, ABLATION/SEED.json")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
 ) -> None:
-    """Compare ablations over training seeds: mean, deviation, diversity beside FID."""
+    """Compare ablations over training seeds: mean and deviation of FID, recall and diversity."""
     from evals.pages.results import study as write
 
     write(name, scores, ablation, seed, out)
@@ -153,21 +155,21 @@ def study(
 @app.command()
 def comparison(
     suite: Annotated[str, typer.Argument(help="the suite's name")],
-    student: Annotated[list[str], typer.Option(help="NAME, or NAME_N for the phase of N steps; repeat it")],
-    seed: Annotated[list[int], typer.Option(help="a training seed of every student; repeat it")],
+    student: Annotated[list[str], typer.Option(help="NAME, or NAME_N for the phase of N steps; may be repeated")],
+    seed: Annotated[list[int], typer.Option(help="a training seed of every student; may be repeated")],
     scores: Annotated[Path, typer.Option(help="a folder with teacher.json and STUDENT/SEED.json of `evaluate`")],
     models: Annotated[Path, typer.Option(help="a folder of the teacher and STUDENT/SEED, each with its card.json")],
     samples: Annotated[Path, typer.Option(help="a folder of their samples")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
     pairs: Annotated[Path | None, typer.Option(help="the folder of the teacher's pairs, with its card.json")] = None,
     learnt_from: Annotated[
-        list[str] | None, typer.Option(help="a student that others learnt from, itself not ranked; repeat it")
+        list[str] | None, typer.Option(help="a student that teaches others and is not ranked; may be repeated")
     ] = None,
     reasons: Annotated[
-        Path | None, typer.Option(help="a text on why results differ, or a folder that may have SUITE.md")
+        Path | None, typer.Option(help="a text that explains why results differ, or a folder with SUITE.md")
     ] = None,
 ) -> None:
-    """Compare all methods on one teacher over training seeds: scores by NFE, costs, what the literature found."""
+    """Compare all methods on one teacher over training seeds: scores by NFE, costs, and the literature's findings."""
     from evals.pages.results import comparison as write
 
     write(
@@ -202,7 +204,7 @@ def _extractor(name: str, weights: str | None, sha256: str | None, device: str) 
 
 
 class _Progress:
-    """How far a job is, in a line every ten seconds at most."""
+    """Prints the progress of a job, one line every ten seconds at most."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -215,7 +217,7 @@ class _Progress:
 
 
 def main() -> None:
-    """Runs a command; a Fault becomes one line and its exit code."""
+    """Runs a command. A Fault prints one line and ends with its exit code."""
     run(app, "error")
 
 

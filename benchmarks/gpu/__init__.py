@@ -1,1 +1,1 @@
-"""What has to be seen on a GPU: laws, costs and a real run, in the seconds that there are. See docs/gpu.md."""
+"""Tests, timings and a real run on a GPU, within a time limit. See docs/gpu.md."""

@@ -1,6 +1,6 @@
-"""`make gpu`: laws, costs and a real run, within the seconds given, each part's result written as soon as it is there.
+"""`make gpu`: laws, timings and a real run within a time limit; each part writes its result as soon as it ends.
 
-Imports nothing but Python's own library: what a part needs is imported in its own process.
+This module imports only the standard library. Each part is a process, which imports what it needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NO_GPU = 69
 
 
 def timing(part: str, args: argparse.Namespace, *more: str, share: float, name: str = "", suite: str = "") -> Job:
-    """A part of `python -m benchmarks` as a job."""
+    """Returns a job that runs one part of `python -m benchmarks`."""
     named = ["--out", str(args.out), "--name", name or part]
     named += ["--suite", suite or (places.REHEARSED if args.reduced else places.RUN)]
     lines = [] if suite else places.SMALL if args.reduced else places.WHOLE
@@ -36,13 +36,13 @@ def timing(part: str, args: argparse.Namespace, *more: str, share: float, name: 
     def command(seconds: float) -> list[str]:
         return ["-m", "benchmarks", "--part", part, "--within", str(max(1.0, 0.9 * (seconds - args.start))), *given]
 
-    # What a CPU would compile takes it a minute; that it can be compiled is one of the laws.
+    # Compilation takes a minute on a CPU, and one of the laws tests already that it works.
     eager = (("TORCHDYNAMO_DISABLE", "1"),) if args.reduced else ()
     return Job(name=name or part, command=command, share=share, environment=eager)
 
 
 def parts(args: argparse.Namespace) -> list[Job]:
-    """All that is to be seen, the most important first, each with its share of the seconds."""
+    """Returns all jobs, the most important first, each with its share of the time."""
     out, data = str(args.out), str(args.data)
     scored = ["--scored", "8" if args.reduced else "10000"]
     real = ["-m", "benchmarks.gpu.real", out, data]
@@ -57,18 +57,18 @@ def parts(args: argparse.Namespace) -> list[Job]:
         timing("scores", args, *scored, share=0.06),
         Job(name="run", command=lambda seconds: [*real, str(seconds - 2), size], share=0.44),
     ]
-    # In a rehearsal nothing is timed, and a busy CPU must not cut off what is being tried.
+    # In a rehearsal the timings do not matter, and a busy CPU must not cut off a part.
     return [replace(job, share=None) for job in found if job.name != "compiled"] if args.reduced else found
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=600.0, help="seconds for all of it")
+    parser.add_argument("--budget", type=float, default=600.0, help="seconds for all parts")
     parser.add_argument("--out", type=Path, default=None, help="folder of the results: results/gpu, or .work/rehearsal")
-    parser.add_argument("--reduced", action="store_true", help="a rehearsal, as small as it can be; a CPU will do")
-    parser.add_argument("--part", action="append", help="one of the parts, and no other; repeat it")
-    parser.add_argument("--wheels", type=Path, default=Path("wheels"), help="folder that pack.sh filled")
+    parser.add_argument("--reduced", action="store_true", help="a rehearsal at reduced size, on a CPU or a GPU")
+    parser.add_argument("--part", action="append", help="run this part only; may be repeated")
+    parser.add_argument("--wheels", type=Path, default=Path("wheels"), help="the folder that pack.sh filled")
     args = parser.parse_args()
     args.out = (args.out or Path(".work/rehearsal" if args.reduced else "results/gpu")).absolute()
     args.data, args.start = args.wheels.absolute() / FOLDER, 1.0
@@ -76,25 +76,25 @@ def arguments() -> argparse.Namespace:
 
 
 class Summary:
-    """summary.json and .md: the device, and what became of each part so far."""
+    """Writes summary.json and summary.md: the device, and the state of each part so far."""
 
     def __init__(self, out: Path, about: dict[str, Any]) -> None:
         self.out, self.about, self.ended = out, about, list[Ended]()
 
     def keep(self, again: list[str]) -> None:
-        """Takes over what an earlier run did, but for the parts that run again."""
+        """Reads the earlier run's parts, except for those that run again."""
         if (self.out / "summary.json").exists():
             before = [Ended(**one) for one in json.loads((self.out / "summary.json").read_text())["parts"]]
             self.ended = [one for one in before if one.name not in {*again, "card", "wheels"}]
 
     def tell(self, ended: Ended) -> None:
-        """Notes a part and writes both files."""
+        """Adds a part and writes both files."""
         self.ended.append(ended)
         print(f"{ended.name}: {ended.state} after {ended.seconds:g} s", flush=True)
         self.write()
 
     def write(self) -> None:
-        """Whole, or not at all."""
+        """Writes both files, each whole or not at all."""
         made = {**self.about, "parts": [vars(one) for one in self.ended]}
         lines = ["# On a GPU", "", *(f"* {name}: {value}" for name, value in self.about["card"].items()), ""]
         lines += ["| part | state | seconds | of | code |", "| --- | --- | --: | --: | --: |"]
@@ -110,7 +110,7 @@ class Summary:
 
 
 def rates(out: Path, card: dict[str, Any], reduced: bool) -> None:
-    """rates.json: what each network of a paper kept up, which `boot-exp check` reads."""
+    """Writes rates.json, the measured TFLOP/s of each published network, which `boot-exp check` reads."""
     found = {}
     for path in sorted(out.glob("network_*.json")):
         for row in json.loads(path.read_text())["rows"]:
@@ -122,7 +122,7 @@ def rates(out: Path, card: dict[str, Any], reduced: bool) -> None:
 
 
 def main() -> int:
-    """0 if all parts were done, 1 if one was not, 69 without a GPU."""
+    """Runs the parts. Returns 0 if all succeeded, 1 if one did not, 69 without a GPU."""
     began, args = time.monotonic(), arguments()
     os.chdir(ROOT)
     args.out.mkdir(parents=True, exist_ok=True)

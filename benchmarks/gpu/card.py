@@ -1,4 +1,4 @@
-"""The device card, which stands in every result: what the numbers were taken on, and of which commit."""
+"""The device card, which every result contains: the hardware, the software and the commit of its numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COMMIT = Path("wheels/commit")
 
 
 def card(where: torch.device) -> dict[str, Any]:
-    """GPU, driver, torch, CUDA, commit. The precision and the batch stand with each figure."""
+    """Returns GPU, driver, torch, CUDA and commit. Each figure states its own precision and batch."""
     said = provenance(where)
     if said["commit"].startswith("none") and COMMIT.is_file():
         said["commit"] = COMMIT.read_text().strip()
@@ -40,7 +40,7 @@ def card(where: torch.device) -> dict[str, Any]:
 
 
 def driver() -> str:
-    """The version of NVIDIA's driver, if its tool says it."""
+    """Returns the version of NVIDIA's driver, if its tool reports it."""
     asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
@@ -51,5 +51,5 @@ def driver() -> str:
 
 if __name__ == "__main__":
     device = Compute().find()
-    torch.ones(1, device=device).sum().item()  # a device that cannot add is none
+    torch.ones(1, device=device).sum().item()  # a device that cannot add does not count
     write_json(Path(sys.argv[1]), card(device))

@@ -1,4 +1,4 @@
-"""Fashion-MNIST's two training files as they are carried along, and small ones in their place for a rehearsal."""
+"""Reads Fashion-MNIST's two packed training files, or writes small stand-ins for a rehearsal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDE, COUNT = 28, 200
 
 
 def written(folder: Path) -> Path:
-    """A folder with both files, of pictures that are made up: a bright square whose place and size say the class."""
+    """Writes both files with synthetic images: a bright square whose place and size depend on the class."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn, pixels, labels = random.Random(0), bytearray(), bytearray()
     for index in range(COUNT):

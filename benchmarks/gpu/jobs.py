@@ -1,4 +1,4 @@
-"""Processes that run within a time: each with its own limit and log, in lanes, one after those that it needs."""
+"""Runs processes within a time limit: each with its own limit and log, in lanes, after the jobs that it needs."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ class Running:
     asked: bool = False
 
     def signal(self, number: int) -> None:
-        """To the process and all that it started."""
+        """Sends a signal to the process and its child processes."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
 
     def ended(self) -> Ended | None:
-        """What became of it, None while it runs; asks it to end at its limit, and kills it if it does not."""
+        """Returns the state of an ended job, None while it runs; ends it at its limit, or else kills it."""
         now, code = time.monotonic(), self.process.poll()
         if code is None:
             if now > self.until + GRACE:
@@ -75,7 +75,7 @@ class Running:
                 self.asked = True
                 self.signal(signal.SIGTERM)
             return None
-        self.signal(signal.SIGKILL)  # what it has left behind
+        self.signal(signal.SIGKILL)  # child processes that it left behind
         state = "done" if code == 0 else "out of time" if self.asked else "failed"
         said = "" if code == 0 else "\n".join(self.log.read_text(errors="replace").splitlines()[-LINES:])
         limit = round(self.until - self.began, 1)
@@ -93,9 +93,9 @@ def run(
     environment: Mapping[str, str],
     tell: Callable[[Ended], object],
 ) -> dict[str, Ended]:
-    """Runs jobs, as many of a lane at once as it has room for, in their order, until a time of time.monotonic().
+    """Runs jobs in their order, as many of a lane at once as it has room for, until a time of time.monotonic().
 
-    tell: hears of each when it has ended. Nothing that was started outlives this.
+    tell: receives each job when it has ended. All started processes are ended before this returns.
     """
     logs.mkdir(parents=True, exist_ok=True)
     todo, running, ended = list(jobs), list[Running](), dict[str, Ended]()
@@ -129,7 +129,7 @@ def run(
 
 
 def end_when_asked() -> None:
-    """Has SIGTERM unwind this process, so that `run` ends all that it started."""
+    """Makes SIGTERM raise in this process, so that `run` ends all that it started."""
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
@@ -138,12 +138,12 @@ def end_when_asked() -> None:
 
 
 def _busy(lane: str, running: Sequence[Running]) -> int:
-    """How many of a lane run."""
+    """Counts the running jobs of a lane."""
     return sum(one.job.lane == lane for one in running)
 
 
 def _limit(job: Job, todo: Sequence[Job], left: float, lanes: Mapping[str, int]) -> float:
-    """Its share of what is left, of each place in its lane."""
+    """Returns a job's share of the time that is left, for each place in its lane."""
     if job.share is None:
         return left
     return min(left, left * lanes[job.lane] * job.share / sum(other.share or 0.0 for other in todo))
@@ -165,5 +165,5 @@ def _started(job: Job, limit: float, logs: Path, environment: Mapping[str, str])
 
 
 def _end_with_parent() -> None:
-    """Has the system kill this process when its parent is killed, which no handler could."""
+    """Makes the system kill this process when its parent is killed, which no handler could do."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Part 1: `pytest -m gpu`, with the outcome of each test written as soon as it is there."""
+"""Part 1: runs `pytest -m gpu`, and writes the outcome of each test as soon as it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HUNG = 60
 
 
 class Recorder:
-    """Writes laws.json anew after each test."""
+    """Writes laws.json after each test."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.card = path, card(Compute().find())
@@ -28,7 +28,7 @@ class Recorder:
         self.whole = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """One phase of one test: its call, or what failed or was skipped before or after it."""
+        """Records one phase of a test: its call, or a failure or skip before or after it."""
         if report.when != "call" and report.passed:
             return
         name = report.nodeid.rpartition("/")[2]
@@ -37,7 +37,7 @@ class Recorder:
         self.write()
 
     def write(self) -> None:
-        """What there is so far."""
+        """Writes the outcomes so far."""
         counts = {kind: sum(test["outcome"] == kind for test in self.tests) for kind in ("passed", "failed", "skipped")}
         write_json(self.path, {"card": self.card, "whole": self.whole, "counts": counts, "tests": self.tests})
 

@@ -1,4 +1,4 @@
-"""How many images each network of the real run is trained on: a few steps are timed, then its seconds are images."""
+"""Plans the training images of each network of the real run: times a few steps, then divides the time by them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ MOST_PAIRS = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """Seconds that an image takes: in training each network, and in one call of the teacher's."""
+    """Seconds per image: in training each network, and in one call of the teacher's network."""
 
     training: Mapping[str, float]
     call: float
 
 
 def timed(bind: list[str], data: Images, steps: int) -> tuple[Taken, dict[str, Any]]:
-    """A few steps of each network of the run, as its leaf configures them; the settings that they had."""
+    """Times a few steps of each network of the run, as configured; returns their settings too."""
     found, said = {}, {}
     for name in ("teacher", *places.STUDENTS):
         stage = runtime.build(compiled(leaf(places.RUN, name), *bind)["teacher" if name == "teacher" else "distil"])
@@ -60,7 +60,7 @@ def _teacher(stage: Any, data: Images, device: torch.device) -> Student:
 
 
 def _call(made: Student, data: Images, device: torch.device) -> float:
-    """Seconds an image of a forward pass."""
+    """Times a forward pass, in seconds per image."""
     batch = made.stage.training.batch
     x = torch.randn(batch, data.card.channels, data.card.height, data.card.width, device=device)
     given = (x, torch.full((batch,), 0.5, device=device), torch.zeros(batch, dtype=torch.long, device=device))
@@ -72,13 +72,13 @@ def _call(made: Student, data: Images, device: torch.device) -> float:
 
 
 def drawn(frozen: Any) -> int:
-    """Network calls, in images, of a stage that samples."""
+    """Returns the network calls, in images, of a stage that samples."""
     stage = runtime.build(frozen)
     return int(stage.n * sum(sampler.nfe * (2 if sampler.w is not None else 1) for sampler in stage.each))
 
 
 def images(taken: Taken, left: float, started: float, calls: int) -> dict[str, int]:
-    """Images of each training, and pairs, for the seconds that are left when starts and samples are taken off.
+    """Returns the images of each training, and pairs, for the seconds left after starts and samples.
 
     started: seconds that a process takes to begin; calls: of the network, in all samples.
     """
@@ -108,7 +108,7 @@ def main(work: Path, until: float, asked_at: float) -> None:
         for name in ("teacher", *places.STUDENTS)
     )
     found = images(taken, until - time.monotonic(), began, calls)
-    if small:  # a rehearsal is as short as it can be, and does not learn
+    if small:  # a rehearsal is as short as possible; its networks learn nothing
         found = {name: 32 for name in found}
     for name in ("teacher", *places.STUDENTS):
         more = [places.IMAGES.format(found[name])]

@@ -1,4 +1,4 @@
-"""Part 3: Fashion-MNIST from its files to the comparison's page, by the commands of the stages, without DVC."""
+"""Part 3: Fashion-MNIST from its files to the comparison's page, by the stages' commands, without DVC."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ LAST = 25.0
 
 
 def bindings(name: str, small: bool) -> list[str]:
-    """What overrides a leaf of the run: how networks run, which of the teacher's rows, and in a rehearsal its size."""
+    """Returns the overrides of the run: how networks run, which of the teacher's rows, and its size in a rehearsal."""
     rows = places.ROWS if name == "teacher" else []
     return [*places.FAST, *rows, *(places.SMALL if small else places.WHOLE)]
 
 
 def of_data(root: Path, small: bool) -> list[str]:
-    """What overrides the leaf for the stages data and reference."""
+    """Returns the overrides for the stages data and reference."""
     return [places.DATA.format(str(root)), *(places.SMALL_REFERENCE if small else [])]
 
 
 def stages(work: Path, root: Path, small: bool, until: float) -> list[Job]:
-    """Every stage up to the scores, in the order in which they matter; a GPU's beside those of the CPU."""
+    """Returns every stage up to the scores, the most important first; a GPU's stages beside those of the CPU."""
     threads = str(1 if small else max(1, (os.cpu_count() or 1) // 3))
     alone = (("CUDA_VISIBLE_DEVICES", ""), ("OMP_NUM_THREADS", threads))
     teacher = str(leaf(places.RUN, "teacher"))
@@ -93,7 +93,7 @@ def stages(work: Path, root: Path, small: bool, until: float) -> list[Job]:
 
 
 def comparison(work: Path, out: Path, done: dict[str, Ended]) -> Job:
-    """The page of all students that have scores."""
+    """Writes the page of all students that have scores."""
     there = [name for name in places.STUDENTS if done[f"evaluate_{name}"].state == "done"]
     students = [part for name in there for part in ("--student", name)]
     pairs = ["--pairs", str(work / "pairs")] if (work / "pairs").is_dir() else []
@@ -103,9 +103,9 @@ def comparison(work: Path, out: Path, done: dict[str, Ended]) -> Job:
 
 
 def main(out: Path, root: Path, seconds: float, reduced: bool) -> int:
-    """Runs all of it within the seconds; what there is stands in run.json after each stage. 0 if all of it ran."""
+    """Runs everything within the time limit and updates run.json after each stage. Returns 0 if all of it ran."""
     until = time.monotonic() + seconds
-    work = Path(".work/gpu").absolute()  # not of the results: too large to keep
+    work = Path(".work/gpu").absolute()  # kept apart from the results, because it is too large
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_json(work / "asked.json", {"reduced": reduced})

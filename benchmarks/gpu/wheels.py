@@ -1,4 +1,4 @@
-"""Installs what a machine without network lacks, from a folder of wheels that was carried there."""
+"""Installs missing libraries on a machine without network, from a folder of wheels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def missing(folder: Path) -> list[Path]:
-    """The wheels of a folder whose package this Python does not have."""
+    """Returns the wheels of a folder whose package this Python does not have."""
     return [wheel for wheel in sorted(folder.glob("*.whl")) if not _there(wheel.name.split("-")[0])]
 
 
@@ -22,7 +22,7 @@ def _there(name: str) -> bool:
 
 
 def install(folder: Path, target: Path) -> str:
-    """Installs the missing ones into a folder for PYTHONPATH; what went wrong, or nothing."""
+    """Installs the missing wheels into a folder for PYTHONPATH; returns an error message, or an empty text."""
     wheels = missing(folder)
     if not wheels:
         return ""

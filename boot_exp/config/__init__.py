@@ -1,5 +1,6 @@
-"""The only importer of gin: leaves are compiled without importing a component, and stages are built from the result.
+"""Compiles configurations. This package alone imports gin; it compiles gin files without importing a component.
 
-source reads Python, code hashes it, parse reads gin, compile follows a stage to all that it reaches, check fits values
-to annotations, faults gathers what is wrong, frozen is the result, runs says what params.yaml asks for, runtime builds.
+source reads Python, code hashes it, parse reads gin, compile follows a stage to everything that it uses, check compares
+values with annotations, faults gathers faults, frozen is the result, params reads params.yaml, runs composes its runs,
+plan writes plan.yaml, and runtime builds stages.
 """

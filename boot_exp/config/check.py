@@ -1,4 +1,4 @@
-"""Whether a value fits the annotation of the parameter that it is bound to: type, range, kind of component."""
+"""Checks whether a value fits the annotation of the parameter that it is bound to: type, range, kind of component."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RANGES = ("Interval", "Gt", "Ge", "Lt", "Le")
 
 @dataclass(frozen=True)
 class Target:
-    """What a reference means: the component as a thing to call, or (called) what calling it returns."""
+    """The meaning of a reference: the component itself, as something to call, or (called) the result of calling it."""
 
     definition: Definition
     scope: str
@@ -35,13 +35,13 @@ class Target:
 
 
 def misfit(value: object, annotation: ast.expr | None, module: str) -> str | None:
-    """None where the value fits; else what it must be, e.g. "must be a float" or "must lie in (0, 1)"."""
+    """Returns None if the value fits; else the broken rule, e.g. "must be a float" or "must lie in (0, 1)"."""
     if annotation is None:
         return None
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         try:
             return misfit(value, ast.parse(annotation.value, mode="eval").body, module)
-        except (SyntaxError, ValueError):  # words, and no type
+        except (SyntaxError, ValueError):  # a description, not a type
             return None
     if isinstance(annotation, ast.Constant):
         return None if value is annotation.value else f"must be {annotation.value!r}"
@@ -65,7 +65,7 @@ def misfit(value: object, annotation: ast.expr | None, module: str) -> str | Non
 
 
 def words(annotation: ast.expr | None, module: str) -> str:
-    """What the annotation says the parameter is, in words; empty where it says nothing."""
+    """Returns the annotation's description of the parameter; empty if there is none."""
     if isinstance(annotation, ast.Subscript) and _last(annotation.value) == "Annotated":
         parts = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else []
         return next((str(p.value) for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)), "")
@@ -149,9 +149,9 @@ def _choices(wanted: Definition) -> str:
 
 @cache
 def conforms(definition: Definition, wanted: Definition) -> bool:
-    """Whether objects of a class are of the wanted kind, by inheritance or by what a Protocol asks for."""
+    """Returns whether objects of a class are of the required kind, by inheritance or by a Protocol's members."""
     if not isinstance(definition.node, ast.ClassDef):
-        return True  # a function: what it returns is not known here
+        return True  # a function; the type of its result is not known here
     if signatures.is_abstract(definition):
         return False
     if wanted in signatures.bases(definition):
@@ -182,8 +182,8 @@ def _arguments(node: ast.AST) -> set[str]:
 
 
 def _takes(definition: Definition, method: str) -> set[str]:
-    """The arguments of a class's method, as it is defined nearest; none where it takes any, or is none."""
-    called = ("__call__", "forward") if method == "__call__" else (method,)  # a torch module is called by its forward
+    """Returns the arguments of a class's nearest definition of a method; none if it takes any, or does not exist."""
+    called = ("__call__", "forward") if method == "__call__" else (method,)  # torch modules are called by forward
     for kind in signatures.bases(definition):
         for part in kind.node.body if isinstance(kind.node, ast.ClassDef) else []:
             if isinstance(part, ast.FunctionDef) and part.name in called:
@@ -192,7 +192,7 @@ def _takes(definition: Definition, method: str) -> set[str]:
 
 
 def _unread(definition: Definition) -> bool:
-    """Whether a class inherits from something that cannot be read."""
+    """Returns whether a class inherits from something whose source cannot be read."""
     return any(
         source.lookup(kind.module, source.text(base).split("[")[0]) is None
         for kind in signatures.bases(definition)
@@ -203,7 +203,7 @@ def _unread(definition: Definition) -> bool:
 
 
 def conforming(wanted: Definition) -> list[Definition]:
-    """The project's concrete classes that are of the wanted kind."""
+    """Returns the project's concrete classes of the required kind."""
     if not source.is_project(wanted.module):
         return []
     return [item for item in source.index() if isinstance(item.node, ast.ClassDef) and conforms(item, wanted)]

@@ -1,4 +1,4 @@
-"""The hash of what a component is made of: its own code and all of the project's that it names."""
+"""Computes the hash of a component's code: its own, and all code of the project that it refers to."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ IMPORTS = ast.Import | ast.ImportFrom
 
 @cache
 def uses(definition: Definition) -> frozenset[Definition]:
-    """The project's definitions that a definition names in its code and its annotations.
+    """Returns the project's definitions that a definition refers to in its code and annotations.
 
-    Not in its default factories: those are components of their own, reached only where nothing else is bound.
+    Default factories are left out: they are components of their own, used only if nothing else is bound.
     """
     found = set()
     factories = {
@@ -33,7 +33,7 @@ def uses(definition: Definition) -> frozenset[Definition]:
 
 
 def _foreign(module: str, dotted: str) -> bool:
-    """Whether a name comes from a library, as its import says: libraries are large, and are not followed."""
+    """Returns whether a name comes from a library, judged by its import. Libraries are not followed."""
     here = source.read(module)
     origin = here.imports.get(dotted.partition(".")[0], ("", ""))[0] if here else ""
     return bool(origin) and not source.is_project(origin.split(".")[0])
@@ -49,9 +49,9 @@ def _dotted(node: ast.AST) -> str:
 
 @cache
 def sha256(definition: Definition) -> str:
-    """Hash of a definition and of all that it uses, however far, without comments and docstrings.
+    """Hashes a definition and everything that it refers to, transitively, without comments and docstrings.
 
-    Nothing in it says in which module a definition stands, so that moving a file makes no result stale.
+    The hash does not depend on a definition's module, so moving a file makes no result stale.
     """
     reached, waiting = {definition}, [definition]
     while waiting:
@@ -70,6 +70,6 @@ def _code(definition: Definition) -> str:
             part.body = part.body[1:] or [ast.Pass()]
         for block in ("body", "orelse", "finalbody"):
             if isinstance(lines := getattr(part, block, None), list):
-                # An import says only where a name is to be found.
+                # An import only states where a name is defined.
                 setattr(part, block, [ast.Pass() if isinstance(line, IMPORTS) else line for line in lines])
     return source.text(tree)

@@ -1,8 +1,8 @@
-"""From bindings to frozen configurations: what each stage of a leaf reaches, through references, macros and scopes.
+"""Compiles bindings to frozen configurations: everything that each stage uses, through references, macros and scopes.
 
-Where gin's own semantics are followed: a binding in scope a/b counts over one in a, and that over one in no scope; what
-a scoped reference builds is built in that scope. Where they are not: a macro is its value, put in its place, and a
-default that is a component is a component like any other, so that what is bound to it holds.
+These rules are gin's own: a binding in scope a/b takes precedence over one in a, and that over one without a scope; an
+object behind a scoped reference is built in that scope. Two rules differ: macros are inlined, and a default that is a
+component is treated like any other component, so bindings to it take effect.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Key = tuple[Definition, str, str]  # component, scope, parameter
 
 @dataclass
 class Compiler:
-    """Compiles the bindings of one leaf; `used` gathers those that some stage reached."""
+    """Compiles the bindings of one run; `used` gathers the bindings that some stage uses."""
 
     bindings: Sequence[Binding]
     faults: Faults
@@ -58,8 +58,8 @@ class Compiler:
                 self.own.setdefault(definition, binding)
 
     def stages(self, suite: str, name: str) -> dict[str, Frozen]:
-        """The frozen configuration of each stage that the leaf binds something of, by the stage's name."""
-        # What overrides a stage's own values makes no stage of a leaf that does not configure it.
+        """Returns the frozen configuration of each stage that the run's files configure, by the stage's name."""
+        # An override must not create a stage that the run's files do not configure.
         roots = {d: b for d, b in self.own.items() if d.module.startswith(STAGES)}
         found = {}
         for root, binding in roots.items():
@@ -69,7 +69,7 @@ class Compiler:
         return found
 
     def say_unused(self, used: set[Spot], *, overrides: bool = False) -> None:
-        """A fault for each of the leaf's bindings, or of those that override it, that no stage has reached."""
+        """Adds a fault for each binding or override that no stage uses."""
         for binding in [*self.bound.values(), *self.macros.values()]:
             if binding.anywhere == overrides and binding.spot not in used:
                 kind = "binding" if binding.parameter else "macro"
@@ -77,7 +77,7 @@ class Compiler:
                 self.faults.add(binding.spot, f"unused {kind} {binding.key}: no stage reaches it; {cure}")
 
     def find(self, selector: str, binding: Binding) -> Definition | None:
-        """The component that a selector names where a binding stands; None, and a fault, where there is none."""
+        """Returns the component that a selector at a spot refers to; None, and a fault, if there is none."""
         alias, _, rest = selector.partition(".")
         module = binding.imports.get(alias)
         if module is not None:
@@ -91,7 +91,7 @@ class Compiler:
                 near = Faults.nearest(rest, source.names(module))
                 self.faults.add(binding.spot, f"{module} has no component {rest}{near}")
         elif binding.anywhere:
-            # The leaf's own components first: a name may be the project's twice and the leaf's once.
+            # The run's own components come first, because the project may have the name twice and the run once.
             own, known = {d for d, _, _ in self.bound}, set(source.index())
             stages = {d for d in known if d.module.startswith(STAGES)}
             for among in (own, stages, known):
@@ -120,7 +120,7 @@ class Compiler:
         *,
         called: bool,
     ) -> None:
-        """Records a component, in a scope, with the value of each parameter, and what its values reach."""
+        """Records a component in a scope, with the value of each parameter, and everything that its values use."""
         if (scope, definition) in nodes:
             return
         if self.depth >= DEEPEST:
@@ -155,7 +155,7 @@ class Compiler:
         self.depth -= 1
 
     def effective(self, definition: Definition, scope: str, parameter: str) -> Binding | None:
-        """The binding that holds in a scope: that of the longest part of it."""
+        """Returns the binding that is in effect in a scope: that of the longest matching part of the scope."""
         parts = scope.split("/") if scope else []
         for length in range(len(parts), -1, -1):
             if found := self.bound.get((definition, "/".join(parts[:length]), parameter)):
@@ -170,7 +170,7 @@ class Compiler:
         nodes: dict[tuple[str, Definition], dict[str, object]],
         above: tuple[str, ...],
     ) -> object:
-        """A bound value with its macros replaced and its references resolved and visited."""
+        """Returns a bound value with its macros inlined and its references resolved and visited."""
         if isinstance(given, Macro):
             macro = self.macros.get(given.name)
             said = ""
@@ -189,7 +189,7 @@ class Compiler:
             definition = self.find(given.selector, binding)
             if definition is None:
                 return INVALID
-            # What is handed over uncalled is called later, by code that stands in no scope.
+            # A component that is passed uncalled is called later, outside of any scope.
             inside = given.scope or (scope if given.called else "")
             self.visit(definition, inside, binding.spot, nodes, called=given.called)
             return Target(definition, given.scope, self.name(definition), given.called)
@@ -201,7 +201,7 @@ class Compiler:
         return given
 
     def size(self, given: object, above: tuple[str, ...] = ()) -> int:
-        """How many values a value is with its macros replaced; those that are defined by themselves count as one."""
+        """Counts the values in a value with its macros inlined; a macro that refers to itself counts as one."""
         if isinstance(given, list | tuple | dict):
             return 1 + sum(self.size(item, above) for item in (given.values() if isinstance(given, dict) else given))
         if not isinstance(given, Macro) or given.name not in self.macros or given.name in above:
@@ -220,7 +220,7 @@ class Compiler:
         spot: Spot,
         nodes: dict[tuple[str, Definition], dict[str, object]],
     ) -> object:
-        """A default as a value: a literal, a component that is made anew each time, or the code that says it."""
+        """Returns a default as a value: a literal, a component that is built each time, or the text of its code."""
         assert parameter.default is not None
         made = parameter.default.func if isinstance(parameter.default, ast.Call) else parameter.default
         bare = not isinstance(parameter.default, ast.Call) or not (parameter.default.args or parameter.default.keywords)
@@ -234,14 +234,14 @@ class Compiler:
             return Code(source.text(parameter.default))
 
     def name(self, definition: Definition) -> str:
-        """module.Component, with the module's last name only."""
+        """Returns module.Component, with the last part of the module's name only."""
         module, name = self.shown.get(definition, (definition.module, definition.name))
         return f"{module.split('.')[-1]}.{name}"
 
     def freeze(
         self, suite: str, name: str, root: Definition, nodes: dict[tuple[str, Definition], dict[str, object]]
     ) -> Frozen:
-        """The frozen form of what a stage reached."""
+        """Returns the frozen form of everything that a stage uses."""
         places = {d: self.shown.get(d, (d.module, d.name)) for _, d in nodes}
         alias = aliases({module for module, _ in places.values()})
         selectors = {d: f"{alias[module]}.{name}" for d, (module, name) in places.items()}
@@ -260,7 +260,7 @@ class Compiler:
 
 @dataclass(frozen=True)
 class Code:
-    """A default that is no literal: recorded as its text, and left to Python."""
+    """A default that is not a literal: its text is recorded, and Python evaluates it."""
 
     text: str
 

@@ -50,7 +50,7 @@ def component(cls: type[T]) -> type[T]:
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
-    # Called when the first object is made, not at import, because only then does every name in an annotation exist.
+    # Resolved when the first object is made, not at import, because only then do all names in annotations exist.
     hints = get_type_hints(kind, include_extras=True)
     return {item.name: hints[item.name] for item in fields(kind) if item.init}
 

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a configuration, gathered, so that it is said at once."""
+"""Gathers all faults of a configuration, so that they are reported at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 100
 
 @dataclass(frozen=True, order=True)
 class Spot:
-    """A line of a file; line 0 is the whole of it."""
+    """A line of a file; line 0 stands for the whole file."""
 
     file: str
     line: int = 0
@@ -25,16 +25,16 @@ class Spot:
 
 @dataclass
 class Faults:
-    """Collects faults; each is said once, in the order of files and lines."""
+    """Collects faults; each is reported once, in the order of files and lines."""
 
     found: dict[tuple[Spot, str], None] = field(default_factory=dict)
 
     def add(self, spot: Spot, text: str) -> None:
-        """One fault, and where it stands."""
+        """Adds a fault and its place."""
         self.found.setdefault((spot, text))
 
     def imported(self, module: str, spot: Spot) -> None:
-        """A module that a file imports must be there."""
+        """Adds a fault if a module that a file imports does not exist."""
         if not source.is_module(module):
             package, _, name = module.rpartition(".")
             there = [item.removeprefix(f"{package}.") for item in source.submodules(package)] if package else []
@@ -44,14 +44,14 @@ class Faults:
 
     @staticmethod
     def nearest(name: str, there: Iterable[str]) -> str:
-        """The nearest names, or where none is near the list of all, as the end of a sentence."""
+        """Returns the end of a sentence with the nearest names, or with all names if none is near."""
         every = sorted(set(there))
         if close := difflib.get_close_matches(name[:100], every, n=3, cutoff=0.6):
             return f"; did you mean {' or '.join(close)}?"
         return f"; there are: {', '.join(every[:30])}{', ...' if len(every) > 30 else ''}" if every else ""
 
     def raise_if_any(self) -> None:
-        """ConfigurationFault with one line a fault."""
+        """Raises a ConfigurationFault with one line per fault, if there are any."""
         if self.found:
             lines = [f"{spot}: {text}" for spot, text in sorted(self.found)[:SHOWN]]
             said = f"{len(self.found)} faults" + (f", of which the first {SHOWN}" if len(self.found) > SHOWN else "")

@@ -1,6 +1,6 @@
-"""A stage's configuration, frozen: every value that it uses, bound or default, and a hash of each component's code.
+"""A stage's frozen configuration: every value that it uses, bound or default, and a hash of each component's code.
 
-As JSON it is a parameter file of DVC's and all that a stage needs; as gin text it is what gin builds the stage from.
+As JSON it is a params file for DVC and contains everything that the stage needs. As gin text it builds the stage.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from evals.ground.faults import ConfigurationFault
 from evals.ground.files import reading, strict_json, write_json
 
 STAGE, CODE = "stage", "sha256"
-OTHER_CODE = "sha256 of the code"  # where a component has a parameter of the usual name
+OTHER_CODE = "sha256 of the code"  # in components that have a parameter of the usual name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Component:
 
 
 def aliases(modules: Collection[str]) -> dict[str, str]:
-    """Module -> its last name, or where two share one, or it is taken, all of it with underscores."""
+    """Maps each module to its last name, or to its full name with underscores if the last name is not free."""
     shared = Counter([STAGE, *(module.split(".")[-1] for module in modules)])
     return {
         module: (last if shared[last := module.split(".")[-1]] == 1 else module.replace(".", "_"))
@@ -40,7 +40,7 @@ def aliases(modules: Collection[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
-    """suite, name: whose it is; root: the stage, module.Class; components: all that it reaches."""
+    """suite, name: of the run; root: the stage, module.Class; components: everything that it uses."""
 
     suite: str
     name: str
@@ -49,16 +49,16 @@ class Frozen:
 
     @property
     def stage(self) -> str:
-        """The stage's name, which is its verb."""
+        """Returns the stage's name, which is also its command."""
         return self.root.partition(".")[0]
 
     @property
     def alias(self) -> dict[str, str]:
-        """Module -> the name that it goes by."""
+        """Returns the alias of each module."""
         return aliases({item.module for item in self.components})
 
     def settings(self) -> dict[str, Any]:
-        """scope/module.Component.parameter -> value, in order of names."""
+        """Returns scope/module.Component.parameter -> value, sorted by name."""
         alias = self.alias
         flat = {
             f"{component.scope}/".lstrip("/") + f"{alias[component.module]}.{component.name}.{key}": value
@@ -68,22 +68,22 @@ class Frozen:
         return dict(sorted(flat.items()))
 
     def codes(self) -> dict[str, str]:
-        """module.Component -> the hash of its code, for the project's own."""
+        """Returns module.Component -> hash of its code, for the project's own components."""
         alias = self.alias
         ours = [component for component in self.components if component.sha256]
         return dict(sorted((f"{alias[item.module]}.{item.name}", item.sha256) for item in ours))
 
     def lines(self) -> dict[str, str]:
-        """Each value, and each component's code, as the line that says it, by what it is of."""
+        """Returns the line for each value and for each component's code, by what it describes."""
         values = {key: f"{key} = {_literal(value)}" for key, value in self.settings().items()}
         return values | {f"# {name}": f"# {name}: code {code}" for name, code in self.codes().items()}
 
     def text(self) -> str:
-        """One line a value, and one a component's code: what `show` prints and cards keep."""
+        """Returns one line per value and one per component's code, as `show` prints and cards store them."""
         return "\n".join(self.lines().values()) + "\n"
 
     def gin(self) -> str:
-        """The text from which gin builds the stage."""
+        """Returns the gin text that builds the stage."""
         imports = []
         for module, alias in self.alias.items():
             package, _, last = module.rpartition(".")
@@ -112,7 +112,7 @@ class Frozen:
 
     @staticmethod
     def read(path: Path) -> Frozen:
-        """What `write` wrote. ConfigurationFault: it cannot be read as such."""
+        """Reads what `write` wrote. ConfigurationFault: the file is damaged or something else."""
         if not path.exists():
             raise ConfigurationFault(f"there is no {path}; write it with boot-exp resolve, or give a run SUITE/NAME")
         with reading(path, "must be a frozen configuration", "resolve it again", ConfigurationFault):
@@ -120,7 +120,7 @@ class Frozen:
 
 
 def _thawed(tree: Any) -> Frozen:
-    """A frozen configuration of its JSON. Whatever is not as `write` writes it raises, one way or another."""
+    """Reads a frozen configuration from its JSON. Raises some exception for anything that `write` does not write."""
     head = tree.pop(STAGE)
     components = tuple(
         Component(
@@ -142,12 +142,12 @@ def _thawed(tree: Any) -> Frozen:
             raise ValueError(f"{odd[0]!r} where the name of a component or of its parameter must be")
     if frozen.root not in {f"{frozen.alias[item.module]}.{item.name}" for item in components}:
         raise ValueError(f"its root {frozen.root} is none of its components")
-    frozen.text(), frozen.gin()  # values too deep to be written raise here
+    frozen.text(), frozen.gin()  # raises for values that are nested too deeply to be written
     return frozen
 
 
 def differences(a: Frozen, b: Frozen) -> Iterator[str]:
-    """The lines in which two differ: - what a has, + what b has."""
+    """Returns the lines in which two differ: - for a's, + for b's."""
     first, second = a.lines(), b.lines()
     for key in dict.fromkeys([*first, *second]):
         if first.get(key) != second.get(key):

@@ -1,4 +1,4 @@
-"""params.yaml: its form, its students and its overrides; and the images that plan.yaml gives to each student."""
+"""Reads params.yaml: its form, its students and its overrides; and from plan.yaml each student's training images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evals.ground.faults import ConfigurationFault
 from evals.ground.files import reading
 
 PARAMS, STUDENTS, PLAN = "params.yaml", "params.yaml, students", Path("plan.yaml")
-CURE = "write it anew with boot-exp plan"
+CURE = "write it again with boot-exp plan"
 # The form of params.yaml; a name in brackets stands for any name, and what ends in ? may be left out or null.
 FORM: dict[str, Any] = {
     "students": {"<list>": {"<method>": object}},
@@ -30,9 +30,9 @@ MAY_BE_EMPTY = ("gin.files", "gin.overrides")
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """A student of a suite. teacher: the student that teaches it, None the suite's own teacher.
+    """A student of a suite. teacher: the student that teaches it; None: the suite's own teacher.
 
-    macros: what params.yaml binds of its method's file; share: of its lineage's budget, None as much as the others.
+    macros: bindings for its method's file; share: of its lineage's budget; None: an equal part of the rest.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Student:
 
 
 def read_params(path: Path = Path(PARAMS)) -> dict[str, Any]:
-    """params.yaml. ConfigurationFault: it cannot be read, or lacks or misspells a part."""
+    """Reads params.yaml. ConfigurationFault: it cannot be read, or a part is missing or misspelt."""
     with reading(path, "must be readable YAML", "fix it there", ConfigurationFault):
         params, lines = load(path.read_text(encoding="utf-8"))
     faults = Faults()
@@ -65,20 +65,20 @@ def read_params(path: Path = Path(PARAMS)) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Lines:
-    """The lines of the parts of a file, by their names; a part without one has its parent's."""
+    """Line numbers of the parts of a file, by their names; an unknown part has the line of its parent."""
 
     file: str
     at: Mapping[str, int] = field(default_factory=dict)
 
     def spot(self, name: str) -> Spot:
-        """Where a part stands."""
+        """Returns the place of a part."""
         while name and name not in self.at:
             name = name.rpartition(".")[0]
         return Spot(self.file, self.at.get(name, 0))
 
 
 def _fit(given: object, form: object, name: str, lines: Lines, faults: Faults) -> None:
-    """A fault for each part of params.yaml that has another form than it must."""
+    """Adds a fault for each part of params.yaml of the wrong form."""
     spot = lines.spot(name)
     if isinstance(form, dict):
         if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
@@ -114,7 +114,7 @@ def _parts(form: Mapping[str, object]) -> str:
 
 
 def students(params: Mapping[str, Any], suite: str, faults: Faults) -> list[Student]:
-    """The students of a suite, each after the one that teaches it, in the order of params.yaml."""
+    """Returns the students of a suite, each after its teacher, in the order of params.yaml."""
     found: dict[str, Student] = {}
     for listed in params["suites"][suite]["students"]:
         for method, said in params["students"][listed].items():
@@ -126,14 +126,14 @@ def students(params: Mapping[str, Any], suite: str, faults: Faults) -> list[Stud
 
 
 def all_students(params: Mapping[str, Any]) -> Iterator[Student]:
-    """The students of all lists."""
+    """Returns the students of all lists."""
     for listed in params["students"].values():
         for method, said in listed.items():
             yield from _lineage(method, said, None, Faults())
 
 
 def _lineage(method: str, said: object, before: list[str] | None, faults: Faults) -> Iterator[Student]:
-    """The students of a method: one, or one a phase, each the teacher of the next; `before` may be taught after."""
+    """Returns the students of a method: one, or one per phase, each the teacher of the next; `before`: the others."""
     said = {"phases": said} if isinstance(said, list) else said or {}
     already = len(faults.found)
     _fit(said, PHASES, f"students.{method}", Lines(PARAMS), faults)
@@ -156,7 +156,7 @@ def _lineage(method: str, said: object, before: list[str] | None, faults: Faults
 
 
 def planned(path: Path = PLAN) -> dict[str, dict[str, Any]]:
-    """The lines of plan.yaml, by their key; none where there is no plan. ConfigurationFault: it cannot be read."""
+    """Returns the lines of plan.yaml by key; empty without a plan. ConfigurationFault: it cannot be read."""
     if not path.exists():
         return {}
     with reading(path, "must be a plan", CURE, ConfigurationFault):
@@ -164,13 +164,13 @@ def planned(path: Path = PLAN) -> dict[str, dict[str, Any]]:
 
 
 def planned_images(path: Path = PLAN) -> dict[str, int]:
-    """How many images plan.yaml trains each student on whose suite has a budget, by its key."""
+    """Returns plan.yaml's number of training images for each student of a suite with a budget, by key."""
     with reading(path, "must be a plan", CURE, ConfigurationFault):
         return {key: int(line["images"]) for key, line in planned(path).items() if "images" in line}
 
 
 def from_params(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
-    """The nested bindings of a gin section, then its raw lines; None leaves what the files say."""
+    """Returns the bindings of a gin section, then its raw lines; None means the value of the files."""
     found: list[Binding] = []
     for key, value in _flat(said.get("bindings") or {}):
         found += parse(f"{key} = {value}", f"{PARAMS}, gin.bindings.{key}", faults, anywhere=True)
@@ -186,7 +186,7 @@ def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]
 
 
 def literal(value: object) -> str:
-    """A value of YAML's as gin text: a string that begins with @ or % is gin already."""
+    """Returns a YAML value as gin text; a string that begins with @ or % is gin already."""
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     return value if isinstance(value, str) and value.startswith(("@", "%")) else repr(value)

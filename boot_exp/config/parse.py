@@ -1,4 +1,4 @@
-"""gin files as statements with their places, and every fault of syntax in them: gin's own parser stops at the first."""
+"""Parses gin files into statements with their places, and reports all syntax errors; gin's parser stops at one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gin import config_parser
 
 @dataclass(frozen=True)
 class Pointer:
-    """@scope/selector, or with () what calling it returns."""
+    """@scope/selector: the component; with (): the result of calling it."""
 
     name: str
     called: bool
@@ -65,7 +65,7 @@ class _Values(config_parser.ParserDelegate):  # type: ignore[misc]  # gin has no
 
 @dataclass(frozen=True)
 class Binding:
-    """scope/selector.parameter = value, where it stands, and the imports of its file: alias -> module."""
+    """scope/selector.parameter = value, its place, and the imports of its file: alias -> module."""
 
     scope: str
     selector: str
@@ -73,7 +73,7 @@ class Binding:
     value: object
     spot: Spot
     imports: dict[str, str]
-    anywhere: bool = False  # an override: it may name a component by the end of its name and belong to another leaf
+    anywhere: bool = False  # an override: it may shorten the component's name and may belong to another run
 
     @property
     def key(self) -> str:
@@ -82,7 +82,7 @@ class Binding:
 
 
 class _Parser(config_parser.ConfigParser):  # type: ignore[misc]
-    """gin's own, which takes no value that a frozen file could not hold."""
+    """gin's own parser, which here refuses values that a frozen file cannot hold."""
 
     depth = 0
 
@@ -120,7 +120,7 @@ def _storable(value: object) -> bool:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Who asked for a file: the place that names it, the files above it, and all that were read for one leaf."""
+    """The origin of a file: the place that includes it, the files above it, and all files read for the run."""
 
     spot: Spot
     above: tuple[Path, ...] = ()
@@ -128,7 +128,7 @@ class _Asked:
 
 
 def parse_file(path: Path, faults: Faults, *, said: Spot, anywhere: bool = False) -> list[Binding]:
-    """The bindings of a file, which `said` asks for, and of what it includes, in the order in which they count."""
+    """Returns the bindings of a file, which `said` includes, and of its includes, in order of precedence."""
     return list(_file(path, faults, anywhere, _Asked(said)))
 
 
@@ -170,14 +170,14 @@ def _file(path: Path, faults: Faults, anywhere: bool, asked: _Asked) -> Iterator
 
 
 def _place(path: Path) -> str:
-    """Where a path leads, so that one file under two names is one."""
+    """Returns the resolved path, so that one file under two names counts as one."""
     return os.path.realpath(path) if "\0" not in str(path) else str(path)
 
 
 def parse(
     text: str, file: str, faults: Faults, *, anywhere: bool = False, asked: _Asked | None = None
 ) -> Iterator[Binding]:
-    """The bindings of gin text; `file` names it in faults. Overrides (`anywhere`) name components without imports."""
+    """Returns the bindings of gin text; `file` is its name in faults. Overrides (`anywhere`) need no imports."""
     imports: dict[str, str] = {}
     first: dict[str, Spot] = {}
     statements, unread = _statements(text)
@@ -213,26 +213,26 @@ def parse(
 
 @cache
 def _statements(text: str) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]]:
-    """Every statement that can be read, and each that cannot: (line, statement), (line, fault).
+    """Yields each statement, and a fault for each that cannot be read: (line, statement), (line, fault).
 
-    A line with a fault is blanked, and what begins with its statement is read again.
+    A line with a fault is blanked, and its statement is read again from its beginning.
     """
-    # Not splitlines: a form feed or U+2028 ends no line of gin's.
+    # Not splitlines, because a form feed or U+2028 does not end a line in gin.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     found: list[tuple[int, Any]] = []
     faults: list[tuple[int, str]] = []
-    begin = 0  # lines before the statement that is read
+    begin = 0  # the number of lines before the current statement
     while len(faults) < MOST_FAULTS:
         parser, offset = None, begin
         try:
             parser = _Parser("\n".join(lines[begin:]) + "\n", _Values())
             while statement := parser.parse_statement():
                 found.append((statement.location.line_num + offset, statement))
-                if not parser._statements_queue:  # else within a block
+                if not parser._statements_queue:  # otherwise inside a block
                     begin = max(begin, parser.current_token.start[0] + offset - 1)
         except (SyntaxError, tokenize.TokenError) as error:
             number, column, said = _trouble(error, lines, begin, offset)
-        except Exception as error:  # the parser's own slips, at the token where it stands
+        except Exception as error:  # an error inside the parser itself, reported at the current token
             number = begin + 1 if parser is None else parser.current_token.start[0] + offset
             column, said = None, f"{type(error).__name__} ({first_line(error)})"
         else:
@@ -242,7 +242,7 @@ def _statements(text: str) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]
         faults.append((number, f"syntax: {said}\n    {lines[number - 1].rstrip()}{mark}"))
         lines[number - 1] = ""
         if said == UNCLOSED and len(lines) - number > MOST_BEHIND:
-            return found, faults  # what follows was meant to stand within it
+            return found, faults  # the lines that follow were meant to be inside it
     faults.append((faults[-1][0], f"{MOST_FAULTS} faults of syntax: the rest of the file is not read; fix these first"))
     return found, faults
 
@@ -250,7 +250,7 @@ def _statements(text: str) -> tuple[list[tuple[int, Any]], list[tuple[int, str]]
 def _trouble(
     error: SyntaxError | tokenize.TokenError, lines: list[str], start: int, offset: int
 ) -> tuple[int, int | None, str]:
-    """Line (from 1), column (from 0) and what is wrong; the statement begins behind `start` lines and blank ones."""
+    """Returns line (from 1), column (from 0) and message; the statement begins after `start` lines and blank ones."""
     start += 1
     while start < len(lines) and (not lines[start - 1].strip() or lines[start - 1].lstrip().startswith("#")):
         start += 1
@@ -259,6 +259,6 @@ def _trouble(
         _, line, column, *_ = error.args[1]
         line += offset
     if line > start and (line > len(lines) or not column):
-        # What begins a line belongs to the next statement: this one lacks its end.
+        # A token at the beginning of a line belongs to the next statement, so this one is incomplete.
         return start, len(lines[start - 1].rstrip()), UNCLOSED
     return line, column, str(error.args[0]).replace("  Got ", " Got ")

@@ -1,4 +1,4 @@
-"""plan.yaml: one line a student, which says to DVC what it is made from and how many images it is trained on."""
+"""plan.yaml: one line per student, which tells DVC the student's inputs and its number of training images."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ from evals.ground.faults import ConfigurationFault
 from evals.ground.files import replacing
 
 HEAD = """\
-# Written by `boot-exp plan` of params.yaml and gin, and read by dvc.yaml. For each student its run; the suite whose
-# reference it is scored against; images, where its suite has a budget of network calls; inputs, the folders that
-# the stage distil reads; and source, the data or pairs among them, or of noise alone the frozen file again.
+# `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. Each student has a line with its run;
+# the suite whose reference it is scored against; images, its number of training images, if its suite has a budget of
+# network calls; inputs, the folders that the stage distil reads; and source, the folder of data or pairs among them. A
+# student that starts from noise alone names its frozen file as the source.
 """
 Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A suite of params.yaml, compiled; what its stages need follows from the roots of its teacher's."""
+    """A suite of params.yaml, compiled. The stages that it needs follow from its teacher's."""
 
     name: str
     compared: bool
@@ -48,21 +49,21 @@ class Suite:
 
     @property
     def teacher(self) -> Mapping[str, Frozen]:
-        """The stages of its teacher."""
+        """Returns the stages of its teacher."""
         return next((stages for run, stages in self.runs if run.name == TEACHER and run.seed is None), {})
 
     @property
     def published(self) -> bool:
-        """Whether teacher and reference are both of others, so that neither needs the data set."""
+        """Returns whether teacher and reference are both published, so that the suite needs no data set."""
         roots = {self.teacher[stage].root for stage in ("teacher", "reference") if stage in self.teacher}
         return roots == {"teacher.PublishedTeacher", "reference.PublishedReference"}
 
     def lines(self) -> dict[str, str]:
-        """The line of each student, by its key."""
+        """Returns the line of each student, by key."""
         return {run.key: self.line(run, stages["distil"]) for run, stages in self.runs if "distil" in stages}
 
     def line(self, run: Run, distil: Frozen) -> str:
-        """What plan.yaml says of a student."""
+        """Returns a student's line of plan.yaml."""
         run_folder = run.folder.relative_to("resolved")
         taught_by = run.student and run.student.teacher
         teacher = f"models/{run.suite}/{f'{taught_by}/{run.seed}' if taught_by else TEACHER}"
@@ -74,7 +75,7 @@ class Suite:
         return f"{{run: {run_folder}, suite: {run.suite}, {images}inputs: {{{inputs}}}, source: {origin}}}"
 
     def misfits(self, faults: Faults) -> None:
-        """A fault for each student whose method does not fit what the suite, or the student's teacher, can give it."""
+        """Adds a fault for each student whose method needs what the suite or the student's teacher does not give."""
         students = {run.name: stages for run, stages in self.runs if "distil" in stages}
         for run, stages in self.runs:
             if "distil" not in stages:
@@ -105,7 +106,7 @@ class Suite:
 
 
 def starts_from(distil: Frozen) -> str:
-    """What a student's method starts from, as its class says: noise, images or pairs. Nothing is imported."""
+    """Reads the input of a student's method (noise, images or pairs) from its class, without importing it."""
     settings = distil.settings()
     name = str(settings["distil.Distil.method"]).strip("@()")
     for component in distil.components:
@@ -118,7 +119,7 @@ def starts_from(distil: Frozen) -> str:
 
 
 def _model(frozen: Frozen) -> tuple[str, dict[str, Any]] | None:
-    """The class and settings of the model that a stage distils from or samples."""
+    """Returns the class and settings of the model that a stage distils from or samples."""
     settings, alias = frozen.settings(), frozen.alias
     reference = settings.get("distil.Distil.teacher", settings.get("sample.Sample.model"))
 
@@ -145,9 +146,9 @@ def suite_of(
     seeds: int | None = None,
     bindings: Sequence[str] = (),
 ) -> Suite:
-    """A suite, or the study, compiled, with the images that each run, by its key, is trained on.
+    """Compiles a suite, or the study; `images`: the number of training images of each run, by key.
 
-    seeds: how many are compiled of each run, None all: a seed is a number of one binding.
+    seeds: how many seeds of each run to compile; None: all. A seed changes one number only.
     """
     runs = suite_runs(params, name, faults)
     chosen = sorted({run.seed for run in runs if run.seed is not None})[:seeds]
@@ -166,7 +167,7 @@ def suite_of(
 
 
 def one_of_each(suite: str, bindings: Sequence[str]) -> dict[str, dict[str, Frozen]]:
-    """The frozen stages of each run of a suite with its least seed, by the run's name; raises its faults."""
+    """Returns the frozen stages of each run of a suite for its smallest seed, by name; raises their faults."""
     faults = Faults()
     made = suite_of(read_params(), suite, faults, planned_images(), seeds=1, bindings=bindings)
     faults.raise_if_any()
@@ -174,13 +175,13 @@ def one_of_each(suite: str, bindings: Sequence[str]) -> dict[str, dict[str, Froz
 
 
 def _phase(method: Path) -> dict[str, object]:
-    """Two for each macro that a method of phases takes from params.yaml, where no suite says one."""
+    """Returns 2 for each macro that a method with phases takes from params.yaml, if no suite sets one."""
     values = [binding.value for binding in parse_file(method, Faults(), said=Spot(str(method)))]
     return {name: 2 for name in ("STEPS", "GROUP") if Macro(name) in values}
 
 
 def check_all(params: Mapping[str, Any], faults: Faults) -> int:
-    """Compiles every suite, every ablation and every method that no suite has; how many configurations there were."""
+    """Compiles every suite, every ablation, and every method without a suite; returns the number of configurations."""
     images = planned_images()
     suites = [suite_of(params, name, faults, images, seeds=1) for name in params["suites"]]
     control = replace(study_runs(params)[0], ablation=NONE)
@@ -199,7 +200,7 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
 
 
 def plan_text(suites: Iterable[Suite]) -> str:
-    """plan.yaml: which suites there are, by what stages they need, and the lines of their students."""
+    """Returns the text of plan.yaml: the suites, by the stages that they need, and the lines of their students."""
     suites = list(suites)
     teachers = [suite for suite in suites if suite.name != STUDY]
     lists = {
@@ -223,9 +224,9 @@ def write_plan(text: str) -> None:
 
 
 def places(config: Path, stage: str) -> dict[str, Path]:
-    """Where a stage of a run reads and writes, by the place of its frozen file, resolved/RUN/STAGE.json.
+    """Returns the folders that a run's stage reads and writes, from the path resolved/RUN/STAGE.json.
 
-    ConfigurationFault: it lies elsewhere, or plan.yaml has no line of that run.
+    ConfigurationFault: the path is another one, or plan.yaml has no line for the run.
     """
     run = config.parent.relative_to("resolved") if config.parts[:1] == ("resolved",) else None
     if run is None or config.name != f"{stage}.json":
@@ -245,7 +246,7 @@ def places(config: Path, stage: str) -> dict[str, Path]:
 
 
 def check_fresh(suite: Suite) -> None:
-    """ConfigurationFault: plan.yaml has other lines of a suite than params.yaml and gin now give."""
+    """ConfigurationFault: plan.yaml differs from params.yaml and gin for a suite."""
     text = PLAN.read_text() if PLAN.exists() else ""
     for key, line in suite.lines().items():
         if f"    {key}: {line}\n" not in text:

@@ -1,4 +1,4 @@
-"""Runs: the teacher of a suite, or a student by a method with a seed, composed of gin files and frozen by stages."""
+"""Runs: a suite's teacher, or a student of a method with a seed; composed of gin files and frozen stage by stage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from evals.ground.faults import ConfigurationFault
 from evals.ground.files import replacing_folder
 
 SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
-NONE = "none"  # the ablation that ablates nothing: a study's control
+NONE = "none"  # the ablation that changes nothing: the control of a study
 TEACHER, STUDY = "teacher", "study"
 ROWS = "rows"
 _RULE = "a run must be a frozen file, a gin file, SUITE/teacher or SUITE/STUDENT"
@@ -34,10 +34,11 @@ _RULE = "a run must be a frozen file, a gin file, SUITE/teacher or SUITE/STUDENT
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run: its gin files, the suite and name that its results carry, and the folder of its frozen files.
+    """One run: its gin files, its suite and name in results, and the folder of its frozen files.
 
-    files: the method's first, then the suite's; student: what params.yaml says of it; images: how many it is trained
-    on, where its suite has a budget; asked: where the files are named; rows: options of the command that ranks results.
+    files: the method's first, then the suite's; student: its entry in params.yaml; images: the number that it is
+    trained on, if its suite has a budget; asked: where the files are named; rows: options of the command that ranks its
+    results.
     """
 
     suite: str
@@ -53,12 +54,12 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Its name in DVC and in plan.yaml."""
+        """Returns its name in DVC and in plan.yaml."""
         return str(self.folder.relative_to("resolved")).replace("/", "-")
 
 
 def named_run(name: Path) -> Run:
-    """A run by its name SUITE/teacher, SUITE/METHOD or SUITE/STUDENT of params.yaml, or one of a single gin file."""
+    """Returns a run by its name (SUITE/teacher, SUITE/METHOD, or SUITE/STUDENT of params.yaml) or of one gin file."""
     suite, run = name.parent.name, name.stem
     if name.suffix == ".gin":
         return Run(suite=suite, name=run, files=(name,), folder=Path("resolved"), asked="command line")
@@ -79,13 +80,13 @@ def named_run(name: Path) -> Run:
 
 
 def teacher_run(suite: str, *rows: str) -> Run:
-    """The teacher of a suite, its data, its reference and its baselines."""
+    """Returns the run of a suite's teacher, with its data, reference and baselines."""
     files, folder = (SUITES / suite / "teacher.gin",), Path("resolved") / suite / TEACHER
     return Run(suite=suite, name=TEACHER, files=files, folder=folder, rows=rows)
 
 
 def student_run(suite: str, student: Student, *rows: str, seed: int | None, ablation: str = NONE) -> Run:
-    """A student of a suite: its method's file, then the suite's own for students."""
+    """Returns the run of a student: its method's file, then the suite's file for students."""
     return Run(
         suite=suite,
         name=student.name,
@@ -99,7 +100,7 @@ def student_run(suite: str, student: Student, *rows: str, seed: int | None, abla
 
 
 def suite_runs(params: Mapping[str, Any], suite: str, faults: Faults) -> list[Run]:
-    """The teacher of a suite and each of its students with each seed; or all runs of the study."""
+    """Returns the runs of a suite (its teacher, and each student with each seed) or of the study."""
     if suite == STUDY:
         return study_runs(params)
     if suite not in params["suites"]:
@@ -116,7 +117,7 @@ def suite_runs(params: Mapping[str, Any], suite: str, faults: Faults) -> list[Ru
 
 
 def study_runs(params: Mapping[str, Any]) -> list[Run]:
-    """Each ablation of the study with each of its seeds."""
+    """Returns a run for each ablation of the study and each of its seeds."""
     if not params.get(STUDY):
         raise ConfigurationFault("params.yaml must have a part study to resolve or lint one, got none; write it")
     study, suite = params[STUDY], params[STUDY]["suite"]
@@ -138,25 +139,25 @@ def study_runs(params: Mapping[str, Any]) -> list[Run]:
 
 
 def names(params: Mapping[str, Any]) -> list[str]:
-    """The suites, and the study where there is one."""
+    """Returns the suites, and the study if there is one."""
     return [*params["suites"], *([STUDY] if params.get(STUDY) else [])]
 
 
 def is_compared(params: Mapping[str, Any], suite: str) -> bool:
-    """Whether the methods of a suite are compared, at equal network calls."""
+    """Returns whether the methods of a suite are compared at equal network calls."""
     return suite != STUDY and params["suites"][suite].get("calls") is not None
 
 
 def overrides(params: Mapping[str, Any], suite: str) -> Mapping[str, Any]:
-    """What overrides the files of a suite: nothing of one that is compared, or of the study."""
+    """Returns the overrides of a suite; none for a comparison or the study."""
     return {} if suite == STUDY or is_compared(params, suite) else params["gin"]
 
 
 def own_bindings(run: Run, faults: Faults) -> list[Binding]:
-    """What a run's files and its line of params.yaml bind.
+    """Returns the bindings of a run's files and of its line in params.yaml.
 
-    A suite's file may bind for one method alone, in a scope of the method's name: it then holds for the students whose
-    method's file is, or includes, the one of that name.
+    A suite's file may bind for one method only, in a scope of the method's name. This applies to students whose
+    method's file has that name or includes the file of that name.
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
     shared = [binding for file in rest for binding in file]
@@ -172,7 +173,7 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
     spot = f"{STUDENTS}.{run.student.method}"
     lines = [f"{name} = {literal(value)}" for name, value in run.student.macros.items()]
     if run.student.teacher is not None:
-        lines.append("distil.Distil.teacher = %STUDENT")  # a phase's teacher is what it is itself
+        lines.append("distil.Distil.teacher = %STUDENT")  # a phase's teacher is like the phase
     common += parse("\n".join(lines), spot, faults, anywhere=True)
     if run.images is not None:
         common += parse(f"Training.images = {run.images}", "plan.yaml", faults, anywhere=True)
@@ -182,9 +183,9 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
 def compiled(
     runs: Sequence[Run], said: Mapping[str, Any], faults: Faults, bindings: Sequence[str] = ()
 ) -> list[tuple[Run, dict[str, Frozen]]]:
-    """The frozen stages of each run: files < seed < gin.files < ablation < bindings < overrides; faults are gathered.
+    """Compiles the stages of each run: files < seed < gin.files < ablation < bindings < overrides. Gathers faults.
 
-    `said` is params.yaml's gin section; `bindings` are raw lines more, as a command line gives them.
+    `said`: the section gin of params.yaml; `bindings`: more lines of gin, as from the command line.
     """
     result, compilers, alone = [], [], {}
     for run in runs:
@@ -210,13 +211,13 @@ def compiled(
             faults.add(Spot(str(run.files[0])), "a run must configure a stage, got none; include one of gin/runs")
         result.append((run, stages))
         compilers.append(compiler)
-        # An override may take away what the files' own bindings configure: they count as used where the files use them.
+        # An override may make the files' own bindings unused; they count as used if the files alone use them.
         which = (run.files, run.student and run.student.name)
         if more and which not in alone:  # once for all seeds
             alone[which] = Compiler(own, faults)
             alone[which].stages(run.suite, run.name)
         judge = alone[which] if more else compiler
-        if not faults.found:  # what is misspelt is unused as well, and need not be said twice
+        if not faults.found:  # a misspelt binding is also unused; one fault is enough
             judge.say_unused(judge.used)
     used = set().union(*(compiler.used for compiler in compilers))
     for compiler in compilers if not faults.found else []:
@@ -225,7 +226,7 @@ def compiled(
 
 
 def write(runs: Sequence[tuple[Run, Mapping[str, Frozen]]], folder: Path) -> None:
-    """The frozen files of runs under a folder, whole or not at all, and `rows`: what their table ranks."""
+    """Writes the frozen files of runs into a folder, whole or not at all, and `rows`, the rows of their table."""
     with replacing_folder(folder, holding=ROWS) as partial:
         for run, stages in runs:
             for stage, frozen in stages.items():

@@ -1,4 +1,4 @@
-"""A stage, built by gin from its frozen configuration, and the proof that it used nothing else."""
+"""Builds a stage by gin from its frozen configuration, and checks that it used nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evals.ground.faults import ConfigurationFault, Fault
 
 
 def build(frozen: Frozen) -> Any:
-    """The stage with everything that is bound to it. Raises ConfigurationFault."""
+    """Builds the stage with everything that is bound to it. Raises ConfigurationFault."""
     for component in frozen.components:
         definition = source.lookup(component.module, component.name)
         if component.sha256 and (definition is None or code.sha256(definition) != component.sha256):
@@ -31,7 +31,7 @@ def build(frozen: Frozen) -> Any:
 
 
 def check_operative(frozen: Frozen) -> None:
-    """ConfigurationFault: a component has used a value that its frozen configuration does not record."""
+    """ConfigurationFault: a component used a value that its frozen configuration does not record."""
     recorded = frozen.settings()
     aliases = frozen.alias
     unrecorded = []
@@ -49,6 +49,6 @@ def check_operative(frozen: Frozen) -> None:
 
 def _plain(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # gin adds to a message where it was; the message names its component itself.
+    # gin appends its own location to a message; the component is named in the message already.
     lines = [line for line in lines if not line.startswith("In call to configurable ")]
     return " ".join(lines) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What a component takes, what it inherits and what it has, read from its text; nothing is imported."""
+"""Reads a component's parameters, base classes and attributes from its source; nothing is imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from boot_exp.config.source import Definition, Node, lookup, text
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument of a component: its annotation and its default (None: it has none), as trees of `module`."""
+    """One argument of a component: its annotation and its default (None: it has none), as syntax trees of `module`."""
 
     name: str
     module: str
@@ -23,7 +23,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a component takes; `more`: it takes any other keyword as well, or cannot be read."""
+    """The parameters of a component; `more`: it takes other keywords as well, or cannot be read."""
 
     parameters: dict[str, Parameter]
     more: bool = False
@@ -31,14 +31,14 @@ class Signature:
 
 @cache
 def bases(definition: Definition) -> tuple[Definition, ...]:
-    """A class and what it inherits from, nearest first, as far as that can be read; typing's own classes left out."""
-    after: dict[Definition, None] = {}  # each class behind all that it inherits from
+    """Returns a class and its base classes, nearest first, as far as they can be read; without typing's own."""
+    after: dict[Definition, None] = {}  # each class comes after all its subclasses
     waiting, entered = [(definition, False)], set()
     while waiting:
         kind, left = waiting.pop()
         if left:
             after[kind] = None
-        elif kind not in entered:  # class A(A), of a name that was imported, would else inherit from itself
+        elif kind not in entered:  # class A(A), with an imported A, would otherwise inherit from itself
             entered.add(kind)
             waiting += [(kind, True), *((above, False) for above in _above(kind))]
     return tuple(reversed(after))
@@ -54,7 +54,7 @@ def _above(definition: Definition) -> Iterator[Definition]:
 
 @cache
 def signature(definition: Definition) -> Signature:
-    """What a class or a function takes: of a dataclass its fields, of another class its __init__."""
+    """Returns the parameters of a class or function: a dataclass's fields, another class's __init__."""
     node = definition.node
     if isinstance(node, ast.FunctionDef):
         return _arguments(definition.module, node.args, skip=0)
@@ -107,7 +107,7 @@ def _arguments(module: str, arguments: ast.arguments, *, skip: int) -> Signature
 
 @cache
 def attributes(definition: Definition) -> set[str]:
-    """The names of what an object of a class has: methods, fields, and what its own code assigns to self."""
+    """Returns the attribute names of a class's objects: methods, fields, and what its own code assigns to self."""
     found: set[str] = set()
     for kind in bases(definition):
         for part in ast.walk(kind.node):
@@ -124,7 +124,7 @@ def attributes(definition: Definition) -> set[str]:
 
 @cache
 def is_protocol(definition: Definition) -> bool:
-    """Whether a class is a Protocol itself."""
+    """Returns whether a class is itself a Protocol."""
     node = definition.node
     return isinstance(node, ast.ClassDef) and any(
         text(base).split("[")[0].split(".")[-1] == "Protocol" for base in node.bases
@@ -133,7 +133,7 @@ def is_protocol(definition: Definition) -> bool:
 
 @cache
 def is_abstract(definition: Definition) -> bool:
-    """Whether no object of a class can be made: a Protocol, or a class that leaves a method to others."""
+    """Returns whether a class has no objects: a Protocol, or a class with an abstract method."""
     node = definition.node
     methods = (
         [part for part in node.body if isinstance(part, ast.FunctionDef)] if isinstance(node, ast.ClassDef) else []

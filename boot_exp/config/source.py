@@ -1,6 +1,6 @@
-"""Python read as text: what a name means. Imports nothing.
+"""Reads Python source as text and resolves names in it, without importing anything.
 
-A configuration is checked before torch is imported, and in a fraction of the time that takes.
+So a configuration is checked before torch is imported, in a fraction of the time that the import takes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Node = ast.ClassDef | ast.FunctionDef | ast.Assign | ast.AnnAssign
 
 @dataclass(frozen=True)
 class Module:
-    """A module's definitions by name, its imports, alias -> (module, name in it or ""), and whose names it takes."""
+    """A module: definitions by name; imports, alias -> (module, name in it or ""); modules that it star-imports."""
 
     name: str
     path: Path
@@ -53,7 +53,7 @@ class Definition:
 
 @cache
 def read(name: str) -> Module | None:
-    """The module of that dotted name, or None where there is none that is written in Python."""
+    """Returns the module of a dotted name, or None if no such module is written in Python."""
     path = _find(name)
     if path is None:
         return None
@@ -105,7 +105,7 @@ def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 @cache
 def _find(name: str) -> Path | None:
-    """The file of a module. Only the top package is asked of the import system, which does not import it."""
+    """Finds a module's file. The import system is asked for the top package only, which does not import it."""
     first, *rest = name.split(".")
     try:
         spec = importlib.util.find_spec(first)
@@ -122,9 +122,9 @@ def _find(name: str) -> Path | None:
 
 @cache
 def text(node: ast.AST) -> str:
-    """Code of a module that was read, as it is written."""
+    """Returns the source text of a piece of code."""
     before = sys.getrecursionlimit()
-    # A sum of a thousand terms is a tree as deep. What could be parsed is not deeper than this.
+    # A sum of a thousand terms is a tree of that depth. Code that could be parsed is no deeper than this limit.
     sys.setrecursionlimit(max(before, DEEPEST))
     try:
         return ast.unparse(node)
@@ -133,13 +133,13 @@ def text(node: ast.AST) -> str:
 
 
 def is_module(name: str) -> bool:
-    """Whether there is a module or package of that dotted name."""
+    """Returns whether a module or package of that dotted name exists."""
     return _find(name) is not None
 
 
 @cache
 def lookup(module: str, dotted: str) -> Definition | None:
-    """What a dotted name means in a module: a definition, in the module that defines it; None for anything else."""
+    """Resolves a dotted name in a module to a definition, in the module that defines it; None for anything else."""
     waiting, seen = [(module, dotted)], set()
     while waiting:
         place = waiting.pop()
@@ -155,7 +155,7 @@ def lookup(module: str, dotted: str) -> Definition | None:
 
 
 def _onward(here: Module, first: str, rest: str) -> list[tuple[str, str]]:
-    """Where to look on for first.rest, which a module does not define itself: (module, dotted name)."""
+    """Returns where to look up first.rest if a module does not define it itself: (module, dotted name)."""
     origin, name = here.imports.get(first, ("", ""))
     dotted = f"{first}.{rest}" if rest else first
     if not origin:
@@ -170,7 +170,7 @@ def _onward(here: Module, first: str, rest: str) -> list[tuple[str, str]]:
 
 
 def names(module: str) -> list[str]:
-    """The public classes and functions that a module defines or re-exports."""
+    """Returns the public classes and functions that a module defines or re-exports."""
     here = read(module)
     if here is None:
         return []
@@ -180,7 +180,7 @@ def names(module: str) -> list[str]:
 
 
 def submodules(package: str) -> Iterator[str]:
-    """The package and every module in it."""
+    """Returns the package and every module in it."""
     root = _find(package)
     if root is not None and root.name == "__init__.py":
         for path in sorted(root.parent.rglob("*.py")):
@@ -190,7 +190,7 @@ def submodules(package: str) -> Iterator[str]:
 
 @cache
 def is_project(module: str) -> bool:
-    """Whether a module is the project's own, or its user's: no part of Python, and nothing that was installed."""
+    """Returns whether a module belongs to the project or its user, not to Python or an installed library."""
     top = module.split(".")[0]
     if top in OURS:
         return True
@@ -206,7 +206,7 @@ def is_project(module: str) -> bool:
 
 @cache
 def _is_installed(package: str) -> bool:
-    """Whether pip has put a package where it is (--target, too), rather than pointed to where its user works on it."""
+    """Returns whether pip installed a package here (--target, too), rather than linked a user's working folder."""
     for name in _distributions().get(package, []):
         found = importlib.metadata.distribution(name)
         editable = '"editable": true' in (found.read_text("direct_url.json") or "")
@@ -221,7 +221,7 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def constant(module: str, expression: ast.expr) -> object:
-    """The value of a literal, or of the name of one. ValueError: it is neither."""
+    """Returns the value of a literal, or of a name of one. ValueError: it is neither."""
     seen = set()
     picks: list[int] = []
     while isinstance(expression, ast.Name | ast.Attribute):
@@ -246,7 +246,7 @@ def constant(module: str, expression: ast.expr) -> object:
 
 @cache
 def index() -> tuple[Definition, ...]:
-    """Every public class and function of the project."""
+    """Returns every public class and function of the project."""
     found = {
         here: None
         for package in OURS

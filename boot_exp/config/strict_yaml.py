@@ -1,4 +1,4 @@
-"""params.yaml as text: its values and the line of each; what YAML can hide in a file is refused before it is made."""
+"""Reads params.yaml: its values and their lines. Refuses dangerous YAML before any value is built."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DEEPEST = 50
 
 
 def load(text: str) -> tuple[Any, dict[str, int]]:
-    """The values, and the line of each part by its name, as in gin.bindings. ValueError: what is wrong, and where."""
+    """Returns the values, and the line of each part by its name (gin.bindings). ValueError: the fault and its place."""
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"more than {MOST_CHARACTERS:,} characters")
     depth = 0
-    for bracket in re.finditer(r"[\[\]{}]", text):  # its reader takes the square of their depth
+    for bracket in re.finditer(r"[\[\]{}]", text):  # the parser's time grows with the square of the nesting depth
         depth += 1 if bracket[0] in "[{" else -1
         if depth > 4 * DEEPEST:
             raise ValueError(f"line {text.count(chr(10), 0, bracket.start()) + 1}: brackets deep in each other")
@@ -43,12 +43,14 @@ def load(text: str) -> tuple[Any, dict[str, int]]:
 def _size(
     node: Node, name: str, yaml: YAML, lines: dict[str, int], sizes: dict[int, int], above: tuple[int, ...]
 ) -> int:
-    """How many values a node is; ValueError where one cannot be made, or too many would be."""
+    """Counts the values in a node. ValueError: one cannot be built, or there are too many."""
     line = node.start_mark.line + 1
     lines.setdefault(name, line)
     if id(node) in above or len(above) > DEEPEST:
         said = (
-            "an alias of a part stands in it" if id(node) in above else f"parts more than {DEEPEST} deep in each other"
+            "an alias of a part inside that part"
+            if id(node) in above
+            else f"parts more than {DEEPEST} deep in each other"
         )
         raise ValueError(f"line {line}: {said}")
     if id(node) not in sizes:

@@ -1,4 +1,4 @@
-"""What can be drawn: readers, transforms, the folder they end in, and how training draws from it."""
+"""Data sets: readers, transforms, the prepared folder, and the order in which training draws from it."""
 
 from boot_exp.data.card import DatasetCard
 from boot_exp.data.cifar10 import Cifar10

@@ -1,7 +1,8 @@
-"""The pages of an lmdb (OpenLDAP's LMDB 0.9, format 1, little-endian), read by plain reads.
+"""Reads the pages of an lmdb (OpenLDAP's LMDB 0.9, format 1, little-endian) with ordinary file reads.
 
-The library maps the file, and a map of a damaged or cut file ends the process (SIGBUS, SIGABRT, SIGSEGV). Here every
-number that the file says is held against the file before it is used. Layout: MDB_meta, MDB_page and MDB_node of mdb.c.
+The lmdb library maps the file, and reading the map of a damaged or cut file ends the process (SIGBUS, SIGABRT,
+SIGSEGV). Here every number in the file is checked against the file before it is used. Layout: MDB_meta, MDB_page and
+MDB_node of mdb.c.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DEEPEST = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """Where the newest state of the main tree begins, and what it says of itself."""
+    """The root of the newest version of the main tree, and its depth and number of entries."""
 
     page_size: int
     depth: int
@@ -33,19 +34,19 @@ class Tree:
 
 
 class Pages:
-    """A file of pages. ValueError: it says what cannot be."""
+    """A file of pages. ValueError: a number in it is impossible."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size = file, size
         self.tree = self._newest()
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every key and value, in the order of the keys."""
+        """Yields every key and value, in the order of the keys."""
         if self.tree.root == EMPTY:
             return
         before: bytes | None = None
         count = 0
-        # This ends whatever the pages say: each leaf gives a key at least, and keys that do not rise are refused.
+        # This ends for any pages, because each leaf yields at least one key, and keys that do not increase are refused.
         for key, value in self._below(self.tree.root, self.tree.depth):
             if before is not None and key <= before:
                 raise ValueError(f"keys out of order after {count:,}")

@@ -1,4 +1,4 @@
-"""The card of a prepared data set: what it holds, where it came from, and its fingerprints."""
+"""The card of a prepared data set: its contents, its origin, and its fingerprints."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from evals.ground.files import read_json, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetCard:
-    """What card.json says: `classes` is the largest label plus one, or None without labels.
+    """The contents of card.json. `classes` is the largest label plus one, or None without labels.
 
-    `images_sha256` is evals' fingerprint of shape and pixels, the one that reference statistics carry;
-    `labels_sha256` is over the labels as little-endian int64, None without labels. `notes` counts what the reader did
-    to images (turned, scaled, laid on white) and left out beside them; a file without any does not name it.
+    `images_sha256` is evals' fingerprint of shape and pixels, which reference statistics carry too; `labels_sha256` is
+    over the labels as little-endian int64, None without labels. `notes` counts the reader's changes to images (turned,
+    scaled, composed on white) and the files that it left out; the file omits it if it is empty.
     """
 
     name: str
@@ -39,7 +39,7 @@ class DatasetCard:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """[N, H, W, C]."""
+        """Returns [N, H, W, C]."""
         return self.n, self.height, self.width, self.channels
 
     def write(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class DatasetCard:
 
     @classmethod
     def read(cls, path: Path) -> DatasetCard:
-        """Reads a card. DataFault: missing, damaged, or with other fields."""
+        """Reads a card. DataFault: it is missing, damaged, or has other fields."""
         values = {"notes": {}} | read_json(path)
         names = {field.name for field in fields(cls)}
         if set(values) != names:
@@ -85,5 +85,5 @@ _SOUND: Mapping[str, Callable[[Any], bool]] = {
 
 
 def labels_sha256(labels: NDArray[np.int64]) -> str:
-    """The fingerprint of labels [N]: SHA-256 over them as little-endian int64, in hex."""
+    """Returns the fingerprint of labels [N]: SHA-256 over them as little-endian int64, in hex."""
     return sha256(labels.astype("<i8").tobytes()).hexdigest()

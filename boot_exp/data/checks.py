@@ -1,4 +1,4 @@
-"""What must hold of the images of a data set, checked as they pass."""
+"""Checks the images of a data set while they are read."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SHOWN = 10
 
 
 def checked(source: str, examples: Iterable[Example], bad: list[str] | None = None) -> Iterator[Example]:
-    """Passes the examples on up to the first bad one, and reads on to the end to name the bad ones together.
+    """Passes on the examples before the first bad one, then reads to the end to report all bad ones together.
 
-    DataFault at the end, naming up to ten images of each kind: one that cannot be read; not uint8 [H, W, C] with 1 or 3
-    channels; another size or kind than the first; a label on some only, or below 0 or above LARGEST; fewer than two
-    images; all images of one value each. bad: gets a line for each of them.
+    DataFault at the end, with up to ten names for each kind of fault: an image cannot be read; is not uint8 [H, W, C]
+    with 1 or 3 channels; differs in size or kind from the first; only some images have a label; a label is below 0 or
+    above LARGEST; there are fewer than two images; every image has a single value. bad: receives a line for each.
     """
     damaged, arrays, sizes, labels, constant = (_Names(all=bad) for _ in range(5))
     cures: dict[str, None] = {}
@@ -69,14 +69,14 @@ def checked(source: str, examples: Iterable[Example], bad: list[str] | None = No
 
 
 def is_image(example: Example) -> bool:
-    """Whether it holds uint8 [H, W, C] with 1 or 3 channels and at least one pixel."""
+    """Returns whether the array is uint8 [H, W, C] with 1 or 3 channels and at least one pixel."""
     image = example.image
     return image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] in (1, 3) and image.size > 0
 
 
 @dataclass
 class _Names:
-    """Counts examples and remembers the first few, so that a million bad ones still make one line; all gets each."""
+    """Counts examples and keeps the first few names, so that a million bad ones still make one line; all gets each."""
 
     all: list[str] | None = None
     n: int = 0

@@ -29,7 +29,7 @@ class Cifar10:
         check_split("Cifar10", self.split)
 
     def examples(self) -> Iterator[Example]:
-        """Every photograph in the batches' order. MissingResource: missing or damaged, and the download failed."""
+        """Yields every image in the batches' order. MissingResource: missing or damaged, and the download failed."""
         with extras():
             from torchvision.datasets import CIFAR10
 

@@ -1,4 +1,4 @@
-"""What every reader is: named examples in a fixed order."""
+"""The interface of readers: named examples in a fixed order."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One image, uint8 [H, W, C] with C 1 or 3, the name that errors call it by, and its class if it has one.
+    """One image, uint8 [H, W, C] with C 1 or 3, its name in messages, and its class if it has one.
 
-    fault: why it could not be read, where it could not; there is then no image. notes: what was done to it, and in the
-    first one also what was left out beside all of them, each with how often.
+    fault: the reason why it could not be read; there is then no image. notes: the changes made to the image, with
+    counts; the first example also has the files that were left out of the data set.
     """
 
     name: str
@@ -34,7 +34,7 @@ NO_IMAGE: NDArray[np.uint8] = np.zeros((0, 0, 1), np.uint8)
 
 
 def read_example(name: str, label: int | None, read: Callable[[], bytes], *, rgb: bool) -> Example:
-    """The image of a file's bytes as an example; that it cannot be read becomes the example's fault."""
+    """Returns an example from the bytes of a file. If the image cannot be read, the example has a fault."""
     try:
         picture = decode(name, read, rgb=rgb)
     except DataFault as fault:
@@ -43,21 +43,21 @@ def read_example(name: str, label: int | None, read: Callable[[], bytes], *, rgb
 
 
 class Dataset(Protocol):
-    """A data set at its source: the same examples in the same order at every pass; its repr says which."""
+    """A data set at its source: the same examples in the same order at every pass. Its repr identifies it."""
 
     @property
     def name(self) -> str:
-        """What the leaderboard calls it."""
+        """The name in tables."""
 
     @property
     def split(self) -> str:
-        """Which part of it this is; "all" where it has no parts."""
+        """The part of the data set; "all" if it has no parts."""
 
     def examples(self) -> Iterator[Example]:
-        """Every example once. DataFault: damaged; MissingResource: neither here nor to be had by download."""
+        """Yields every example once. DataFault: damaged; MissingResource: missing, and it cannot be downloaded."""
 
 
 def check_split(reader: str, split: str) -> None:
-    """ConfigurationFault unless `split` is train or test."""
+    """ConfigurationFault: `split` is neither train nor test."""
     if split not in ("train", "test"):
         raise ConfigurationFault(f"{reader}.split must be 'train' or 'test', got {split!r}; write one of the two")

@@ -1,4 +1,4 @@
-"""The real images that need no download."""
+"""Handwritten digits: real images that need no download."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Digits:
     split: ClassVar[str] = "all"
 
     def examples(self) -> Iterator[Example]:
-        """Every digit in scikit-learn's order."""
+        """Yields every digit in scikit-learn's order."""
         with extras():
             from sklearn.datasets import load_digits
 

@@ -36,7 +36,7 @@ class FashionMnist:
         check_split("FashionMnist", self.split)
 
     def examples(self) -> Iterator[Example]:
-        """Every article in the files' order. DataFault: damaged; MissingResource: missing, and no download."""
+        """Yields every image in the files' order. DataFault: damaged; MissingResource: the download failed."""
         images_path, labels_path = self._find() or self._download()
         images, labels = read_idx(images_path), read_idx(labels_path)
         if images.ndim != 3 or labels.shape != images.shape[:1]:
@@ -65,7 +65,7 @@ class FashionMnist:
 
         try:
             self._downloads(self.root).mkdir(parents=True, exist_ok=True)
-            # torchvision writes in place, so an interrupted download would be taken for the data at the next run.
+            # torchvision writes in place, so the next run would take an interrupted download for the data.
             with TemporaryDirectory(dir=self.root) as partial:
                 FashionMNIST(partial, download=True)
                 for file in self._downloads(partial).glob("*-ubyte"):

@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its kin (http://yann.lecun.com/exdb/mnist)."""
+"""Reads the IDX format of MNIST and its relatives (http://yann.lecun.com/exdb/mnist)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def _unpacked(path: Path) -> bytes:
-    """What a .gz holds; what is more than any sound one is not unpacked to its end."""
+    """Returns the contents of a .gz; stops if they exceed the size of any valid file."""
     held = path.stat().st_size
     with gzip.open(path) as file:
         data = file.read(max(FREE, RATIO * held) + 1)

@@ -1,4 +1,4 @@
-"""Anyone's images, as files in a folder or a zip."""
+"""Reads a user's own images from files in a folder or a zip."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from evals.images.listing import listed, said
 
 @component
 class ImageFiles:
-    """The images of a folder (recursive) or a zip, sorted by name. split: which part of a data set they are.
+    """The images of a folder (recursive) or a zip, sorted by name. split: the part of the data set.
 
-    Their classes are those of a dataset.json beside them, at the top or in one folder, as EDM and StyleGAN write it,
-    with "labels" that are pairs of a name and a class, or null for none. Without one the class of an image is the first
-    sub-folder in which the names differ (cat in photos/cat/1.png beside photos/dog/1.png), numbered in sorted order;
-    images that all lie in one folder have none. rgb: images of any mode become RGB, as ImageNet's few gray and CMYK
-    ones must; what is transparent is laid on white. Links are followed; what systems leave in folders is skipped, and
-    what is no image counted.
+    Classes come from a dataset.json at the top or in one folder, as EDM and StyleGAN write it: "labels" holds pairs of
+    a name and a class, or null for none. Without one, an image's class is the first sub-folder in which the names
+    differ (cat in photos/cat/1.png beside photos/dog/1.png), numbered in sorted order; images that are all in one
+    folder have none. rgb: images of any mode become RGB, as ImageNet's few gray and CMYK images must; transparency is
+    composed on white. Links are followed, system files are skipped, and other files that are not images are counted.
     """
 
     path: str
@@ -35,7 +34,7 @@ class ImageFiles:
         return Path(self.path).stem
 
     def examples(self) -> Iterator[Example]:
-        """Every image. DataFault: none, or one that has no class where others do."""
+        """Yields every image. DataFault: there is none, or one has no class where others do."""
         found = listed(Path(self.path))
         if not found.images:
             beside = f", but {said(found.notes)}" if found.notes else ""

@@ -1,4 +1,4 @@
-"""The training side of a prepared data set."""
+"""Reads a prepared data set for training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Images:
         return cls(folder=folder, card=card, pixels=pixels, labels=labels)
 
     def verify(self) -> None:
-        """Reads everything once. DataFault: pixels or labels are not those of the card, or exceed it."""
+        """Reads everything once. DataFault: pixels or labels do not match the card."""
         if open_images(self.folder / "images.npy").sha256() != self.card.images_sha256:
             raise DataFault(_changed(self.folder / "images.npy"))
         if self.labels is not None and labels_sha256(self.labels) != self.card.labels_sha256:
@@ -62,12 +62,12 @@ class Images:
         return pixels.float() / 127.5 - 1, labels
 
     def draw(self, *, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
-        """The indices [batch] that training sees after `images_seen` images; see `draw`."""
+        """Returns the indices [batch] of the batch after `images_seen` images; see `draw`."""
         return draw(n=self.card.n, images_seen=images_seen, batch=batch, seed=seed)
 
 
 def still_there(array: NDArray[Any]) -> None:
-    """DataFault: the file of a mapped array has been deleted or cut; to read on would end the process (SIGBUS)."""
+    """DataFault: the file of a mapped array was deleted or cut; reading on would end the process (SIGBUS)."""
     if not isinstance(array, np.memmap) or array.filename is None:
         return
     try:
@@ -79,10 +79,10 @@ def still_there(array: NDArray[Any]) -> None:
 
 
 def draw(*, n: int, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
-    """Entries images_seen ... images_seen + batch - 1 of one endless order of 0..n-1, int64 [batch].
+    """Returns entries images_seen ... images_seen + batch - 1 of an endless order of 0..n-1, int64 [batch].
 
-    The order depends on n and the seed alone: one fresh permutation an epoch. A batch may straddle epochs, and
-    processes that each draw their part of it see together what one process would.
+    The order depends on n and the seed only, with a new permutation for each epoch. A batch may cross epochs. Several
+    processes that each draw their part of a batch see together what one process would.
     """
     position = np.arange(images_seen, images_seen + batch)
     epochs = position // n

@@ -1,4 +1,4 @@
-"""The classes of images in files: those that dataset.json says, or those of their folders."""
+"""Finds the classes of images in files, from dataset.json or from their folders."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Labels = Mapping[str, int | None]
 
 
 def labels_of(path: str, found: Listing, notes: Counter[str]) -> Labels:
-    """The class of each image, or None for all; what is odd about them is counted in notes.
+    """Returns the class of each image, or None for all; counts irregularities in notes.
 
-    A dataset.json may lie at the top or in one folder below, and its names then start there. DataFault: it is damaged,
-    there are several, or some image has no class where others do.
+    A dataset.json may be at the top or in one folder below; its names are then relative to that folder. DataFault: it
+    is damaged, there are several, or some image has no class where others do.
     """
     names = list(found.images)
     if not found.said:
@@ -50,7 +50,7 @@ def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 
 def _shown(value: object) -> str:
-    """What stands there, cut; of a number that is too long to write its size."""
+    """Returns a value as short text; a number that is too long is described by its size."""
     if type(value) is int and value.bit_length() > 1000:
         return f"a number of {value.bit_length():,} bits"
     return repr(value)[:100]
@@ -90,7 +90,7 @@ def _by_name(where: str, prefix: str, names: Sequence[str], said: Mapping[str, o
 
 def _by_folder(path: str, names: Sequence[str], notes: Counter[str]) -> Labels:
     folders = {name: str(PurePosixPath(name).parent) for name in names}
-    # From one root, so that the top itself has something in common with the folders in it.
+    # From a common root, so that files at the top share a part with the files in folders.
     common = os.path.commonpath([f"/{folder}" for folder in folders.values()])
     below = {name: PurePosixPath("/", folder).relative_to(common).parts for name, folder in folders.items()}
     classes = {parts[0] for parts in below.values() if parts}

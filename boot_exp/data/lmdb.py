@@ -1,4 +1,4 @@
-"""Encoded images in an lmdb, the way LSUN is published (arXiv 1506.03365)."""
+"""Reads encoded images from an lmdb, as LSUN is published (arXiv 1506.03365)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from evals.ground.files import reading
 
 @component
 class Lmdb:
-    """The images of an lmdb folder, in the order of its keys; a value is an image's file. They have no classes.
+    """The images of an lmdb folder, in the order of its keys; each value is an image file. There are no classes.
 
-    first: no more than so many, None all of them. rgb: as of ImageFiles.
+    first: the largest number of images to read; None: all. rgb: as in ImageFiles.
     """
 
     path: str
@@ -32,7 +32,7 @@ class Lmdb:
         return Path(self.path).stem
 
     def examples(self) -> Iterator[Example]:
-        """Every image. DataFault: there is no such lmdb, or it is damaged."""
+        """Yields every image. DataFault: there is no such lmdb, or it is damaged."""
         path = Path(self.path) / "data.mdb"
         if not path.is_file():
             raise DataFault(f"Lmdb.path must be a folder with data.mdb, got {self.path}; unpack the data set there")

@@ -1,4 +1,4 @@
-"""Arrays written row by row, for data that memory need not hold."""
+"""Writes arrays row by row, for data that need not fit into memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class NpyStream:
-    """A .npy file of rows of one shape and type, whose number is known at the end: `finish` writes it."""
+    """Writes a .npy file of rows of one shape and type; `finish` writes their number, known only at the end."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.shape: tuple[int, ...] = (0,)
@@ -25,13 +25,13 @@ class NpyStream:
         self.shape = (self.shape[0] + 1, *row.shape)
 
     def finish(self) -> None:
-        """Writes the number of rows into the header; at least one was appended."""
+        """Writes the number of rows into the header. At least one row must have been appended."""
         end = self._file.tell()
         self._file.seek(0)
         self._write_header()
         self._file.seek(end)
 
     def _write_header(self) -> None:
-        # NumPy pads a header so that the first axis can grow to any size within the same number of bytes.
+        # NumPy pads a header so that the first axis can grow without changing the number of bytes.
         header = {"descr": self._descr, "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(self._file, header)

@@ -1,4 +1,4 @@
-"""Images as one array in an .npz, the way OpenAI keeps samples and references."""
+"""Reads images from one array in an .npz, as OpenAI stores samples and references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evals.images.reading import open_images
 
 @component
 class Npz:
-    """The images `arr_0`, uint8 [N, H, W, C] or [N, H, W], with the classes `arr_1`, [N], where there are any."""
+    """Images `arr_0`, uint8 [N, H, W, C] or [N, H, W], and classes `arr_1`, [N], if there are any."""
 
     path: str
     split: str = "all"
@@ -28,7 +28,7 @@ class Npz:
         return Path(self.path).stem
 
     def examples(self) -> Iterator[Example]:
-        """Every image, read in pieces. DataFault: damaged, of another type, or with another number of labels."""
+        """Yields every image, read in pieces. DataFault: damaged, of another type, or the number of labels differs."""
         if Path(self.path).suffix.lower() != ".npz":
             raise DataFault(f"Npz.path must be an .npz, got {self.path}; give another reader that path")
         images, labels = open_images(self.path), self._labels()

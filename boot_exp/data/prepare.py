@@ -1,4 +1,4 @@
-"""From any source to the one folder that training reads: every image transformed and checked once."""
+"""Prepares a data set: transforms and checks every image once, and writes the folder that training reads."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from evals.images.reading import Fingerprint
 def prepare(dataset: Dataset, transforms: Sequence[Transform], out: Path | str) -> DatasetCard:
     """Writes images.npy (uint8 [N, H, W, C]), labels.npy (int64 [N], if any) and card.json into the folder `out`.
 
-    Images are streamed: memory does not grow with them. `out` appears whole or not at all, and takes the place of
-    an older prepared folder. DataFault: what `checked` refuses, or a transform that cannot be applied.
-    ConfigurationFault: `out` holds something else, or cannot be written. Where more images are bad than
-    the message names, OUT.bad.txt lists every one of them and why; the next run takes it away.
+    Images are streamed, so memory use does not depend on their number. `out` is written whole or not at all, and
+    replaces an older prepared folder. DataFault: `checked` refuses the images, or a transform cannot be applied.
+    ConfigurationFault: `out` holds something else, or cannot be written. If the message has no room for all bad images,
+    OUT.bad.txt lists every one with its fault; the next run removes that file.
     """
     bad: list[str] = []
     listing = Path(f"{out}.bad.txt")
@@ -78,7 +78,7 @@ def _prepared(dataset: Dataset, transforms: Sequence[Transform], out: Path, bad:
 
 def _transformed(dataset: Dataset, transforms: Sequence[Transform]) -> Iterator[Example]:
     for example in dataset.examples():
-        if not is_image(example):  # for `checked` to name, rather than for a transform to stumble over
+        if not is_image(example):  # passed to `checked` for its message, instead of failing in a transform
             yield example
             continue
         image = example.image

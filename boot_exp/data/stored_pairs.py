@@ -1,4 +1,4 @@
-"""Stored pairs of noise and what a teacher makes of it; the noise itself is drawn anew from its seed."""
+"""Reads stored pairs of noise and the teacher's image of it. The noise is drawn again from its seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CARD = "card.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PairsCard:
-    """What must be known of stored pairs to learn from them: n of them, `shard` to a file, of images (C, H, W).
+    """The part of a card of pairs that training needs: n pairs, `shard` to a file, of images (C, H, W).
 
     seed: of their noise; classes: pair i is of class i mod classes; inputs: the hash of their teacher.
     """
@@ -38,9 +38,9 @@ class PairsCard:
 
 @dataclass(frozen=True, kw_only=True)
 class WholePairsCard(PairsCard):
-    """All that is written of pairs: by which sampler, of which NFE, with how many network calls for all of them.
+    """The whole card of pairs, with the sampler, its NFE, and the network calls for all pairs.
 
-    noise: the generator that the seed is for.
+    noise: the generator that the seed belongs to.
     """
 
     suite: str
@@ -58,7 +58,7 @@ class WholePairsCard(PairsCard):
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPairs:
-    """x0: float32 [N, C, H, W], in shards, memory mapped; pair i is of noise i of a seed, class i mod classes."""
+    """x0: float32 [N, C, H, W], in shards, memory mapped. Pair i has noise i of a seed and class i mod classes."""
 
     folder: Path
     card: PairsCard
@@ -66,13 +66,13 @@ class StoredPairs:
 
     @classmethod
     def load(cls, folder: Path) -> StoredPairs:
-        """Opens what the pairs stage wrote, once its files are checked. DataFault: missing, damaged, of other noise."""
+        """Opens the stored pairs and checks their files. DataFault: they are missing, damaged, or of other noise."""
         if not folder.is_dir():
             raise DataFault(f"the pairs {folder} must be made first, got no such folder; run the pairs stage")
         said = read_json(folder / CARD, cure="make the pairs again")
         if (noise := said.get("noise")) != NOISE:
             raise DataFault(
-                f"pairs are of noise that is drawn anew, which must be {NOISE}, got {noise or 'another'} in "
+                f"pairs need their noise drawn again, so it must be {NOISE}, got {noise or 'another'} in "
                 f"{folder / CARD}; make the pairs again"
             )
         card = from_json(PairsCard, said, where=folder / CARD, cure="make the pairs again")
@@ -96,11 +96,11 @@ class StoredPairs:
         return cls(folder=folder, card=card, shards=tuple(shards))
 
     def draw(self, *, images_seen: int, batch: int, seed: int) -> NDArray[np.int64]:
-        """The indices [batch] that training sees after `images_seen` pairs; see `images.draw`."""
+        """Returns the indices [batch] of the batch after `images_seen` pairs; see `images.draw`."""
         return draw(n=self.card.n, images_seen=images_seen, batch=batch, seed=seed)
 
     def x0(self, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What the teacher made of the noise of those indices, [B, C, H, W]."""
+        """Returns the teacher's images for the noise of those indices, [B, C, H, W]."""
         size = self.card.shard
         for shard in np.unique(indices // size):
             still_there(self.shards[shard])
@@ -108,7 +108,7 @@ class StoredPairs:
 
 
 def _check(card: PairsCard, path: Path) -> None:
-    """DataFault: the card counts what cannot be, or names other files than its shards."""
+    """DataFault: the card has impossible counts, or names files other than its shards."""
     shards = -(-card.n // card.shard) if min(card.n, card.shard) > 0 else 0
     if not (
         shards == len(card.sha256) > 0

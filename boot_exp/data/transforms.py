@@ -1,4 +1,4 @@
-"""What is done to every image once, before training; the card keeps the repr."""
+"""Transforms, which are applied to every image once, before training; the card records their repr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evals.ground.faults import DataFault
 
 
 class Transform(Protocol):
-    """A pure function of one image; its repr says what it does."""
+    """A pure function of one image; its repr describes it."""
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [H, W, C] -> uint8 [H', W', C]. DataFault: it cannot be applied to this image."""
@@ -22,7 +22,7 @@ class Transform(Protocol):
 
 @component
 class Pad:
-    """A border of `pixels` pixels of one value in 0..255 on all four sides."""
+    """Adds a border of `pixels` pixels of one value in 0..255 on all four sides."""
 
     pixels: Natural
     value: Annotated[int, Interval(ge=0, le=255)] = 0
@@ -33,7 +33,7 @@ class Pad:
 
 @component
 class AverageDown:
-    """The mean of every block of `factor` x `factor` pixels, rounded to the nearest, halves up."""
+    """Averages every block of `factor` x `factor` pixels, rounded to the nearest integer, halves up."""
 
     factor: Count
 
@@ -51,10 +51,10 @@ class AverageDown:
 
 @component
 class CentreCropResize:
-    """ADM's way to a square of `size` pixels: halve by boxes while twice too large, bicubic, the centre.
+    """Resizes to a square of `size` pixels as ADM does: box halvings while twice too large, bicubic, then the centre.
 
-    Source: OpenAI's guided-diffusion (arXiv 2105.05233), image_datasets.center_crop_arr, pixel for pixel;
-    EDM's center-crop-dhariwal is the same. An image that is smaller is enlarged.
+    Source: OpenAI's guided-diffusion (arXiv 2105.05233), image_datasets.center_crop_arr, pixel for pixel; EDM's
+    center-crop-dhariwal is the same. Smaller images are enlarged.
     """
 
     size: Count

@@ -1,6 +1,6 @@
-"""How far two images are apart on the features of VGG16 (arXiv 1409.1556), whose weights are files that a user fetches.
+"""Distances between images in the features of VGG16 (arXiv 1409.1556). The user downloads its weights.
 
-A component is built without its files and reads them at its first use, once in a process for each device and dtype.
+A component is built without the files. It reads them at its first use, once in a process for each device and dtype.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b843286
 
 WIDTHS = (64, 128, 256, 512, 512)  # channels of the five layers relu1_2, relu2_2, relu3_3, relu4_3, relu5_3
 BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))  # torchvision's numbers of their convolutions
-SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation, of images in [-1, 1]
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # ImageNet's mean and deviation, for images in [-1, 1]
 
 Vgg = Sequence[Sequence[tuple[Tensor, Tensor]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """Published weights: what they are, the parameter that takes their path, their address and SHA-256."""
+    """Published weights: a description, the parameter that takes their path, their address and SHA-256."""
 
     what: str
     field: str
@@ -61,13 +61,13 @@ LINEAR = WeightsFile(
 class Lpips:
     """LPIPS, VGG16, version 0.1 (Zhang et al. 2018, arXiv 1801.03924, equation 1): [B, C, H, W] twice -> [B].
 
-    Images in [-1, 1], C 3, or 1 for gray, which is repeated. size: images whose shorter side, in pixels, is less are
-    enlarged to it first, bilinearly (224 in consistency distillation, arXiv 2303.01469); None leaves them.
+    Images in [-1, 1], C 3, or 1 for gray, which is repeated. size: images whose shorter side is less, in pixels, are
+    first enlarged to it, bilinearly (224 in consistency distillation, arXiv 2303.01469); None: not enlarged.
 
-    backbone: path of torchvision's VGG16, a state dict whole or of its features alone, .safetensors or what torch.save
-    wrote; linear: path of the lpips package's weights/v0.1/vgg.pth. Another file than the published is used where its
-    SHA-256 is stated. Half precision gives float32. MissingResource: a file is not there; StateFault: it is another,
-    or damaged; ConfigurationFault: what is compared is no batch of images, or they are too small.
+    backbone: path of torchvision's VGG16, a whole state dict or its features only, .safetensors or written by
+    torch.save; linear: path of the lpips package's weights/v0.1/vgg.pth. To use another file, state its SHA-256. Half
+    precision gives float32. MissingResource: a file does not exist; StateFault: it is another file, or damaged;
+    ConfigurationFault: the inputs are not a batch of images, or are too small.
     """
 
     backbone: str
@@ -108,12 +108,12 @@ class VggFeatures:
 
 
 def _precise(a: Tensor, b: Tensor) -> torch.dtype:
-    # Squares of VGG's features, summed over 512 channels, lie outside of float16.
+    # Sums of squares of VGG's features over 512 channels exceed float16.
     return torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
 
 
 def _compare(a: Tensor, b: Tensor, vgg: Vgg, weights: Mapping[int, Tensor], size: int | None) -> Tensor:
-    """Layer by layer the weighed squared difference of unit features, averaged over places; a layer's weights: [C]."""
+    """Compares unit features layer by layer: weighted squares, averaged over places; weights of a layer: [C]."""
     depth, dtype = max(weights), _precise(a, b)
     seen = [_features(_enlarged(x, size, depth).to(dtype), vgg[:depth]) for x in (a, b)]
     total = a.new_zeros(len(a))
@@ -126,7 +126,7 @@ def _compare(a: Tensor, b: Tensor, vgg: Vgg, weights: Mapping[int, Tensor], size
 
 def _features(x: Tensor, vgg: Vgg) -> Iterator[Tensor]:
     shift, deviation = (x.new_tensor(values)[:, None, None] for values in (SHIFT, SCALE))
-    x = (x - shift) / deviation  # which repeats a gray image's one channel
+    x = (x - shift) / deviation  # this also repeats a gray image's channel
     for index, block in enumerate(vgg):
         x = F.max_pool2d(x, 2) if index else x
         for weight, bias in block:
@@ -173,14 +173,14 @@ def _linear(path: str, sha256: str, device: torch.device, dtype: torch.dtype) ->
 
 
 def _kept(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False):  # what was first read while sampling must serve in training as well
+    with torch.inference_mode(False):  # tensors first read while sampling must also work in training
         return x.detach().to(device, dtype).clone()
 
 
 def _read(
     source: WeightsFile, path: str, sha256: str | None, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Tensor]:
-    """The tensors of these names in a state dict, after its hash was compared; nothing in the file is run."""
+    """Reads the tensors of these names from a state dict after comparing its hash; runs nothing in the file."""
     if not Path(path).is_file():
         raise MissingResource(
             f"{source.what} must be a file, got {path!r}, which is not there; fetch {source.url} (SHA-256 "
@@ -193,7 +193,7 @@ def _read(
         )
     again = f"fetch {source.url}"
     kept = read_tensors(Path(path), must="must be a state dict", cure=again)
-    kept = {name.removeprefix("features."): x for name, x in kept.items()}  # torchvision's whole network has it
+    kept = {name.removeprefix("features."): x for name, x in kept.items()}  # the name in torchvision's whole network
     for name, shape in shapes.items():
         if name not in kept or kept[name].shape != shape:
             got = f"one of {list(kept[name].shape)}" if name in kept else "none"

@@ -1,4 +1,4 @@
-"""What a network is given and what its output means, once, here: each turns an output into x0."""
+"""Predictions: the inputs of a network, and the conversion of its output to x0."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from boot_exp.diffusion.levels import Level, over, signal
 
 
 class Prediction(Protocol):
-    """How a network is asked, and output, x_t: [B, ...], level: [B] -> x0: [B, ...]."""
+    """Computes a network's inputs, and x0 from its output: output, x_t: [B, ...], level: [B] -> x0: [B, ...]."""
 
     def given(self, x_t: Tensor, level: Level) -> Tensor:
-        """What the network is given for x_t: [B, ...]."""
+        """Returns the network's input for x_t: [B, ...]."""
 
     def told(self, t: Tensor, level: Level) -> Tensor:
-        """What the network is told of the time: [B]."""
+        """Returns the network's time: [B]."""
 
     def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor: ...
 
 
 class Plain:
-    """The network is given x_t and t as they are."""
+    """The network receives x_t and t as they are."""
 
     def given(self, x_t: Tensor, level: Level) -> Tensor:
-        """x_t: [B, ...]."""
+        """Returns x_t: [B, ...]."""
         return x_t
 
     def told(self, t: Tensor, level: Level) -> Tensor:
-        """t: [B]."""
+        """Returns t: [B]."""
         return t
 
 
@@ -64,18 +64,17 @@ class FromV(Plain):
 class FromF:
     """The network predicts F of D(x) = c_skip x + c_out F(c_in x; c_noise) (arXiv 2206.00364, eq. 7).
 
-    Their x is x_t / alpha and their sigma is Level.noise_ratio; c_noise is lam / 4.
-    sigma_data: deviation of the images.
+    The paper calls x_t / alpha x and Level.noise_ratio sigma; c_noise is lam / 4. sigma_data: deviation of the images.
     """
 
     sigma_data: Positive = 0.5
 
     def given(self, x_t: Tensor, level: Level) -> Tensor:
-        """c_in x: [B, ...]."""
+        """Returns c_in x: [B, ...]."""
         return over(1 / (level.alpha * self._spread(level)), x_t) * x_t
 
     def told(self, t: Tensor, level: Level) -> Tensor:
-        """c_noise: [B]."""
+        """Returns c_noise: [B]."""
         return level.lam / 4
 
     def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:
@@ -90,17 +89,17 @@ class FromF:
 
 @component
 class FromScore:
-    """The network predicts sigma times the score, given x = x_t / alpha and ln(sigma / 2); sigma is Level.noise_ratio.
+    """The network predicts sigma times the score from x = x_t / alpha and ln(sigma / 2), where sigma is exp(lam).
 
-    The variance-exploding networks of Song et al. 2021 (arXiv 2011.13456), as in arXiv 2206.00364, table 1.
+    Used by the variance-exploding networks of Song et al. 2021 (arXiv 2011.13456), as in arXiv 2206.00364, table 1.
     """
 
     def given(self, x_t: Tensor, level: Level) -> Tensor:
-        """x: [B, ...]."""
+        """Returns x: [B, ...]."""
         return x_t / over(level.alpha, x_t)
 
     def told(self, t: Tensor, level: Level) -> Tensor:
-        """ln(sigma / 2): [B]."""
+        """Returns ln(sigma / 2): [B]."""
         return level.lam - math.log(2)
 
     def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor:

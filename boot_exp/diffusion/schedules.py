@@ -24,7 +24,7 @@ LARGEST = 40.0
 class Schedule(ABC):
     """lam as a function of time; strictly increasing on [t_min, t_max], so noise grows with t.
 
-    ValueError, when it is made: lam is not finite, or does not grow, between t_min and t_max.
+    ValueError, when it is built: lam is not finite, or does not increase, between t_min and t_max.
     """
 
     t_min: float = 0.0
@@ -32,8 +32,8 @@ class Schedule(ABC):
 
     def __post_init__(self) -> None:
         try:
-            with torch.device("cpu"):  # where a dry run builds without numbers, too
-                # At the ends of time some are infinite, and to be put into Clamped.
+            with torch.device("cpu"):  # a dry run also builds it on a device without numbers
+                # Some schedules are infinite at their ends and belong inside Clamped.
                 t = torch.linspace(self.t_min, self.t_max, 1001, dtype=torch.float64)[1:-1]
                 self._check(t, self.lam(t), math.inf)
         except ArithmeticError as error:
@@ -42,7 +42,7 @@ class Schedule(ABC):
             ) from None
 
     def _check(self, t: Tensor, lam: Tensor, most: float) -> None:
-        """ValueError: lam at the times t is not finite, beyond `most`, or does not grow; each of shape [N]."""
+        """ValueError: at the times t, lam is not finite, exceeds `most`, or does not increase; both are [N]."""
         grows = torch.diff(lam, prepend=lam.new_tensor([-math.inf])) > 0
         wrong = ~(torch.isfinite(lam) & (lam.abs() <= most) & grows)
         if bool(wrong.any()):
@@ -61,20 +61,20 @@ class Schedule(ABC):
 
     @abstractmethod
     def lam(self, t: Tensor) -> Tensor:
-        """t: [B] float64 in [0, 1] -> lam = -log(alpha / sigma): [B] float64."""
+        """Returns lam = -log(alpha / sigma), [B] float64, for t: [B] float64 in [0, 1]."""
 
     def __call__(self, t: Tensor) -> Level:
-        """t: [B] in [0, 1] -> Level with fields [B] float64."""
+        """Returns a Level with fields [B] float64 for t: [B] in [0, 1]."""
         return Level(lam=self.lam(t.double()))
 
     def rate(self, t: Tensor) -> Tensor:
-        """dlam/dt at t, [B] float64, by forward-mode differentiation, so that no formula stands twice."""
+        """Returns dlam/dt at t, [B] float64, by forward-mode differentiation, so that no formula is written twice."""
         t = t.double().contiguous()  # forward mode refuses an expanded tensor
         rate: Tensor = torch.func.jvp(self.lam, (t,), (torch.ones_like(t),))[1]
         return rate
 
     def time_of(self, lam: float) -> float:
-        """The t at which lam is reached, by bisection; the nearer end of [t_min, t_max] where it is not."""
+        """Returns the t at which lam is reached, by bisection; the nearer end of [t_min, t_max] if it is outside."""
         low, high = self.t_min, self.t_max
         for _ in range(60):
             middle = (low + high) / 2
@@ -113,7 +113,7 @@ class LinearBeta(Schedule):
 
 @component
 class KarrasTime(Schedule):
-    """(sigma / alpha) ** (1 / rho) is linear in t: uniform steps are those of Karras et al. (arXiv 2206.00364, eq. 5).
+    """(sigma / alpha) ** (1 / rho) is linear in t, so uniform steps are those of arXiv 2206.00364, eq. 5.
 
     sigma_min, sigma_max: the ends of sigma / alpha, which is the sigma of variance-exploding models.
     """
@@ -136,24 +136,24 @@ class KarrasTime(Schedule):
 
 
 class Table(Schedule):
-    """A discrete schedule read as a continuous one: lam is linear between entries, entry i at t = i / (N - 1).
+    """A discrete schedule made continuous: lam is linear between entries, entry i at t = i / (N - 1).
 
-    ValueError, when it is made: a beta is not in (0, 1), as at a signal of zero, or lam does not grow; with the entry.
+    ValueError, when it is built: a beta is not in (0, 1), or lam does not increase; the message names the entry.
     """
 
     def __post_init__(self) -> None:
-        self._check_ends()  # which looks at every entry
+        self._check_ends()  # which checks every entry
 
     @abstractmethod
     def betas(self) -> Tensor:
-        """[N] float64: the variance that each discrete step adds."""
+        """Returns the variance that each discrete step adds, [N] float64."""
 
     @cached_property
     def entries(self) -> Tensor:
-        """lam at each entry, [N] float64."""
+        """Returns lam at each entry, [N] float64."""
         with torch.device("cpu"):
             betas = self.betas()
-            self._refuse(~((betas > 0) & (betas < 1)), betas, "betas in (0, 1)")  # so said that NaN is refused
+            self._refuse(~((betas > 0) & (betas < 1)), betas, "betas in (0, 1)")  # written so that NaN is refused
             log_alpha_bar = torch.log1p(-betas).cumsum(0)
             lam = torch.log(torch.expm1(-log_alpha_bar)) / 2
             grows = torch.diff(lam, prepend=lam.new_tensor([-math.inf])) > 0
@@ -216,7 +216,7 @@ class SigmoidTable(Table):
 
 @component
 class GivenTable(Table):
-    """A table of betas of one's own, `trained_betas` in configurations of diffusers."""
+    """A user's own table of betas, called `trained_betas` in diffusers' configurations."""
 
     given: Sequence[OpenShare]
 
@@ -240,10 +240,10 @@ class SquaredCosineTable(Table):
 
 @component
 class Clamped(Schedule):
-    """A schedule kept within [lam_min, lam_max]: t_min and t_max are the times at which it meets them.
+    """A schedule kept within [lam_min, lam_max]: t_min and t_max are the times at which it reaches them.
 
-    Time is not stretched, so that a network trained with the schedule keeps its meaning of t. Log-SNR is
-    bounded in arXiv 2202.00512 too; lam is minus half of it.
+    Time is not rescaled, so that t keeps its meaning for a network trained with the schedule. Log-SNR is bounded in
+    arXiv 2202.00512 too; lam is minus half of it.
     """
 
     schedule: Schedule
@@ -265,12 +265,12 @@ class Clamped(Schedule):
 
     @cached_property
     def t_min(self) -> float:  # type: ignore[override]
-        """The time at which lam_min is reached."""
+        """Returns the time at which lam_min is reached."""
         return self.schedule.time_of(self.lam_min)
 
     @cached_property
     def t_max(self) -> float:  # type: ignore[override]
-        """The time at which lam_max is reached."""
+        """Returns the time at which lam_max is reached."""
         return self.schedule.time_of(self.lam_max)
 
     def lam(self, t: Tensor) -> Tensor:
@@ -278,5 +278,5 @@ class Clamped(Schedule):
 
 
 def unclamped(schedule: Schedule) -> Schedule:
-    """The schedule within Clamped, or itself."""
+    """Returns the schedule inside Clamped, or the schedule itself."""
     return schedule.schedule if isinstance(schedule, Clamped) else schedule

@@ -1,4 +1,4 @@
-"""The card of a model, written beside its weights, and what later stages read of it."""
+"""The card of a model, which is written beside its weights and read by later stages."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """What the card of a teacher trained here says beside others; label_dropout: None without classes."""
+    """The additional fields in the card of a teacher trained here; label_dropout: None without classes."""
 
     label_dropout: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported(Taught):
-    """What the card of a teacher of others says beside others.
+    """The additional fields in the card of a third-party teacher.
 
-    source: its file, folder or model of the hub. notes: what was chosen when it was read, one sentence each.
+    source: its file, folder or model of the hub. notes: the choices made when it was read, one sentence each.
     """
 
     source: str
@@ -33,7 +33,7 @@ class Imported(Taught):
 
 @dataclass(frozen=True, kw_only=True)
 class Distilled:
-    """What the card of a student says beside others; w: the guidance weight, None where there is none or it varies."""
+    """The additional fields in a student's card; w: the guidance weight, None if there is none or it varies."""
 
     starts_from: str
     w: float | None
@@ -41,7 +41,7 @@ class Distilled:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """What a training on this machine took beside images and seconds; memory_peak: bytes."""
+    """The effort of a training on this machine, beside images and seconds; memory_peak: bytes."""
 
     skipped_steps: int
     memory_peak: int | None
@@ -50,10 +50,10 @@ class Effort:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """How a model came about; images, seconds, evaluations and seed are None for a teacher of others.
+    """The provenance of a model; images, seconds, evaluations and seed are None for a third-party teacher.
 
-    shape: of one image, (C, H, W); evaluations: network calls, forward, in images; inputs: hashes of what it was made
-    from; made_by: commit, torch and device.
+    shape: of one image, (C, H, W); evaluations: network calls, forward, in images; inputs: hashes of the files that it
+    was made from; made_by: commit, torch and device.
     """
 
     suite: str
@@ -74,7 +74,7 @@ class ModelCard:
     effort: Effort | None = None
 
     def json(self) -> dict[str, Any]:
-        """One flat object; `write_folder` adds the hashes of the files."""
+        """Returns one flat object; `write_folder` adds the hashes of the files."""
         parts = {**self.made_by, **asdict(self.kind), **({} if self.effort is None else asdict(self.effort))}
         own = {key: value for key, value in vars(self).items() if key not in ("kind", "effort", "made_by")}
         return {**own, "shape": list(self.shape), **parts}
@@ -82,7 +82,7 @@ class ModelCard:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """What stages need to know of a stored model: `ModelCard.json`, read."""
+    """The facts about a stored model that stages need, read from its card."""
 
     shape: list[int]
     classes: int | None = None
@@ -96,7 +96,7 @@ class Model:
 
     @staticmethod
     def of(card: Mapping[str, Any], folder: Path) -> Model:
-        """The model in a folder by its card. StateFault: the card lacks something, or says it otherwise."""
+        """Reads the model's card in a folder. StateFault: a field is missing or of the wrong kind."""
         made = from_json(Model, card, where=folder / "card.json", cure="run its stage again", fault=StateFault)
         if WEIGHTS not in made.sha256:
             raise StateFault(f"{folder}/card.json must say its sha256 of {WEIGHTS}, got none; run its stage again")
@@ -104,10 +104,10 @@ class Model:
 
     @property
     def weights(self) -> str:
-        """The hash of the weights, by which others know the model."""
+        """Returns the hash of the weights, which identifies the model."""
         return self.sha256[WEIGHTS]
 
     @property
     def student(self) -> bool:
-        """Whether it was distilled from another."""
+        """Returns whether it was distilled from another model."""
         return self.starts_from is not None

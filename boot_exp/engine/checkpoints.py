@@ -37,14 +37,14 @@ FIELDS: dict[str, Callable[[Any], bool]] = {  # what others read of a card, wher
 
 
 def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card: Mapping[str, Any]) -> None:
-    """Writes NAME.safetensors for each name, and card.json with their hashes; the folder appears when all is there."""
+    """Writes NAME.safetensors for each name, and card.json with their hashes; the folder appears when all are there."""
     with replacing_folder(folder, holding=CARD) as partial:
         hashes = {}
         for name, named in tensors.items():
             path = partial / f"{name}.safetensors"
             try:
                 save_file({key: value.detach().cpu().contiguous() for key, value in named.items()}, path)
-            except SafetensorError as error:  # its word for a full disk
+            except SafetensorError as error:  # its message for a full disk
                 raise OSError(str(error)) from error
             hashes[path.name] = sha256_of(path)
         counts = {name: len(named) for name, named in tensors.items()}
@@ -52,7 +52,7 @@ def write_folder(folder: Path, tensors: Mapping[str, Mapping[str, Tensor]], card
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a folder, after every file that it names has been checked against its hash."""
+    """Reads the card of a folder after checking every file that it names against its hash."""
     again = f"delete {folder} and run its stage again"
     if folder.is_file():
         raise StateFault(
@@ -77,7 +77,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
-    """The tensors stored as NAME.safetensors."""
+    """Reads the tensors stored as NAME.safetensors."""
     path = folder / f"{name}.safetensors"
     with reading(path, "must be whole, and cannot be read", f"delete {folder} and run its stage again", StateFault):
         return load_file(path)
@@ -110,7 +110,7 @@ def load_weights(model: nn.Module, folder: Path, name: str = "weights") -> dict[
 
 
 def differing(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    """Tensors that are in one alone, or of another size or precision, in words."""
+    """Describes tensors that only one of the two has, or that differ in size or precision."""
     return [
         f"{key} ({_kind(stored, key)} stored, {_kind(wanted, key)} in the model)"
         for key in sorted(stored.keys() | wanted.keys())
@@ -119,12 +119,12 @@ def differing(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> lis
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The first tensor that holds NaN or infinity, or None."""
+    """Returns the name of the first tensor that holds NaN or infinity, or None."""
     return next((key for key, value in tensors.items() if not bool(torch.isfinite(value).all())), None)
 
 
 def differing_optimizer(stored: Mapping[str, Tensor], parameters: Sequence[Tensor]) -> list[str]:
-    """What in an optimizer's stored state is of none of the parameters, or lacks for one, in words."""
+    """Describes the entries of a stored optimizer's state that do not match the parameters."""
     held: dict[str, set[str]] = {}
     wrong = []
     for name, value in stored.items():
@@ -146,13 +146,13 @@ def _kind(tensors: Mapping[str, Tensor], key: str) -> str:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's state as named tensors: "index.name"."""
+    """Returns an optimizer's state as named tensors: "index.name"."""
     state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
     return {f"{index}.{key}": value for index, values in state.items() for key, value in values.items()}
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`; learning rates and the like stay those of the configuration."""
+    """Inverts `optimizer_tensors`; learning rates and similar settings stay those of the configuration."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():

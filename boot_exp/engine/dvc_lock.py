@@ -1,6 +1,6 @@
-"""dvc.lock after a DVC that was killed: it writes that file in place, and every dvc command refuses a damaged one.
+"""Repairs dvc.lock after a DVC was killed: DVC writes it in place, and every dvc command refuses a damaged one.
 
-The last sound lock is kept in DVC's own folder for temporary files. What was finished since comes from the run cache.
+The last valid lock is kept in DVC's own folder for temporary files. Stages that finished since are in the run cache.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ KEPT, DAMAGED, BUSY = TMP / "dvc.lock.sound", TMP / "dvc.lock.damaged", TMP / "r
 
 
 def keep_or_restore() -> None:
-    """Keeps a copy of a sound dvc.lock; puts back the last sound one in the place of a damaged one, and says so.
+    """Keeps a copy of a valid dvc.lock; replaces a damaged one by the last valid one, and reports it.
 
-    Nothing is done where another DVC runs. StateFault: this is no DVC project.
+    Does nothing while another DVC runs. StateFault: this is no DVC project.
     """
     if not Path(".dvc").is_dir():
         raise StateFault(f"a DVC project must be in the current folder, got none in {Path.cwd()}; go to its root")
@@ -37,11 +37,11 @@ def keep_or_restore() -> None:
             if LOCK.exists():
                 _keep_or_restore(LOCK.read_bytes())
     except LockError:
-        return  # it says so itself
+        return  # DVC reports that itself
 
 
 def _is_whole(busy: Path) -> bool:
-    """Whether DVC can read its list of who reads and writes what: with one that was cut every dvc command ends."""
+    """Returns whether DVC can read its list of readers and writers; if that is cut, every dvc command ends."""
     try:
         return not busy.exists() or isinstance(json.loads(busy.read_text()), dict)
     except ValueError:
@@ -67,12 +67,12 @@ def _keep_or_restore(content: bytes) -> None:
 
 
 def _is_sound(content: bytes) -> bool:
-    """Whether DVC would read a lock: by its own schema, and with a whole last line, for half a hash may be a number."""
+    """Returns whether DVC reads a lock: valid by its schema, with a whole last line, as half a hash can be a number."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from ruamel.yaml import YAML
 
     try:
         COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(content.decode()))
-    except Exception:  # whatever a cut file makes its readers raise
+    except Exception:  # a cut file makes its readers raise all kinds of exceptions
         return False
     return content.endswith(b"\n")

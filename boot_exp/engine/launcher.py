@@ -1,4 +1,4 @@
-"""What a launcher (torchrun, accelerate) says of this process in the environment, or what somebody left there."""
+"""Reads the launcher's (torchrun, accelerate) environment variables for this process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Launched:
 
 
 def launched() -> Launched:
-    """Which process of how many this is. ConfigurationFault: the variables are not those that a launcher sets."""
+    """Returns the index and number of this process. ConfigurationFault: no launcher sets these variables so."""
     return _launched(tuple((name, os.environ[name]) for name in (*COUNTS, *ADDRESS) if os.environ.get(name)))
 
 
-@cache  # what is left over is said once
+@cache  # leftover variables are reported once
 def _launched(found: tuple[tuple[str, str], ...]) -> Launched:
     given = dict(found)
     said = ", ".join(f"{name}={value}" for name, value in found)
@@ -43,7 +43,7 @@ def _launched(found: tuple[tuple[str, str], ...]) -> Launched:
     missing = [name for name in NEEDED if name not in given]
     if (index, count, local, here) == (0, 1, 0, 1):
         if given and missing:
-            tell(f"boot-exp: {said} stands in the environment without {', '.join(missing)}; one process runs")
+            tell(f"boot-exp: {said} is set in the environment without {', '.join(missing)}; one process runs")
         return Launched()
     if missing:
         raise ConfigurationFault(

@@ -1,4 +1,4 @@
-"""The processes of one run: one, or as many as accelerate's launcher started, and all that they say to each other."""
+"""The processes of one run: one, or those that accelerate's launcher started, and all communication between them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ R = TypeVar("R")
 class Processes:
     """index of count; sharded: whether weights are spread over them (FSDP2) or held by each.
 
-    What is computed is a function of the seed and of the images seen: a process takes its part of the work, never draws
-    of its own. `talk` is a group on the CPU, so that what is said between processes waits for no device.
+    All results are functions of the seed and of the images seen: a process takes its part of the work and has no draws
+    of its own. `talk` is a group on the CPU, so that communication between processes does not wait for a device.
     """
 
     device: torch.device
@@ -42,11 +42,11 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this is the one that writes and tells."""
+        """Returns whether this process writes results and prints."""
         return self.index == 0
 
     def any(self, mine: bool) -> bool:
-        """Whether it is so at one of them; all learn it in the same step."""
+        """Returns whether the value is true in any process; all get the answer in the same step."""
         if self.count == 1:
             return mine
         flag = torch.tensor(float(mine))
@@ -55,7 +55,7 @@ class Processes:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """The main process runs the block first, the others once it has: what it mends or makes, they find."""
+        """Lets the main process run the block first and the others afterwards, so they find its results."""
         if not self.main:
             dist.barrier(group=self.talk)
         yield
@@ -63,7 +63,7 @@ class Processes:
             dist.barrier(group=self.talk)
 
     def in_turn(self, jobs: Iterable[J], work: Callable[[J], R]) -> Iterator[tuple[J, R]]:
-        """Each job with what `work` makes of it, in order, at every process; each works at every count-th."""
+        """Yields each job with the result of `work`, in order, in every process; each works on every count-th."""
         if self.count == 1:
             for job in jobs:
                 yield job, work(job)
@@ -84,36 +84,36 @@ class Processes:
             tensor.copy_(total)
 
     def clip(self, parameters: Sequence[Tensor], most: float) -> Tensor:
-        """Scales gradients down to a norm of `most`, in place; the norm that they had, over all processes."""
+        """Scales gradients down to a norm of `most`, in place; returns their norm before, over all processes."""
         norm = nn.utils.clip_grad_norm_(parameters, most)
         return cast("DTensor", norm).full_tensor() if self.sharded else norm
 
     def spread(self, model: nn.Module) -> None:
-        """Where weights are sharded: gives each process its part of them, block by block (FSDP2), in place."""
+        """If weights are sharded, gives each process its part of them, block by block (FSDP2), in place."""
         if not self.sharded:
             return
         from torch.distributed.fsdp import fully_shard
 
         learns = [parameter.requires_grad for parameter in model.parameters()]
-        model.to(memory_format=torch.contiguous_format)  # FSDP2 takes no other
+        model.to(memory_format=torch.contiguous_format)  # FSDP2 accepts no others
         for block in list(model.modules()):
             if getattr(block, "shards", False):
                 fully_shard(block, reshard_after_forward=True)
-        # The root too, against its default: else a network that is only asked keeps its weights whole.
+        # The root too, against its default, because a network that is never trained would otherwise stay whole.
         fully_shard(model, reshard_after_forward=True)
         for parameter, learn in zip(model.parameters(), learns, strict=True):
             parameter.requires_grad_(learn)
 
     def reduce_after(self, model: nn.Module, last: bool) -> None:
-        """Where weights are sharded: whether gradients meet after the coming backward pass, the last of a step."""
+        """If weights are sharded, sets whether the next backward pass, the last of a step, reduces gradients."""
         if self.sharded:
             model.set_requires_gradient_sync(last)  # type: ignore[operator]
 
 
 def join(device: torch.device) -> Processes:
-    """The processes of this run, by the environment of its launcher; faults in one end all, which is the launcher's.
+    """Joins the processes of this run, by their launcher's environment. If one fails, the launcher ends all.
 
-    ConfigurationFault: the environment is no launcher's, or the others are not there.
+    ConfigurationFault: no launcher set the environment so, or the other processes are missing.
     """
     here = launched()
     if here.count == 1:
@@ -143,16 +143,16 @@ def leave() -> None:
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors with those that are sharded put together, on the CPU; every process must ask.
+    """Gathers sharded tensors on the CPU; every process must call this.
 
-    All shards go in one message: as many as there are tensors would take most of the time of a checkpoint.
+    All shards are sent in one message, because one for each tensor would take most of a checkpoint's time.
     """
     sharded = {name: cast("DTensor", value) for name, value in tensors.items() if hasattr(value, "full_tensor")}
     result = dict(tensors)
     for kind in {value.dtype: None for value in sharded.values()}:
         named = {name: value for name, value in sharded.items() if value.dtype == kind}
         group = next(iter(named.values())).device_mesh.get_group()
-        # Each process has as many rows of a tensor but for the last ones, which may have fewer or none.
+        # Each process has the same number of rows of a tensor, except for the last ones, which may have fewer or none.
         sizes = [-(-len(value) // group.size()) * math.prod(value.shape[1:]) for value in named.values()]
         mine = [value.to_local().flatten() for value in named.values()]
         flat = torch.cat([F.pad(part, (0, size - len(part))) for part, size in zip(mine, sizes, strict=True)])
@@ -164,18 +164,18 @@ def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def like(value: Tensor, model: Tensor) -> Tensor:
-    """A whole tensor, sharded as another is, in its type, on its device and in its order of memory."""
+    """Shards a whole tensor as another is, with its type, device and memory order."""
     if hasattr(model, "device_mesh"):
         from torch.distributed.tensor import distribute_tensor
 
-        # Every process has it whole: each takes its part, and nothing is sent.
+        # Every process has the whole tensor and takes its part; nothing is sent.
         model = cast("DTensor", model)
         return distribute_tensor(value.to(model.device), model.device_mesh, model.placements, src_data_rank=None)
-    # In the parameter's own memory order, which a file does not keep: fused optimizers walk both as one.
+    # In the parameter's own memory order, which files do not keep, because fused optimizers traverse both as one.
     return torch.empty_like(model, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Loads whole tensors into a model, whatever each process holds of it."""
+    """Loads whole tensors into a model, however its weights are sharded."""
     state = model.state_dict()
     model.load_state_dict({name: like(value, state[name]) for name, value in tensors.items()})

@@ -1,4 +1,4 @@
-"""How a stage is asked to stop, by a signal or by the end of the DVC that started it, and what it answers."""
+"""Handles requests to stop a stage: signals, and the end of the DVC that started it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _watching_dvc() -> Iterator[None]:
 
 
 def _ancestors_up_to_dvc() -> list[psutil.Process]:
-    import psutil  # late, for it takes as long to import as the rest of the command line
+    import psutil  # imported late, because it takes as long as the rest of the command line
 
     nearest: list[psutil.Process] = []
     try:
@@ -74,7 +74,7 @@ def _ancestors_up_to_dvc() -> list[psutil.Process]:
             nearest.append(process)
             if _is_dvc(process.cmdline()):
                 return nearest
-    except psutil.Error:  # it ended while it was looked at, or is another user's, which a DVC of ours is not
+    except psutil.Error:  # the process ended meanwhile, or is another user's and so not our DVC
         pass
     return []
 

@@ -1,1 +1,1 @@
-"""What gin configures and DVC runs: one file a stage, each built whole before it touches a file."""
+"""The stages that gin configures and DVC runs, one file each. A stage is built completely before it touches a file."""

@@ -1,4 +1,4 @@
-"""Network calls: how many a student's step takes, how many images a budget of them pays for, and the plan of that."""
+"""Counts the network calls of a student's step, the images that a budget of calls pays for, and plans them."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from boot_exp.stages.pairs import Pairs
 from evals.ground.faults import ConfigurationFault
 
 PARTS = 400_000
-"""Images are a multiple of this part of a budget: a suite of a thousand times the calls has a thousand times them."""
+"""Images are a multiple of a budget divided by this, so 1,000 times the calls give 1,000 times the images."""
 
 
 def step_calls(stage: Distil) -> int:
-    """Network calls of a step of a student, counted in images; a guided teacher that takes no w is called twice."""
+    """Counts the network calls of one step per image; a guided teacher counts twice if the student does not take w."""
     teacher = 2 if stage.guidance is not None and not stage.teacher.takes_w else 1
     return stage.method.evaluations(stage.training.batch, teacher)
 
 
 def pairs_calls(stage: Pairs) -> int:
-    """Network calls that a suite's pairs cost."""
+    """Counts the network calls for the pairs of a suite."""
     return stage.n * stage.sampler.nfe * (1 if stage.sampler.w is None else 2)
 
 
 def budgeted(calls: int, runs: Sequence[tuple[Run, Mapping[str, Frozen]]]) -> dict[str, int]:
-    """Student -> images, of a suite's runs with one seed, each lineage with as many network calls, pairs included.
+    """Computes each student's training images for the runs of a suite with one seed; all lineages cost the same.
 
-    ConfigurationFault: the pairs alone cost a student all that it has.
+    A lineage's budget of network calls includes its pairs. ConfigurationFault: the pairs alone use up the budget.
     """
     lineages: dict[str, list[Run]] = {}
     roots: dict[str, str] = {}
@@ -67,7 +67,7 @@ def budgeted(calls: int, runs: Sequence[tuple[Run, Mapping[str, Frozen]]]) -> di
 
 
 def plan(params: Mapping[str, Any]) -> str:
-    """The text of plan.yaml that params.yaml and gin ask for. Raises their faults."""
+    """Returns the text of plan.yaml for params.yaml and gin. Raises their faults."""
     faults = Faults()
     images: dict[str, int] = {}
     for name, suite in params["suites"].items():

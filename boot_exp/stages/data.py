@@ -1,4 +1,4 @@
-"""Stage data: a data set, read once, transformed and validated, as one folder of arrays."""
+"""Stage data: reads, transforms and validates a data set once, and stores it as a folder of arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evals.images.listing import said
 
 @component
 class Data:
-    """The data set and what is done to each of its images."""
+    """A data set and the transforms that are applied to each of its images."""
 
     alone: ClassVar[bool] = True
 
@@ -22,7 +22,7 @@ class Data:
     transforms: Sequence[Transform] = ()
 
     def run(self, place: Place) -> None:
-        """Writes images.npy, labels.npy where there are labels, and card.json, and says what they hold."""
+        """Writes images.npy, labels.npy if there are labels, and card.json, and prints a summary."""
         card = prepare(self.dataset, self.transforms, place.out)
         classes = "no labels" if card.classes is None else f"{card.classes} classes"
         size = f"{card.channels}x{card.height}x{card.width}"

@@ -1,4 +1,4 @@
-"""Stage distil: a student, from its teacher and what its method starts from. From noise it opens no data set."""
+"""Stage distil: trains a student from its teacher and the input of its method. From noise it opens no data set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from evals.ground.faults import ConfigurationFault, DataFault
 
 @component
 class Distil:
-    """The teacher's network, how a student is made of it, the method, how long, and the sampler of previews.
+    """The teacher's network, the student built from it, the method, how long to train, and the sampler of previews.
 
     guidance: how w is drawn; a teacher that takes no w is then guided (arXiv 2207.12598).
     """
@@ -52,12 +52,12 @@ class Distil:
         processes = join(self.compute.find())
         if processes.sharded and not getattr(self.method, "shardable", True):
             raise ConfigurationFault(
-                f"{type(self.method).__name__} must have whole weights at each process, got sharded ones; launch it "
+                f"{type(self.method).__name__} needs the whole weights in each process, got sharded ones; launch it "
                 "without --use_fsdp"
             )
         where = processes.device
         shape, classes = tuple(stored.shape), stored.classes
-        # In this order: a student has weights that can learn, and nothing in it is dropped out.
+        # In this order, because a student must have trainable weights and no dropout.
         model = self.compute.put(self.student(self.teacher.eval()), where)
         frozen = self.compute.frozen(self.teacher, where)
         self.check_told(start, model)
@@ -88,25 +88,25 @@ class Distil:
         )
 
     def check_given(self, start: Start, **given: Path | None) -> None:
-        """ConfigurationFault: the method starts from what is not given, or something else is."""
+        """ConfigurationFault: the method's input is missing, or another input is given."""
         kinds = {Start.IMAGES: "data", Start.PAIRS: "pairs"}
         name = type(self.method).__name__
         for kind, option in kinds.items():
             if (start is kind) != (given[option] is not None):
                 does = "starts" if start is kind else "does not start"
-                cure = "give the folder that the stage wrote" if start is kind else "leave it away"
+                cure = "give the folder that the stage wrote" if start is kind else "leave it out"
                 got = given[option] or "none"
                 raise ConfigurationFault(f"{name} {does} from {kind.value}, got --{option} {got}; {cure}")
 
     def check_told(self, start: Start, student: Any) -> None:
-        """ConfigurationFault: a student takes w and is told none, or is told one that varies and takes none."""
+        """ConfigurationFault: a student takes w and gets none, or takes no w and gets a w that varies."""
         if self.guidance is not None and start is Start.PAIRS:
             raise ConfigurationFault(
-                f"pairs are of the w that they were made with, got Distil.guidance {self.guidance}; leave it away, and "
+                f"pairs have the w that they were drawn with, got Distil.guidance {self.guidance}; leave it out, and "
                 "make pairs with @samplers.AtGuidance()"
             )
         if student.takes_w and self.guidance is None:
-            raise ConfigurationFault("a student that takes w must be told it, got no Distil.guidance; bind that")
+            raise ConfigurationFault("a student that takes w must get one, got no Distil.guidance; bind that")
         if self.guidance is not None and self.guidance.fixed is None and not student.takes_w:
             raise ConfigurationFault(
                 f"a student must take w where it varies, got {self.guidance} for one that does not; bind takes_w = True"
@@ -120,9 +120,9 @@ class Distil:
         classes: int | None,
         inputs: dict[str, Any],
     ) -> tuple[Source, dict[str, Any]]:
-        """What the method starts from, and the hashes of what the student is made from."""
+        """Returns the source of the batches, and the hashes of everything that the student is made from."""
         seed = self.training.seed
-        # Imported here, so that a run that needs no data set can be shown to open none.
+        # Imported here, so that a test can show that a run without data opens no data set.
         if data is not None:
             from boot_exp.data.images import Images
 
@@ -141,12 +141,12 @@ class Distil:
             stored = StoredPairs.load(pairs)
             made_for(pairs, tuple(stored.card.shape), shape)
             if stored.card.inputs.get("teacher") != inputs["teacher"]:
-                raise DataFault(f"{pairs} must be of the teacher that is given, got another's; make the pairs again")
+                raise DataFault(f"{pairs} must come from the given teacher, got another's; make the pairs again")
             return FromPairs(pairs=stored, seed=seed), {**inputs, "pairs": stored.card.sha256_of_pairs}
         return FromNoise(shape=shape, classes=classes), inputs
 
 
 def made_for(folder: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
-    """DataFault: what a folder holds is of another shape than the teacher's images."""
+    """DataFault: the shape of the images in a folder differs from the teacher's."""
     if shape != wanted:
         raise DataFault(f"{folder} must hold images of the teacher's shape {wanted}, got {shape}; give the suite's own")

@@ -1,4 +1,4 @@
-"""A dry run: all of it built without weights, what it costs, and one step at reduced size on the CPU."""
+"""A dry run: builds everything without weights, computes its costs, and takes one step at reduced size on the CPU."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from evals.tables.text import Column, figures, markdown, numbers
 SIDE = 32
 """Height and width of a dry run's images, at most."""
 ASSUMED = 100.0
-"""TFLOP/s of which hours are said where none were measured: a round number near what one GPU keeps up."""
+"""TFLOP/s assumed for the hours if no rate was measured: a round number, near what one GPU achieves."""
 MEASURED = Path("results/gpu/rates.json")
-"""What `make gpu` found that the networks of papers keep up in training."""
+"""The TFLOP/s that `make gpu` has measured for the published networks in training."""
 FLOAT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCost:
-    """Of one network: its parameters, and of an image the operations of a call and the bytes that training keeps."""
+    """The costs of one network: parameters, operations of a call per image, and bytes that training keeps per image."""
 
     parameters: int
     operations: int
@@ -54,13 +54,13 @@ class NetworkCost:
 
 
 def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
-    """Lines that say what a run is and costs, the last that one step of it was taken. Faults: those of its stages."""
+    """Yields lines that describe a run and its costs, and the step that it takes. Raises the faults of its stages."""
     main = next((name for name in ("distil", "teacher") if name in stages), None)
     if main is None:
-        raise ConfigurationFault(f"a run must train something to be tried, got {', '.join(stages)}; give such a run")
+        raise ConfigurationFault(f"check needs a run that trains something, got {', '.join(stages)}; give such a run")
     with torch.device("meta"):
         built = {}
-        for name in sorted(stages, key=lambda name: name == main):  # the last is the one whose bindings still hold
+        for name in sorted(stages, key=lambda name: name == main):  # the last one's bindings stay in effect
             built[name] = runtime.build(stages[name])
         rate = Rate.of(stages[main].suite)
         yield from _said(built[main], rate)
@@ -72,7 +72,7 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
 
 
 def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
-    """What a model that was built on the device "meta" costs, for images of a shape (C, H, W)."""
+    """Computes the costs of a model that was built on the device "meta", for images of shape (C, H, W)."""
     net: nn.Module = model.net
     x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
     label = None if model.classes is None else torch.zeros(1, dtype=torch.long, device="meta")
@@ -80,7 +80,7 @@ def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, nn.Parameter):  # several may be views of one
+        if not isinstance(tensor, nn.Parameter):  # several tensors may be views of one storage
             kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
         return tensor
 
@@ -93,7 +93,7 @@ def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
 
 
 def training_operations(stage: Any, cost: NetworkCost) -> int:
-    """Of a whole training: every network call, and twice a call more for each image that is differentiated."""
+    """Counts the operations of a training: all network calls, plus two for each image that is differentiated."""
     training: Training = stage.training
     calls = training.images
     if isinstance(stage, Distil):
@@ -103,20 +103,20 @@ def training_operations(stage: Any, cost: NetworkCost) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """How many TFLOP/s are counted on, and how that is known."""
+    """A rate in TFLOP/s, and where it comes from."""
 
     tflops: float = ASSUMED
     known: str = "assumed"
 
     @staticmethod
     def of(suite: str, path: Path = MEASURED) -> Rate:
-        """What the suite's network kept up on a GPU, or the slowest that was measured, or what is assumed.
+        """Returns the rate measured for the suite's network, else the slowest measured rate, else the assumed one.
 
         DataFault: the file is damaged.
         """
         if not path.exists():
             return Rate()
-        with reading(path, "must hold a device card and TFLOP/s by suite", "run make gpu again, or take it away"):
+        with reading(path, "must hold a device card and TFLOP/s by suite", "run make gpu again, or delete the file"):
             said = read_json(path)
             rates = {str(name): float(value) for name, value in said["tflops"].items()}
             card = {"device": str(said["card"]["device"]), "kind": str(said["card"]["kind"])}
@@ -128,13 +128,13 @@ class Rate:
         return Rate(tflops=rates[of], known=f"measured with {of} on {card['device']}")
 
     def hours(self, operations: float) -> str:
-        """Operations, and how long they take at this rate."""
+        """Formats a number of operations and the hours that they take at this rate."""
         time = operations / self.tflops / 3.6e15
         return f"{operations:.2e} FLOP: {time:.3g} hours if {self.tflops:.4g} TFLOP/s are kept up ({self.known})"
 
 
 def _drawn(name: str, stage: Any, shape: tuple[int, ...], rate: Rate) -> str:
-    """What it costs to draw with a model: for scores, for pairs, or to verify a teacher."""
+    """Computes the costs of drawing with a model: samples to score, pairs, or samples to verify a teacher."""
     sample = stage.sample if name == "verify_teacher" else stage
     model: Any = sample.teacher if isinstance(sample, Pairs) else sample.model
     samplers = [sample.sampler] if isinstance(sample, Pairs) else sample.each
@@ -144,13 +144,13 @@ def _drawn(name: str, stage: Any, shape: tuple[int, ...], rate: Rate) -> str:
 
 
 def _drawn_calls(model: Any, samplers: Sequence[Any], n: int) -> int:
-    told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a teacher, guided by two calls
+    told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a guided teacher takes two calls
     total: int = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
     return n * total
 
 
 def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
-    """A table of what each run of a suite costs: a row for its training and for each of its ways to draw images."""
+    """Yields a table of costs: a row for each run's training and for each of its ways to draw images."""
     rows: list[tuple[str, str, int, int, float]] = []
     rate = Rate()
     for run, stages in suite.items():
@@ -194,7 +194,7 @@ def _said(stage: Any, rate: Rate) -> Iterator[str]:
     model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
     shape = stage.teacher.shape
     if shape is None:
-        raise ConfigurationFault("a network must have a shape to be tried, got none; bind Networked.shape")
+        raise ConfigurationFault("check needs a network with a shape, got none; bind Networked.shape")
     cost = network_cost(model, shape)
     yield (
         f"network: {cost.parameters:,} parameters, {cost.operations / 1e9:.4g} GFLOP a call of one image of "
@@ -217,7 +217,7 @@ def _said(stage: Any, rate: Rate) -> Iterator[str]:
 
 
 def reduced(frozen: Frozen) -> Frozen:
-    """The same stage, made small by what its components say of themselves."""
+    """Returns the same stage with its components reduced as they declare."""
     components = []
     for component in frozen.components:
         kind = getattr(import_module(component.module), component.name)
@@ -233,7 +233,7 @@ def reduced(frozen: Frozen) -> Frozen:
 
 
 def _smaller(value: Any, small: Any) -> Any:
-    """A value at most as large as what a component says, which may be a function of it; None stays None."""
+    """Returns the smaller of a value and a component's limit, which may be a function of it; None stays None."""
     if value is None:
         return None
     if callable(small):
@@ -243,7 +243,7 @@ def _smaller(value: Any, small: Any) -> Any:
 
 @contextmanager
 def _elsewhere() -> Iterator[Path]:
-    """A folder in which all that a stage writes beside its result lies too, and goes with it."""
+    """Returns a temporary folder that holds all that a stage writes beside its result, and is deleted with it."""
     before = os.environ.get("DVC_ROOT")
     with TemporaryDirectory() as name, chdir(name):
         os.environ["DVC_ROOT"] = name
@@ -256,7 +256,7 @@ def _elsewhere() -> Iterator[Path]:
 
 
 class _Drawn:
-    """Four images of noise, the last of the highest class."""
+    """Draws four images from noise, the last one of the highest class."""
 
     name, split = "noise", "all"
 
@@ -272,7 +272,7 @@ class _Drawn:
 
 def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
     teacher: Networked = stage.teacher
-    shape: Any = teacher.shape  # `_said` has refused none
+    shape: Any = teacher.shape  # `_said` has refused shape None
     size = f"{'x'.join(map(str, shape))}, {sum(p.numel() for p in teacher.net.parameters()):,} parameters"
     if isinstance(stage, PublishedTeacher):
         schedule = teacher.schedule

@@ -1,4 +1,4 @@
-"""Stage evaluate: the scores of every sampler's images against the suite's reference."""
+"""Stage evaluate: scores the images of every sampler against the suite's reference."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from evals.scores.scoring import Record, evaluate_folder
 
 @component
 class Evaluate:
-    """FID, precision, recall and diversity have no settings; kernel: those of KID.
+    """The settings of the scores. kernel: of KID; FID, precision, recall and diversity have none.
 
-    protocol: how the FID is taken; None: in the features of the suite's own network, of as many samples as there are.
+    protocol: how FID is computed. None: in the features of the suite's own network, with as many samples as there are.
     """
 
     kernel: KernelDistance = field(default_factory=KernelDistance)
     protocol: Standard | None = None
 
     def run(self, place: Place, *, samples: Path, reference: Path) -> None:
-        """Writes a list of records, one a sampler, each with the card that says how it was made."""
-        # Of several processes each has its own GPU from here on, which is where its Inception goes.
+        """Writes a list of records, one per sampler, each with a card of its provenance."""
+        # From here on each of several processes has its own GPU, on which its Inception runs.
         processes = join(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
         def share(batches: Iterator[Images], extractor: Extractor) -> Iterator[tuple[Images, Observation]]:

@@ -1,4 +1,4 @@
-"""Stage pairs: noise, solved to the end by the teacher, once, for methods that regress on it."""
+"""Stage pairs: solves noise to images with the teacher, once, for methods that regress on the pairs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from evals.ground.files import read_json, replacing, replacing_folder, sha256_of
 
 @component
 class Pairs:
-    """n pairs of a seed, made by a sampler of the teacher, `batch` at a time, `shard` to a file."""
+    """Draws n pairs of a seed with a sampler of the teacher, `batch` at a time, `shard` to a file."""
 
     teacher: Networked
     sampler: Sampler
@@ -56,7 +56,7 @@ class Pairs:
             self.make(place, ready if self.sampler.w is None else taking_w(ready), card, work, processes)
 
     def make(self, place: Place, model: Networked | Guided, card: Model, work: Path, processes: Processes) -> None:
-        """Makes the shards that are not in the work folder yet, then moves all of them to their place."""
+        """Makes the shards that are missing in the work folder, then moves all of them to the result."""
         shape = tuple(card.shape)
         work.mkdir(parents=True, exist_ok=True)
         seconds = 0.0
@@ -109,7 +109,7 @@ class Pairs:
         with stop_requests() as stops:
             with replacing_folder(place.out, holding=CARD) as folder:
                 for path in files:
-                    shutil.copyfile(path, folder / path.name)  # the work may lie on another disk
+                    shutil.copyfile(path, folder / path.name)  # the work folder may be on another disk
                 write_json(folder / CARD, asdict(made))
             if not stops:  # DVC deletes the result of a stage that was stopped
                 shutil.rmtree(work)
@@ -122,7 +122,7 @@ class Pairs:
         classes: int | None,
         where: torch.device,
     ) -> NDArray[np.float32]:
-        """What the sampler makes of the noise of `indices`: [B, C, H, W]."""
+        """Samples from the noise of `indices`: [B, C, H, W]."""
         noise = noise_of(self.seed, indices, shape, where, purpose=PAIRS)
         with torch.inference_mode(), self.compute.autocast(where):
             x0 = self.sampler(model, noise(0), classes_in_turn(indices, classes, where), noise)

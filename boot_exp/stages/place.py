@@ -1,4 +1,4 @@
-"""Where a stage runs: its folders, its configuration's text, its device, and how a result says where it is from."""
+"""The place of a stage's run: its folders, the text of its configuration, its device, and its provenance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """out: folder of the result; suite and name: whose it is; config: the stage's frozen configuration, as text.
+    """out: folder of the result; suite and name: of the run; config: the stage's frozen configuration, as text.
 
     settings: the configuration's bindings, flat, for tables of runs.
     """
@@ -27,13 +27,13 @@ class Place:
 
     @property
     def logs(self) -> Path:
-        """TensorBoard's folder: logs/ in place of the first folder of `out`."""
+        """TensorBoard's folder: `out` with logs/ instead of its first folder."""
         return Path("logs", *self.out.parts[1:]) if not self.out.is_absolute() else Path("logs", self.suite, self.name)
 
     def work(self, *inputs: str) -> Path:
-        """The folder of unfinished work, one for each configuration (which names the code's hashes) and input hashes.
+        """The folder of unfinished work, named by a hash of the configuration (with the code's hashes) and the inputs.
 
-        Under the repository that DVC was started in, so that a queued or temporary run that crashed goes on.
+        It is in the repository where DVC was started, so that a queued or temporary run can continue after a crash.
         """
         text = "\n".join([str(self.out), self.config, *inputs])
         root = Path(os.environ.get("DVC_ROOT", ""))
@@ -41,12 +41,12 @@ class Place:
 
 
 def provenance(where: torch.device) -> dict[str, str]:
-    """Commit, torch and device of this run; a commit with uncommitted changes in the code ends in "+"."""
+    """Returns commit, torch and device of this run. The commit ends in "+" if the code has uncommitted changes."""
 
     def git(*arguments: str) -> str:
         try:
             done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-        except OSError:  # no git on the machine: the result then says so, and is still a result
+        except OSError:  # without git on the machine, the result records that the commit is unknown
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 

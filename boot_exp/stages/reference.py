@@ -1,4 +1,4 @@
-"""Stage reference: what samples are compared with, in features of a suite's own network or in Inception's."""
+"""Stage reference: computes what samples are compared with, in features of the suite's own network or of Inception."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
 
 @component
 class Reference:
-    """The seed of the feature network and its updates of 128 images; None are 600, or four epochs if longer."""
+    """Statistics in features of the suite's own network. updates: of 128 images; None: 600, or four epochs if more."""
 
     alone: ClassVar[bool] = True
 
@@ -55,7 +55,7 @@ class InceptionReference:
     protocol: Standard
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
-        """Writes statistics.npz of a prepared data folder."""
+        """Writes statistics.npz for a prepared data folder."""
         data = needed(data)
         with replacing_folder(place.out, holding=STATISTICS) as partial:
             reference(data / "images.npy", self.protocol.extractor(), out=partial / STATISTICS)
@@ -63,10 +63,10 @@ class InceptionReference:
 
 @component
 class PublishedReference:
-    """Statistics that others published: EDM's or OpenAI's npz, by path or by http(s) address.
+    """Published statistics: EDM's or OpenAI's npz, from a path or an http(s) address.
 
-    name: which data set they are of, and whose statistics; split: which part of it. url: where its authors
-    keep it. sha256: of the file, which an address must have beside it.
+    name: of the data set and of who computed them; split: the part of the data set. url: the address where the authors
+    keep the file. sha256: of the file; required for an address.
     """
 
     alone: ClassVar[bool] = True
@@ -86,12 +86,12 @@ class PublishedReference:
             replace(read, card=card).save(partial / STATISTICS)
 
     def located(self) -> tuple[Path, str]:
-        """Where the file is, and its hash. MissingResource: it is not there; StateFault: it has another hash."""
+        """Returns the file's path and hash. MissingResource: it does not exist; StateFault: it has another hash."""
         return located(self.source, self.sha256, "reference statistics", self.url)
 
 
 def needed(data: Path | None) -> Path:
-    """The folder of the data. ConfigurationFault: none was given."""
+    """Returns the data folder. ConfigurationFault: none was given."""
     if data is None:
-        raise ConfigurationFault("this reference must be taken of images, got no --data; give the folder of the data")
+        raise ConfigurationFault("this reference is computed from images, got no --data; give the folder of the data")
     return data

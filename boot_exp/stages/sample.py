@@ -1,4 +1,4 @@
-"""Stage sample: images from noise with each of a model's samplers; sample i of a seed starts from the same noise."""
+"""Stage sample: draws images from noise with a model's samplers. Sample i of a seed always has the same noise."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from evals.images.zips import join_zips, write_zip
 
 
 def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
-    """Samples in [-1, 1], [B, C, H, W], as uint8 [B, H, W, C]: clipped and rounded. NumericalFault: not finite."""
+    """Clips and rounds samples in [-1, 1], [B, C, H, W], to uint8 [B, H, W, C]. NumericalFault: they are not finite."""
     if not bool(samples.isfinite().all()):
         raise NumericalFault(
             "samples must be finite, got others; bound the schedule with Clamped, or train the model again"
@@ -50,7 +50,7 @@ def to_pixels(samples: Tensor) -> NDArray[np.uint8]:
 def each_image(
     batches: Iterable[tuple[NDArray[np.uint8], float]], seconds: list[float], tell: Callable[[int], None]
 ) -> Iterator[NDArray[np.uint8]]:
-    """One image after another; the seconds of each batch are noted, and its size is told."""
+    """Yields one image after another; records the seconds of each batch and reports its size."""
     for pixels, took in batches:
         seconds.append(took)
         tell(len(pixels))
@@ -59,10 +59,10 @@ def each_image(
 
 @component
 class Sample:
-    """n images of a seed with each sampler, drawn `batch` at a time; samplers may be sweeps of several.
+    """Draws n images of a seed with each sampler, `batch` at a time; a sampler may be a sweep of several.
 
-    labels: which class each image is asked for, where there are classes; shard: a run that was cut off goes on after a
-    multiple of so many images.
+    labels: the class of each image, if there are classes. shard: an interrupted run continues after a multiple of
+    this number of images.
     """
 
     model: nn.Module
@@ -83,7 +83,7 @@ class Sample:
         object.__setattr__(self, "each", each)
 
     def run(self, place: Place, *, model: Path) -> None:
-        """Writes NAME.zip and NAME.json for each sampler; what an interrupted run has drawn is kept."""
+        """Writes NAME.zip and NAME.json for each sampler; images that an interrupted run has drawn are kept."""
         card = Model.of(load_weights(self.model, model), model)
         processes = join(self.compute.find())
         ready = self.compute.frozen(self.model, processes.device)
@@ -92,10 +92,10 @@ class Sample:
             self.draw(place, ready, card, work, processes)
 
     def draw(self, place: Place, model: Any, card: Model, work: Path, processes: Processes) -> None:
-        """Draws into the work folder what is not there yet, then moves all of it to its place."""
+        """Draws the images that are missing in the work folder, then moves all of them to the result."""
         work.mkdir(parents=True, exist_ok=True)
         if processes.main:
-            for partial in work.rglob(".*"):  # of a run that was cut off
+            for partial in work.rglob(".*"):  # left by a run that was interrupted
                 partial.unlink()
         todo, calls = [], 0
         for sampler in self.each:
@@ -119,15 +119,15 @@ class Sample:
             return
         with stop_requests() as stops:
             with replacing_folder(place.out, holding="*.zip") as made:
-                # A copy, as the work may lie on another disk.
+                # Copied, because the work folder may be on another disk.
                 shutil.copytree(work, made, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.shards"))
             if not stops:  # DVC deletes the result of a stage that was stopped
                 shutil.rmtree(work)
 
     def asked(self, model: Any, sampler: Sampler, card: Model) -> Any:
-        """What answers for a sampler's w: a teacher is guided, a student is told w, or was made for it.
+        """Returns the model for a sampler's w: a teacher is guided; a student takes w, or was distilled at it.
 
-        ConfigurationFault: a student that takes no w is asked for another than it was distilled at.
+        ConfigurationFault: a student that takes no w is sampled at another w than it was distilled at.
         """
         if sampler.w is None:
             return model
@@ -150,7 +150,7 @@ class Sample:
         meter: Meter,
         processes: Processes,
     ) -> None:
-        """Draws shards; the batches of all of them are shared out over the processes."""
+        """Draws shards; the processes share the batches of all of them."""
         batches = [shard.batches(self.batch) for shard in shards]
         drawn = self.images(model, sampler, card, list(chain(*batches)), processes)
         for shard, several in zip(shards, batches, strict=True):
@@ -165,7 +165,7 @@ class Sample:
     def images(
         self, model: Any, sampler: Sampler, card: Model, batches: Sequence[range], processes: Processes
     ) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        """The images of each batch of indices, uint8 [B, H, W, C], and the seconds that the sampler took for them."""
+        """Yields the images of each batch of indices, uint8 [B, H, W, C], and the seconds that the sampler took."""
         shape, classes, where = tuple(card.shape), card.classes, processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
@@ -182,7 +182,7 @@ class Sample:
     def record(
         self, place: Place, sampler: Sampler, calls: int, card: Model, seconds: float, processes: Processes
     ) -> SamplesCard:
-        """What the evaluator needs to know of these samples, and how they were made.
+        """Returns what the evaluator needs to know about these samples, and their provenance.
 
         calls: network calls of one call of the model.
         """

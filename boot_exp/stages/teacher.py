@@ -1,4 +1,4 @@
-"""Stage teacher: a diffusion model, trained on the prepared images, or one that others trained."""
+"""Stage teacher: trains a diffusion model on the prepared images, or imports a published one."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from evals.ground.files import sha256_of
 
 @component
 class Teacher:
-    """The network to train, its loss, how long, and the sampler of the pictures shown on the way.
+    """The network to train, its loss, the length of training, and the sampler of previews.
 
-    label_dropout: share of the labels that a network of classes is trained without; the others use none.
+    label_dropout: the share of labels that a network with classes is trained without; it has no effect on others.
     """
 
     teacher: Networked
@@ -80,11 +80,11 @@ class Teacher:
 
 @component
 class PublishedTeacher:
-    """A teacher that others trained: the network of a configuration, its weights from a file of their format.
+    """A published teacher: the network of the configuration, with weights from a file in their authors' format.
 
-    source: a file or folder; the http(s) address of a file, which must have its sha256 beside it; or, for diffusers, a
-    model of the hub, with the revision to take. url: where its authors keep it, said where it is missing. sha256: of
-    the file, compared before it is opened; of weights in shards, of what `sha256sum` says of the index and the shards.
+    source: a file or folder; an http(s) address of a file, which requires sha256; or, for diffusers, a model of the hub
+    and its revision. url: where the authors keep the file; printed if it is missing. sha256: of the file, compared
+    before it is opened; for weights in shards, the hash of the output of `sha256sum` for the index and the shards.
     """
 
     alone: ClassVar[bool] = True
@@ -96,7 +96,7 @@ class PublishedTeacher:
     revision: str | None = None
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
-        """Reads the weights and writes weights.safetensors and card.json; data, where given, must fit the network."""
+        """Reads the weights and writes weights.safetensors and card.json. If data is given, it must fit the network."""
         network, teacher = self.teacher.net, self.teacher
         if data is not None:
             check_fits(teacher, Images.load(data).card, data)
@@ -104,7 +104,7 @@ class PublishedTeacher:
             raise ConfigurationFault("a published teacher must have a shape, got none; bind its size (image_size, ...)")
         path, found = self.located()
         if self.sha256 is None:
-            said = f"{self.source} has the SHA-256 {found}; bind PublishedTeacher.sha256 to have it compared"
+            said = f"{self.source} has the SHA-256 {found}; bind PublishedTeacher.sha256 to compare it"
             tell(said)
         network.load_state_dict(teacher.read(path))
         for note in teacher.notes:
@@ -129,7 +129,7 @@ class PublishedTeacher:
         write_folder(place.out, {"weights": teacher.state_dict()}, card.json())
 
     def located(self) -> tuple[Path, str]:
-        """Where the file or folder is, and the hash of the weights.
+        """Returns the path of the file or folder, and the hash of the weights.
 
         MissingResource: it is not there; StateFault: it has another hash.
         """
@@ -151,7 +151,7 @@ class PublishedTeacher:
 
 
 def check_fits(teacher: Networked, card: DatasetCard, data: Path) -> None:
-    """ConfigurationFault: a network is for other images than those of a data folder."""
+    """ConfigurationFault: the network is for other images than those of the data folder."""
     if teacher.classes not in (None, card.classes):
         raise ConfigurationFault(
             f"a network's classes must be as many as {data} has, {card.classes}, got {teacher.classes}; bind that "

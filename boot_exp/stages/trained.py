@@ -1,4 +1,4 @@
-"""What every training stage does around its loop: work state, previews, the folder of the result."""
+"""The parts around the loop that all training stages share: work state, previews, the folder of the result."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PREVIEWS = 64
 
 
 def check_unconditional(model: Model) -> None:
-    """ConfigurationFault: a teacher is to be guided, and was never trained without labels."""
+    """ConfigurationFault: the teacher is to be guided, but was never trained without labels."""
     if not model.student and not model.label_dropout:
         raise ConfigurationFault(
             "a teacher that is guided must have been trained without labels as well, got label_dropout "
-            f"{model.label_dropout}; train one with Teacher.label_dropout, or leave guidance away"
+            f"{model.label_dropout}; train one with Teacher.label_dropout, or leave guidance out"
         )
 
 
@@ -50,7 +50,7 @@ def train_and_write(
     compute: Compute,
     processes: Processes,
 ) -> None:
-    """Trains, then writes the averaged weights and a card; the work state goes once they are there.
+    """Trains, then writes the averaged weights and a card; deletes the work state once both are written.
 
     condition: of the pictures shown on the way, PREVIEWS or as many as a batch has; shape: of one image, (C, H, W);
     inputs: hashes of what the model was made from; classes, kind: for its card.

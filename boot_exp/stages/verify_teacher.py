@@ -1,4 +1,4 @@
-"""Stage verify_teacher: what a published teacher scores here, beside what its authors report."""
+"""Stage verify_teacher: scores a published teacher and compares the score with the one that its authors report."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from evals.tables.row import Row, read_rows
 
 @component
 class VerifyTeacher:
-    """The stages to run, and the published score: its fid with nfe network evaluations, and where that is written.
+    """The stages to run, and the published score: its FID with nfe network evaluations, and the source of that number.
 
-    reference: None where it is a folder that was taken of images, and is given.
+    reference: None if a folder with the reference is given instead.
     """
 
     teacher: PublishedTeacher
@@ -67,11 +67,11 @@ class VerifyTeacher:
 
     @staticmethod
     def part(place: Place, name: str) -> Place:
-        """The place of one of its stages."""
+        """Returns the place of one of its stages."""
         return replace(place, out=place.out / name)
 
     def prepare(self, teacher: Place, against: Place) -> None:
-        """Imports the teacher and the reference; the faults of `run`."""
+        """Imports the teacher and the reference. Raises the faults of `run`."""
         protocol = self.evaluate.protocol
         missing = []
         for part in (self.teacher, self.reference, protocol):
@@ -93,7 +93,7 @@ class VerifyTeacher:
         self.teacher.run(teacher)
 
     def lines(self, rows: list[Row]) -> list[str]:
-        """What was measured beside what was reported, a line each, with how it was made."""
+        """Yields lines with the measured and the reported score, and the provenance of the measurement."""
         lines = [f"reported: FID {self.fid:g} with {self.nfe} evaluations ({self.source})"]
         for row in rows:
             several = "" if row.fid_blocks is None else f", least of {len(row.fid_blocks)} {row.fid_min:.4g}"

@@ -1,4 +1,4 @@
-"""Teachers of others: one file a format, each a denoiser that can read its weights from a file of that format."""
+"""Third-party teachers: one file per format, each a denoiser that can read its weights from a file of that format."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from evals.ground.faults import StateFault
 from evals.ground.files import first_line
 
 LABELS = {"label.weight", "unet.class_embedding.weight"}
-"""The embeddings of classes, to which a row for "no label" is added as they are read."""
+"""The embeddings of classes; reading them adds a row for "no label"."""
 SHOWN = 60
-"""Characters of a value or a name of a file that a message shows."""
+"""The number of characters of a value or a name that a message shows."""
 
 
 class PublishedNetwork(Networked, ABC):
-    """A denoiser whose network is told by a configuration, and whose weights are in a file of someone else's.
+    """A denoiser whose network is described by the configuration and whose weights are in a third-party file.
 
-    notes: what was chosen as its weights were read, a line each. ValueError: the network cannot be run.
+    notes: the choices made while reading the weights, one line each. ValueError: the network cannot be run.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class PublishedNetwork(Networked, ABC):
 
     @abstractmethod
     def read(self, path: Path) -> dict[str, Tensor]:
-        """The weights of its network, by our names. StateFault: the file is another than the configuration says."""
+        """Reads the weights of the network, by our names. StateFault: the file does not match the configuration."""
 
 
 class OfTheHub(PublishedNetwork):
-    """One whose files may lie on the hub, in a folder of several."""
+    """A teacher whose files may be on the hub, several in a folder."""
 
     @abstractmethod
     def fetch(self, name: str, revision: str | None) -> Path:
-        """The folder of a model of the hub. MissingResource: it cannot be fetched."""
+        """Downloads a model of the hub and returns its folder. MissingResource: the download failed."""
 
     @abstractmethod
     def weights(self, folder: Path) -> list[Path]:
-        """The files of the weights in such a folder. StateFault: there are none."""
+        """Returns the files of the weights in such a folder. StateFault: there are none."""
 
 
 def check_runs(net: nn.Module, shape: tuple[int, ...], name: str, classes: int | None) -> None:
-    """ValueError: a network cannot be asked about an image of its shape, or answers with another. It costs nothing."""
+    """ValueError: the network cannot be called on an image of its shape, or returns another shape. Costs nothing."""
     parts = {key: part.to("meta") for key, part in [*net.named_parameters(), *net.named_buffers()]}
     x, t = torch.zeros(2, *shape, device="meta"), torch.zeros(2, device="meta")
     label = None if classes is None else torch.zeros(2, dtype=torch.long, device="meta")
@@ -70,7 +70,7 @@ def check_runs(net: nn.Module, shape: tuple[int, ...], name: str, classes: int |
     try:
         with torch.no_grad():
             output = torch.func.functional_call(net, parts, (x, t, label, None))
-    except Exception as error:  # layers fail in any way they like
+    except Exception as error:  # layers may raise any exception
         raise ValueError(
             f"{name} must be a network that can be run on {'x'.join(map(str, shape))}, got {first_line(error)}; {cure}"
         ) from error
@@ -87,7 +87,7 @@ def fitting(
     unused: Mapping[str, Tensor],
     called: Mapping[str, str] | None = None,
 ) -> None:
-    """StateFault: what was found in a file does not fill the teacher's network, or leaves something over.
+    """StateFault: the tensors of a file do not fill the teacher's network exactly.
 
     called: the file's own names of our tensors, for the message.
     """
@@ -102,7 +102,7 @@ def fitting(
     ]
     alone = [f"{shown(key)} ({_shape(value)}) is in the file alone" for key, value in unused.items()]
     if count := len(lacking) + len(other) + len(alone):
-        few = [*other[:2], *lacking[: 2 if other else 3], *alone[:2]]  # of each kind, so that the file's names are seen
+        few = [*other[:2], *lacking[: 2 if other else 3], *alone[:2]]  # of each kind, so that the file's names appear
         raise StateFault(
             f"{path} must hold the network of the configuration, got another ({count} tensors differ): "
             f"{'; '.join(few)}; bind what it was made with"
@@ -110,7 +110,7 @@ def fitting(
 
 
 def check_finite(path: Path, found: Mapping[str, Tensor], called: Mapping[str, str] | None = None) -> None:
-    """StateFault: weights that were read hold what is no number, or one that float32 has not."""
+    """StateFault: weights are NaN or infinite, or exceed float32."""
     for key, value in found.items():
         if not bool(torch.isfinite(value).all()):
             raise StateFault(
@@ -120,7 +120,7 @@ def check_finite(path: Path, found: Mapping[str, Tensor], called: Mapping[str, s
 
 
 def differences(different: Mapping[str, tuple[object, object]]) -> str:
-    """What a file says and a configuration does not, name by name: (theirs, ours)."""
+    """Returns the values in which a file and a configuration differ, by name: (theirs, ours)."""
     said = [
         f"{shown(name)} = {shown(theirs)} (configured: {shown(ours)})" for name, (theirs, ours) in different.items()
     ]
@@ -128,7 +128,7 @@ def differences(different: Mapping[str, tuple[object, object]]) -> str:
 
 
 def shown(value: object) -> str:
-    """A plain value of a file, cut so that a message stays short."""
+    """Returns a plain value of a file as text, cut so that messages stay short."""
     if isinstance(value, list | tuple) and len(value) > 10:
         return f"{len(value)} values from {shown(value[0])} to {shown(value[-1])}"
     text = str(value)

@@ -1,4 +1,4 @@
-"""The U-Net of ADM (Dhariwal & Nichol 2021, arXiv 2105.05233) as ours, and OpenAI's names for its weights."""
+"""The U-Net of ADM (Dhariwal & Nichol 2021, arXiv 2105.05233) as our U-Net, with OpenAI's names of its weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def unet(
     resblock_updown: bool,
     time_scale: float,
 ) -> UNet:
-    """Our U-Net of the sizes that OpenAI's `UNetModel` is given, in its words. time_scale: of what it is told of t."""
+    """Builds our U-Net from the arguments of OpenAI's `UNetModel`, by their names. time_scale: multiplies t."""
     return UNet(
         image_channels=in_channels,
         channels=model_channels,
@@ -65,18 +65,18 @@ def unet(
 
 
 def read(teacher: PublishedNetwork, net: UNet, path: Path, legacy_order: bool) -> dict[str, Tensor]:
-    """The weights of OpenAI's U-Net in a file, by our names. StateFault: it is damaged, or holds another network."""
+    """Reads the weights of OpenAI's U-Net, by our names. StateFault: the file is damaged, or has another network."""
     theirs = called(net)
     found, teacher.notes = network(path, read_tensors(path), dict.fromkeys(theirs.values()))
     return fill(teacher, path, found, lambda state: renamed(net, state, legacy_order), theirs)
 
 
 def renamed(net: UNet, state: Mapping[str, Tensor], legacy_order: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights of OpenAI's U-Net by our names, and those that are left over.
+    """Returns the weights of OpenAI's U-Net by our names, and the tensors that are left over.
 
-    legacy_order: q, k and v of each head lie together; else all heads' q, then k, then v. A network that was trained
-    with classes gets a row of zeros for "no label". The second half of the last layer, where there is one, is a
-    variance, which no solver of an ODE asks for.
+    legacy_order: q, k and v of each head are adjacent; otherwise all heads' q come first, then k, then v. A network
+    trained with classes gets a row of zeros for "no label". If the last layer has a second half, that is a variance,
+    which no solver of an ODE uses; it is dropped.
     """
     left, found = dict(state), {}
     for ours, theirs, attention in names(net):
@@ -99,7 +99,7 @@ def renamed(net: UNet, state: Mapping[str, Tensor], legacy_order: bool) -> tuple
 
 
 def names(net: UNet) -> Iterator[tuple[str, str, Attention | None]]:
-    """Our name and OpenAI's of every layer with weights, and the attention that it is of."""
+    """Returns our name and OpenAI's of every layer with weights, and the attention that it belongs to."""
     yield "time.1", "time_embed.0", None
     yield "time.3", "time_embed.2", None
     if net.label is not None:
@@ -110,7 +110,7 @@ def names(net: UNet) -> Iterator[tuple[str, str, Attention | None]]:
     yield from _layers("middle", "middle_block", net.middle, 0)
     block, place = -1, 0
     for i, layers in enumerate(net.up):
-        # What doubles the resolution stands behind the last block of the one below, and has a list of its own in ours.
+        # In OpenAI's network an upsampling block follows the last block of the lower level; ours has a list for them.
         if joins(layers):
             block, place = block + 1, 0
         yield from _layers(f"up.{i}", f"output_blocks.{block}", layers, place)
@@ -120,12 +120,12 @@ def names(net: UNet) -> Iterator[tuple[str, str, Attention | None]]:
 
 
 def called(net: UNet) -> dict[str, str]:
-    """OpenAI's name of each of our tensors."""
+    """Returns OpenAI's name of each of our tensors."""
     return {f"{ours}.{kind}": f"{theirs}.{kind}" for ours, theirs, _ in names(net) for kind in ("weight", "bias")}
 
 
 def joins(layers: nn.Module) -> bool:
-    """Whether layers of the way up take in a skip, and do not double the resolution."""
+    """Returns whether layers of the way up take a skip connection and do not upsample."""
     first = cast(nn.ModuleList, layers)[0]
     return isinstance(first, Residual) and first.resample is None
 

@@ -18,8 +18,8 @@ from boot_exp.teachers import PublishedNetwork, adm
 class ConsistencyModels(PublishedNetwork):
     """x_t: [B, C, H, W], t: [B], condition -> x0: EDM's preconditioning around the U-Net of guided-diffusion.
 
-    The arguments are those of `UNetModel`, in its words; attention_resolutions are factors of downsampling. The
-    network's time is 250 ln(sigma), and its attention has all heads' q, then k, then v, of whichever kind it was.
+    The arguments are those of `UNetModel`, by their names; attention_resolutions are factors of downsampling. The
+    network's time is 250 ln(sigma). Its attention always has all heads' q first, then k, then v.
     """
 
     reduced: ClassVar[dict[str, object]] = adm.REDUCED
@@ -60,5 +60,5 @@ class ConsistencyModels(PublishedNetwork):
         )
 
     def read(self, path: Path) -> dict[str, Tensor]:
-        """The weights of the network, by our names. StateFault: the file is damaged, or holds another network."""
+        """Reads the weights of the network, by our names. StateFault: the file is damaged, or has another network."""
         return adm.read(self, cast(UNet, self.net), path, legacy_order=False)

@@ -1,4 +1,4 @@
-"""Teachers of diffusers: a folder of `UNet2DModel` with its scheduler's configuration, local or of the hub."""
+"""Teachers in diffusers' format: a folder of a `UNet2DModel` with its scheduler, local or of the hub."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out
 
 
 class ToldNorm(nn.GroupNorm, Block):
-    """The second norm of a residual block of diffusers, and the AdaIN behind it; guidance: w's embedding, or None."""
+    """The second norm of a diffusers residual block, followed by AdaIN; guidance: w's embedding, or None."""
 
     shards: ClassVar[bool] = False
 
@@ -45,8 +45,8 @@ class ToldNorm(nn.GroupNorm, Block):
 class DiffusersUNet(Guidable):
     """x: [B, C, H, W], t: [B], label: [B] or None, w: [B] or None -> [B, C, H, W]: a `UNet2DModel`.
 
-    config: what its config.json says, or what of it is no default; time_scale: of what it is told of t. The label that
-    is the number of classes means "no label".
+    config: the contents of its config.json, or the values that are not defaults; time_scale: multiplies t. The label
+    that equals the number of classes means "no label".
     """
 
     def __init__(self, *, config: Mapping[str, Any], time_scale: Positive, seed: Natural = 0) -> None:
@@ -60,7 +60,7 @@ class DiffusersUNet(Guidable):
             _check(config, _defaults(UNet2DModel))
             try:
                 self.unet = UNet2DModel.from_config({**config})
-            except Exception as error:  # its layers fail in any way they like
+            except Exception as error:  # its layers may raise any exception
                 raise ValueError(
                     f"DiffusersUNet.config must be one of UNet2DModel, got {first_line(error)}; copy its config.json"
                 ) from error
@@ -86,7 +86,7 @@ class DiffusersUNet(Guidable):
 
 
 def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """ValueError: a configuration says what UNet2DModel does not know, or a network that is no denoiser of ours."""
+    """ValueError: a configuration has values unknown to UNet2DModel, or its network cannot be our denoiser."""
     unknown = [
         name
         for name, value in config.items()
@@ -98,7 +98,7 @@ def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     if (kind := config.get("_class_name", KIND)) != KIND:
         wrong = f"be of a {KIND}, got {shown(kind)}; no other network of diffusers is read"
     elif unknown:
-        wrong = f"say what {KIND} knows, got {shown(unknown[0])}; leave it away"
+        wrong = f"say what {KIND} knows, got {shown(unknown[0])}; leave it out"
     elif odd := [name for name, value in said.items() if isinstance(value, float) and not math.isfinite(value)]:
         wrong = f"have finite numbers, got {odd[0]} = {said[odd[0]]}; copy its config.json"
     elif outputs != channels:
@@ -107,7 +107,7 @@ def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
             cure = f"its second half is a variance: cut conv_out's weight and bias to {channels} and say so"
         wrong = f"have as many out_channels as in_channels ({channels}), got {outputs}; {cure}"
     elif said["time_embedding_type"] != "positional":
-        cure = "a network that is told sigma, or a step alone, is not read"
+        cure = "a network whose time is sigma, or a step alone, is not supported"
         wrong = f"have time_embedding_type 'positional', got {shown(said['time_embedding_type'])}; {cure}"
     elif said["class_embed_type"] is not None:
         cure = "classes are embedded by number alone: give num_class_embeds"
@@ -117,7 +117,7 @@ def _check(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
 
 
 def _side(size: Any) -> tuple[int, int]:
-    """Height and width of images of a sample_size. ValueError: it is none."""
+    """Returns height and width of images from a sample_size. ValueError: it is neither one nor two numbers."""
     sides = [*size] if isinstance(size, list | tuple) else [size, size]
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise ValueError(
@@ -127,7 +127,7 @@ def _side(size: Any) -> tuple[int, int]:
 
 
 def _reduced(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The same network, small, for a dry run."""
+    """Returns the same network at small size, for a dry run."""
     groups = int(config.get("norm_num_groups", 32))
     widths = config.get("block_out_channels", (224, 448, 672, 896))
     size = config.get("sample_size")
@@ -141,8 +141,8 @@ def _reduced(config: Mapping[str, Any]) -> dict[str, Any]:
 class Diffusers(OfTheHub):
     """x_t: [B, C, H, W], t: [B], condition -> x0: the network of a config.json, with its scheduler's betas.
 
-    config: what that file says; schedule: a table of betas, within Clamped or not; prediction: what the network
-    predicts. Both must be what scheduler_config.json says.
+    config: the contents of that file; schedule: a table of betas, inside Clamped or not; prediction: what the network
+    predicts. Schedule and prediction must match scheduler_config.json.
     """
 
     reduced: ClassVar[dict[str, object]] = {"config": _reduced}
@@ -163,7 +163,7 @@ class Diffusers(OfTheHub):
         self.table = table
 
     def read(self, path: Path) -> dict[str, Tensor]:
-        """The weights of the network, by our names. StateFault: a file is damaged, or says another network or betas."""
+        """Reads the weights of the network, by our names. StateFault: damaged, or the network or betas differ."""
         files = self.weights(path)
         unet: Any = self.net.unet
         self._compare(files[0].parent / "config.json", dict(unet.config))
@@ -189,17 +189,17 @@ class Diffusers(OfTheHub):
         return named, {name: value for name, value in found.items() if f"unet.{name}" not in ours}
 
     def weights(self, folder: Path) -> list[Path]:
-        """The files of the weights, in the folder of a pipeline or of its network. StateFault: there are none."""
+        """Returns the weight files in the folder of a pipeline or of its network. StateFault: there are none."""
         return folders.weights(folder)
 
     def fetch(self, name: str, revision: str | None) -> Path:
-        """The folder of a model of the hub. MissingResource: it cannot be fetched."""
+        """Downloads a model of the hub and returns its folder. MissingResource: the download failed."""
         with extras():
             from huggingface_hub import snapshot_download
 
         said = ["config.json", "model_index.json", "scheduler_config.json", "*.index*.json"]
         try:
-            for kind in folders.KINDS:  # no more is fetched than is read
+            for kind in folders.KINDS:  # only the files that are read are downloaded
                 for end in folders.ENDS:
                     files = [*said, *(f"{folders.STEM}{shard}.{end}" for shard in (kind, f"{kind}-?????-of-?????"))]
                     places = [f"{place}{file}" for place in ("", "unet/") for file in files]
@@ -209,7 +209,7 @@ class Diffusers(OfTheHub):
                     if any(file.suffix == f".{end}" for file in inner.glob(f"{folders.STEM}*")):
                         return folder
             return folder
-        except Exception as error:  # the hub's library has a dozen errors of its own, and those of its transports
+        except Exception as error:  # the hub's library raises a dozen types of errors, and those of its transports
             raise MissingResource(
                 f"{name} must be a folder, or a model of the hub that can be fetched, got {first_line(error)}; fetch "
                 "it elsewhere and bind the path of its folder"
@@ -217,15 +217,15 @@ class Diffusers(OfTheHub):
 
     @staticmethod
     def _compare(path: Path, ours: Mapping[str, Any]) -> None:
-        """StateFault: the configuration of a network is another than ours, or says what is not known."""
+        """StateFault: the configuration of a network differs from ours, or has unknown values."""
         from diffusers import UNet2DModel
 
         file = folders.read_json(path)
         if (kind := file.get("_class_name", KIND)) != KIND:
             raise StateFault(
-                f"{path} must be of a {KIND}, got {shown(kind)}, which is told or gives something else and is not read"
+                f"{path} must be of a {KIND}, got {shown(kind)}, which has other inputs or outputs and is not supported"
             )
-        # What a file leaves out is the library's default.
+        # Values that a file leaves out are the library's defaults.
         said = {name: value for name, value in (_defaults(UNet2DModel) | file).items() if not name.startswith("_")}
         different = {
             name: (value, ours.get(name, "not known"))
@@ -233,7 +233,7 @@ class Diffusers(OfTheHub):
             if name not in OF_TRAINING and not _alike(name, value, ours.get(name))
         }
         if different:
-            raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind what it says")
+            raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind its values")
 
 
 def _today(name: str) -> str:
@@ -249,7 +249,7 @@ def _defaults(kind: type) -> dict[str, Any]:
 
 def _alike(name: str, theirs: object, ours: object) -> bool:
     theirs, ours = (list(value) if isinstance(value, list | tuple) else value for value in (theirs, ours))
-    if name == "sample_size" and (theirs is None or ours is None):  # the network is the same, of images of any size
+    if name == "sample_size" and (theirs is None or ours is None):  # the network takes images of any size
         return True
     if name == "sample_size" and isinstance(theirs, list) is not isinstance(ours, list):
         theirs, ours = (value if isinstance(value, list) else [value, value] for value in (theirs, ours))

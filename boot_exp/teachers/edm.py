@@ -35,9 +35,9 @@ RESIDUAL = {
     "skip": "skip",
 }
 ATTENTION = {"norm": "norm2", "to_qkv": "qkv", "out": "proj"}
-# What the file's networks take and images do not depend on: training's dropout and augmentation, and precision.
+# Arguments that do not change the images: training's dropout and augmentation, and precision.
 OF_TRAINING = ("dropout", "label_dropout", "augment_dim", "use_fp16", "epsilon_t", "sigma_min", "sigma_max")
-# What their networks may be given and ours are not: only the defaults are read.
+# Arguments that our networks lack: only their default values are accepted.
 FIXED = ("channel_mult_emb", "decoder_type")
 FIXED_OF = {"VPPrecond": ("M",)}
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -68,11 +68,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class Edm(PublishedNetwork):
-    """x_t: [B, C, H, W], t: [B], condition -> x0: EDM's, VP, VE or iDDPM preconditioning around DDPM++, NCSN++ or ADM.
+    """x_t: [B, C, H, W], t: [B], condition -> x0: EDM, VP, VE or iDDPM preconditioning of DDPM++, NCSN++ or ADM.
 
-    The arguments are those of their classes, in their words; precond is the class of the preconditioning. Their sigma
-    is exp(lam) of ours. schedule: any for EDMPrecond and VEPrecond, which are told sigma; LinearBeta for VPPrecond and
-    SquaredCosineTable for iDDPMPrecond, within Clamped or not, which are told the time in them.
+    The arguments are those of NVIDIA's classes, by their names; precond is the class of the preconditioning. Their
+    sigma is our exp(lam). schedule: any for EDMPrecond and VEPrecond, whose networks receive sigma; LinearBeta for
+    VPPrecond and SquaredCosineTable for iDDPMPrecond, inside Clamped or not, whose networks receive the schedule's
+    time.
     """
 
     reduced: ClassVar[dict[str, object]] = {"img_resolution": 32, "model_channels": 32, "num_blocks": 1}
@@ -126,7 +127,7 @@ class Edm(PublishedNetwork):
                 channels=model_channels,
                 multipliers=channel_mult,
                 blocks=num_blocks,
-                # Heads of 64 channels: where there are fewer, their code attends to nothing.
+                # Heads of 64 channels; with fewer channels, their code attends to nothing.
                 attention=[attend and width >= 64 for attend, width in zip(attends, widths, strict=True)],
                 middle_attention=widths[-1] >= 64,
                 time=Sinusoidal(dimensions=model_channels, scale=time_scale),
@@ -166,7 +167,7 @@ class Edm(PublishedNetwork):
             self.said |= {"C_1": 1 - inner.cap, "C_2": inner.offset, "M": inner.steps}
 
     def read(self, path: Path) -> dict[str, Tensor]:
-        """The weights of the network, by our names. StateFault: the file is damaged, hostile, or another network's."""
+        """Reads the weights of the network, by our names. StateFault: damaged, hostile, or of another network."""
         with foreign(
             path,
             "must be a snapshot of EDM, a pickle of modules and tensors alone with its network under 'ema'",
@@ -184,7 +185,7 @@ class Edm(PublishedNetwork):
             return found
 
     def compare(self, path: Path, given: Mapping[str, Any]) -> None:
-        """StateFault: a file says another network than the configuration does."""
+        """StateFault: a file describes another network than the configuration."""
         different = {
             name: (value, self.said.get(name))
             for name, value in given.items()
@@ -202,7 +203,7 @@ class Edm(PublishedNetwork):
         raise StateFault(f"{path} must hold the network of the configuration, got one of {said}; {cure}")
 
     def named(self, snapshot: Snapshot, model: Any) -> dict[str, Tensor]:
-        """The tensors of their network by our names."""
+        """Returns the tensors of their network by our names."""
         net = cast(UNet | SongUNet, self.net)
         parts = children(model)
         layers = [*children(parts["enc"]).items(), *children(parts["dec"]).items()]
@@ -227,7 +228,7 @@ class Edm(PublishedNetwork):
         else:
             found |= weights("time.1", parts["map_layer0"]) | weights("time.3", parts["map_layer1"])
             found |= weights("norm", parts["out_norm"]) | weights("head", parts["out_conv"])
-        if self.said["class_name"] == "iDDPMPrecond":  # a variance beside eps, which no solver of an ODE asks for
+        if self.said["class_name"] == "iDDPMPrecond":  # a variance beside eps, which no solver of an ODE uses
             outputs = net.head.out_channels
             both = {name: found[name] for name in ("head.weight", "head.bias") if len(found[name]) == 2 * outputs}
             found |= {name: value[:outputs] for name, value in both.items()}
@@ -238,7 +239,7 @@ class Edm(PublishedNetwork):
 
 
 def arguments(precond: Any) -> dict[str, Any]:
-    """What a preconditioning of a snapshot and its network were made with, defaults included."""
+    """Returns the arguments of a snapshot's preconditioning and network, including defaults."""
     name, own = state(precond)
     if not name.endswith("Precond") or name not in DEFAULTS:
         raise Refused(f"an 'ema' that is {name}")
@@ -251,7 +252,7 @@ def arguments(precond: Any) -> dict[str, Any]:
 
 
 def _attends(resolutions: Sequence[int], side: int, levels: int) -> list[bool]:
-    """At which levels, from the highest resolution down, a network attends."""
+    """Returns which levels, from the highest resolution down, have attention."""
     return [side >> level in resolutions for level in range(levels)]
 
 
@@ -268,11 +269,11 @@ def _names(name: str, lists: nn.ModuleList) -> list[list[str]]:
 
 
 def _layer(snapshot: Snapshot, name: str, layer: nn.Module, parts: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Weights of one of our layers, from the parts of their block, which is a residual one with its attention."""
+    """Returns the weights of one of our layers from their block, which has the residual part and its attention."""
     found: dict[str, Tensor] = {}
     for ours, theirs in (ATTENTION if isinstance(layer, Attention) else RESIDUAL).items():
         weights = _weights(snapshot, f"{name}.{ours}", parts[theirs]) if theirs in parts else {}
-        if isinstance(layer, Attention) and theirs == "qkv":  # theirs go by head, by channel, then q, k, v
+        if isinstance(layer, Attention) and theirs == "qkv":  # theirs are ordered by head, by channel, then q, k, v
             shape = (layer.heads, -1, 3)
             weights = {
                 key: rows.reshape(*shape, *rows.shape[1:]).movedim(2, 0).reshape(rows.shape)
@@ -287,7 +288,7 @@ def _weights(snapshot: Snapshot, name: str, layer: Any) -> dict[str, Tensor]:
 
 
 def _labels(weights: Mapping[str, Tensor], scaled: bool) -> Tensor:
-    """A row a class, and one for none: their layer is given one-hot labels, or zeros."""
+    """Returns one row per class and one for no label: their layer receives one-hot labels, or zeros."""
     columns = weights["weight"].T
     rows = torch.cat([columns * len(columns) ** 0.5 if scaled else columns, torch.zeros_like(columns[:1])])
     return rows + weights["bias"] if "bias" in weights else rows

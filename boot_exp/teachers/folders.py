@@ -1,4 +1,4 @@
-"""Folders of diffusers: which files in them hold the weights, and what its configurations say; nothing is run."""
+"""Finds the weights in folders of diffusers and reads their configurations; runs nothing."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from evals.features.tensors import read_tensors
 from evals.ground.faults import StateFault
 
 STEM = "diffusion_pytorch_model"
-KINDS = ("", ".fp16", ".bf16")  # whole weights first, then those that were rounded to half precision
+KINDS = ("", ".fp16", ".bf16")  # whole weights first, then those rounded to half precision
 ENDS = ("safetensors", "bin")
 LARGEST = 2**24  # bytes of a configuration
 
 
 def network_folder(folder: Path) -> Path:
-    """Where the network is, in the folder of a pipeline or of the network itself."""
+    """Returns the network's folder, given the folder of a pipeline or of the network itself."""
     return folder / "unet" if (folder / "unet").is_dir() else folder
 
 
 def weights(folder: Path) -> list[Path]:
-    """The files of a network's weights, of several with their index first. StateFault: there are none."""
+    """Returns the files of a network's weights; for shards, the index comes first. StateFault: there are none."""
     inner = network_folder(folder)
     for kind in KINDS:
         for end in ENDS:
@@ -40,7 +40,7 @@ def weights(folder: Path) -> list[Path]:
 
 
 def read_weights(files: list[Path]) -> dict[str, Kept]:
-    """The tensors of all the files. StateFault: one is damaged, or they are not those that the index says."""
+    """Reads the tensors of all files. StateFault: one is damaged, or they do not match the index."""
     if len(files) == 1:
         return read_tensors(files[0])
     index, *shards = files
@@ -59,7 +59,7 @@ def read_weights(files: list[Path]) -> dict[str, Kept]:
 
 
 def _map(index: Path) -> dict[str, str]:
-    """Which shard holds which tensor. StateFault: the index is damaged, or names files that are not beside it."""
+    """Maps tensors to shards. StateFault: the index is damaged, or names files that are not beside it."""
     mapped = read_json(index).get("weight_map")
     names = list(mapped.values()) if isinstance(mapped, dict) else []
     if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
@@ -71,7 +71,7 @@ def _map(index: Path) -> dict[str, str]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A configuration. StateFault: it is damaged, or no object."""
+    """Reads a configuration. StateFault: it is damaged, or not an object."""
     with foreign(path, "must be the JSON object that diffusers writes", "fetch it again"):
         if path.stat().st_size > LARGEST:
             raise Refused(f"{path.stat().st_size:,} bytes")
@@ -82,9 +82,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def scheduler(folder: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
-    """The configuration of the scheduler beside a network, and the class that it or its pipeline names.
+    """Returns the configuration of the scheduler beside a network, and the class that it or its pipeline names.
 
-    None: there is none. StateFault: it is damaged or lacks, or the pipeline's network is not of images.
+    None: there is no scheduler. StateFault: it is damaged or missing, or the pipeline does not produce images.
     """
     inner = network_folder(folder.absolute())
     places = [inner, inner.parent]
@@ -101,7 +101,7 @@ def scheduler(folder: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
 
 
 def _pipeline(path: Path) -> Any:
-    """The scheduler's class in a pipeline of a network of images and a scheduler. StateFault: it is of other things."""
+    """Returns the scheduler's class in a pipeline of network and scheduler. StateFault: it has other parts."""
     parts = {name: part for name, part in read_json(path).items() if isinstance(part, list) and any(part)}
     named = {name: part[-1] for name, part in parts.items()}
     others = sorted(name for name in named if name not in ("unet", "scheduler"))
@@ -109,6 +109,6 @@ def _pipeline(path: Path) -> Any:
         got = f"{shown(others[0])} ({shown(named[others[0]])})" if others else f"a {shown(named['unet'])}"
         raise StateFault(
             f"{path} must be of a UNet2DModel of images and a scheduler alone, got {got}: its network works on "
-            "something else than images, or is told something else, and is not read"
+            "something else than images, or has other inputs, and is not supported"
         )
     return named.get("scheduler")

@@ -16,11 +16,11 @@ from boot_exp.teachers import PublishedNetwork, adm
 
 
 class GuidedDiffusion(PublishedNetwork):
-    """x_t: [B, C, H, W], t: [B], condition -> x0: a network that predicts eps at one of `diffusion_steps` times.
+    """x_t: [B, C, H, W], t: [B], condition -> x0: a network that predicts eps at `diffusion_steps` discrete times.
 
-    The other arguments are those of `UNetModel`, in its words; attention_resolutions are factors of downsampling.
-    schedule: LinearTable or SquaredCosineTable of as many steps, which they call linear (whose betas they scale by
-    1000 / steps) and cosine; step i is t = i / (steps - 1). A variance that the network predicts as well is left out.
+    The other arguments are those of `UNetModel`, by their names; attention_resolutions are factors of downsampling.
+    schedule: LinearTable or SquaredCosineTable of as many steps. OpenAI calls them linear (with betas scaled by 1000 /
+    steps) and cosine; step i is t = i / (steps - 1). If the network also predicts a variance, it is left out.
     """
 
     reduced: ClassVar[dict[str, object]] = adm.REDUCED
@@ -67,5 +67,5 @@ class GuidedDiffusion(PublishedNetwork):
         self.use_new_attention_order = use_new_attention_order
 
     def read(self, path: Path) -> dict[str, Tensor]:
-        """The weights of the network, by our names. StateFault: the file is damaged, or holds another network."""
+        """Reads the weights of the network, by our names. StateFault: the file is damaged, or has another network."""
         return adm.read(self, cast(UNet, self.net), path, legacy_order=not self.use_new_attention_order)

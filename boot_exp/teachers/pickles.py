@@ -1,4 +1,4 @@
-"""Snapshots of NVIDIA's, read without running anything that they name: modules, and what they were made with."""
+"""Reads NVIDIA's snapshots (modules and their arguments) without running any code that they name."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NUMBERS = {"f8": "<d", "f4": "<f", "f2": "<e", "i8": "<q", "i4": "<i", "i2": "<h
 NUMBERS |= {"u8": "<Q", "u4": "<I", "u2": "<H", "u1": "<B", "b1": "<?"}
 MODULES = {f"torch.nn.modules.container.{name}" for name in ("ModuleDict", "ModuleList", "Sequential")}
 NAMED = frozenset({*KNOWN, *MODULES, PERSISTENT, STORAGE})
-PARTS = 10_000  # of what a network was made with, lists within lists counted through
-MOST = 1_000  # parts of a module, of which the largest networks have two hundred
+PARTS = 10_000  # in a network's arguments, including lists in lists
+MOST = 1_000  # parts of a module; the largest networks have two hundred
 
 
 class Snapshot:
-    """What a pickle of NVIDIA's holds by name. Its source code is never kept."""
+    """The contents of an NVIDIA pickle by name. Its source code is never kept."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -43,7 +43,7 @@ class Snapshot:
         self.filled: dict[str, Tensor] = {}
 
     def tensors(self, record: Any, *names: str) -> dict[str, Tensor]:
-        """The parameters and buffers of these names that a module has itself; before `fill` without their numbers."""
+        """Returns a module's own parameters and buffers of these names; before `fill` they have no numbers."""
         both = {**_part(record, "_parameters"), **_part(record, "_buffers")}
         found = {}
         for name in names:
@@ -55,11 +55,11 @@ class Snapshot:
         return found
 
     def fill(self) -> None:
-        """Makes the tensors that were asked for."""
+        """Creates the tensors that were requested."""
         self.filled = made(self.asked)
 
     def _storage(self, value: Any) -> Any:
-        """A storage, which lies in bytes of the pickle as torch.save once wrote it: pickles within the pickle."""
+        """Reads a storage, which old torch.save wrote into the pickle as bytes that are pickles themselves."""
         if not isinstance(value, Record) or value.name != STORAGE:
             return value
         if id(value) not in self.storages:
@@ -74,7 +74,7 @@ class Snapshot:
 
 
 def state(record: Any) -> tuple[str, Mapping[str, Any]]:
-    """The class and the state of a module. Refused: it is none."""
+    """Returns the class and the state of a module. Refuses anything else."""
     if isinstance(record, Record) and record.name == PERSISTENT:
         meta = _entries(record.arguments[0] if record.arguments else None) or {}
         name, own = meta.get("class_name"), _entries(meta.get("state"))
@@ -93,12 +93,12 @@ def _entries(value: Any) -> dict[str, Any] | None:
 
 
 def children(record: Any) -> dict[str, Any]:
-    """The sub-modules of a module, by name, in order."""
+    """Returns the sub-modules of a module, by name, in order."""
     return {name: part for name, part in _part(record, "_modules").items() if part is not None}
 
 
 def plain(value: Any) -> Any:
-    """Numbers, texts, and lists and dicts of them, that a network was made with. Refused: it is something else."""
+    """Returns a network's arguments: numbers, texts, and lists and dicts of them. Refuses anything else."""
     left = PARTS
 
     def visit(value: Any, depth: int) -> Any:

@@ -1,4 +1,4 @@
-"""What a scheduler of diffusers says of the network that it samples: its table of betas, and what it predicts."""
+"""Reads a diffusers scheduler for two facts about its network: the table of betas, and what the network predicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_BETAS = frozenset({
     "EulerDiscreteScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler",
     "LMSDiscreteScheduler", "PNDMScheduler", "RePaintScheduler", "SASolverScheduler", "UniPCMultistepScheduler",
 })
-"""Schedulers whose networks are told a step of a table of betas."""
+"""Schedulers whose networks take a step of a table of betas as their time."""
 OF_SAMPLING = frozenset({
     "algorithm_type", "clip_sample", "clip_sample_range", "corrector_order", "disable_corrector",
     "dynamic_thresholding_ratio", "eta", "euler_at_final", "final_sigmas_type", "flow_shift", "interpolation_type",
@@ -40,7 +40,7 @@ OF_SAMPLING = frozenset({
     "timestep_spacing", "timestep_values", "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas",
     "use_karras_sigmas", "use_lu_lambdas", "variance_type",
 })
-"""How a scheduler samples, which no network depends on; here a leaf says how."""
+"""Settings of sampling, which do not change the network; here gin files set how to sample."""
 # fmt: on
 NARROW = ("HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "DPMSolverSDEScheduler")
 DISTILLED = ("LCMScheduler", "TCDScheduler", "CMStochasticIterativeScheduler")
@@ -52,12 +52,12 @@ DEFAULTS: dict[str, Any] = {
     "trained_betas": None,
     "prediction_type": "epsilon",
 }
-FIXED = {  # what may be said in one way alone, and what another would mean
+FIXED = {  # keys with a single accepted value, and the meaning of any other
     "rescale_betas_zero_snr": (
         False,
         "a table that ends without signal, where eps does not tell the image, is not read",
     ),
-    "timestep_type": ("discrete", "a network that is told ln(sigma) / 4 is not read"),
+    "timestep_type": ("discrete", "a network whose time is ln(sigma) / 4 is not supported"),
     "use_flow_sigmas": (False, "a network that predicts a flow is not read"),
     "predict_epsilon": (True, "write prediction_type 'sample' in its place and bind FromX"),
 }
@@ -66,9 +66,9 @@ READ = {"linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"}
 
 
 def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, prediction: Prediction) -> None:
-    """StateFault: a scheduler's configuration says other betas or another prediction, or what cannot be read here.
+    """StateFault: a scheduler's configuration has other betas or another prediction, or cannot be read here.
 
-    kind: the scheduler's class, or None where nothing says it.
+    kind: the scheduler's class, or None if it is not stated.
     """
     if kind is not None and kind not in [*OF_BETAS]:
         why = "so that its network is a distilled student and no teacher" if kind in DISTILLED else "which is none"
@@ -91,7 +91,7 @@ def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, predic
             f"{path} must be of a network that predicts no variance, got variance_type {file['variance_type']}; cut "
             "conv_out.weight and conv_out.bias to the image's channels, and say fixed_small"
         )
-    ends = {"beta_start": 0.00085, "beta_end": 0.012} if kind in NARROW else {}  # the defaults of these
+    ends = {"beta_start": 0.00085, "beta_end": 0.012} if kind in NARROW else {}  # the defaults of these schedulers
     said = {**DEFAULTS, **ends, **{name: file[name] for name in DEFAULTS if name in file}}
     ours = _says(table, prediction)
     if said["prediction_type"] not in PREDICTED.values():
@@ -111,17 +111,17 @@ def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, predic
         if name not in ignored and said[name] != ours.get(name) and (name == "prediction_type" or name in ours)
     }
     apart = _first_apart(theirs, table)
-    if apart is None:  # whatever it is called
+    if apart is None:  # under any name
         different = {name: both for name, both in different.items() if name == "prediction_type"}
     elif not different:
         different = {f"beta {apart}": (_beta(theirs, apart), _beta(table, apart))}
     if different:
-        cure = "bind GivenTable with its betas" if said["trained_betas"] is not None else "bind what it says"
+        cure = "bind GivenTable with its betas" if said["trained_betas"] is not None else "bind its values"
         raise StateFault(f"{path} must say what is configured, got {differences(different)}; {cure}")
 
 
 def _table(path: Path, said: Mapping[str, Any]) -> Table:
-    """The table that a configuration means. StateFault: there is none like it here."""
+    """Returns the table that a configuration describes. StateFault: we have no such table."""
     kind, given = said["beta_schedule"], said["trained_betas"]
     if given is None and kind not in [*READ]:
         raise StateFault(
@@ -141,7 +141,7 @@ def _table(path: Path, said: Mapping[str, Any]) -> Table:
 
 
 def _says(table: Table, prediction: Prediction) -> dict[str, Any]:
-    """What a configuration of diffusers would say of ours, as far as it has words for it."""
+    """Returns how a diffusers configuration would describe our schedule, if it can."""
     said: dict[str, Any] = {"num_train_timesteps": len(table.entries)}
     said["prediction_type"] = PREDICTED.get(type(prediction), type(prediction).__name__)
     names = {LinearTable: "linear", ScaledLinearTable: "scaled_linear", SigmoidTable: "sigmoid"}
@@ -159,7 +159,7 @@ def _says(table: Table, prediction: Prediction) -> dict[str, Any]:
 
 
 def _first_apart(theirs: Table, ours: Table) -> int | None:
-    """The first entry at which two tables differ by more than a rounding to float32; None: none does."""
+    """Returns the first entry at which two tables differ by more than float32 rounding; None: they agree."""
     one, other = theirs.betas(), ours.betas()
     count = min(len(one), len(other))
     apart = ~torch.isclose(one[:count], other[:count], rtol=1e-5, atol=0)

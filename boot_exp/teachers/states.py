@@ -1,4 +1,4 @@
-"""Which of a file's tensors are the network that is wanted: files hold optimizers, averages and wrappers beside it."""
+"""Finds the network among a file's tensors; files also hold optimizers, averages and wrappers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Named = Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], dict[str, Tens
 def fill(
     teacher: PublishedNetwork, path: Path, found: Mapping[str, Kept], named: Named, called: Mapping[str, str]
 ) -> dict[str, Tensor]:
-    """The weights of a teacher's network from the tensors of a file, which are made once their shapes are compared.
+    """Fills a teacher's network with tensors of a file, which are created after their shapes are compared.
 
-    named: tensors by our names, and those that are left over; called: the file's names of ours. StateFault: it is
-    another network, or its weights are not finite.
+    named: tensors by our names, and those left over; called: the file's names of ours. StateFault: it is another
+    network, or its weights are not finite.
     """
     with foreign(path, "must hold whole tensors", "fetch it again"):
         outline, left = named(outlines(found))
@@ -36,10 +36,10 @@ def fill(
 
 
 def network(path: Path, found: Mapping[str, Kept], wanted: Collection[str]) -> tuple[dict[str, Kept], list[str]]:
-    """Those of a file's tensors that begin as the wanted names do behind some prefix, without it, and what was chosen.
+    """Returns the tensors whose names match the network's behind some prefix, without it, and notes on the choice.
 
-    Prefixes are those of wrappers ("module.", "_orig_mod.") and of dicts ("state_dict.", "ema."). Where a network is in
-    a file more than once, an average is taken. StateFault: it has none of these names, or two networks alike.
+    Prefixes are those of wrappers ("module.", "_orig_mod.") and of dicts ("state_dict.", "ema."). If a file has the
+    network more than once, an average is taken. StateFault: it has none of these names, or two equally likely networks.
     """
     counts = Counter(name[:cut] for name in found for cut in _cuts(name) if name[cut:] in wanted)
     if not counts:
@@ -63,7 +63,7 @@ def network(path: Path, found: Mapping[str, Kept], wanted: Collection[str]) -> t
 
 
 def _averaged(prefix: str) -> tuple[bool, bool]:
-    """How surely a prefix is of averaged weights; the last of its parts says more than those around it."""
+    """Scores how likely a prefix marks averaged weights; its last part counts more than the outer ones."""
     parts = [set(re.split(r"[_\W]+", part.lower())) for part in prefix.split(".") if part]
     return bool(parts) and bool(parts[-1] & AVERAGES), any(part & AVERAGES for part in parts)
 

@@ -1,1 +1,1 @@
-"""What a network sees in images: its weights, the extractors, and a classifier trained on the data itself."""
+"""Features of images: weights, extractors, and a classifier that is trained on the data itself."""

@@ -17,13 +17,13 @@ from evals.ground.files import first_line, reading
 from evals.ground.threads import ahead
 from evals.images.reading import Images
 
-# torch and the two libraries are imported inside the constructors, once the weights are known to be there:
-# they take seconds, and an answer that weights are missing must not.
+# torch and the two libraries are imported inside the constructors, after the weights were found, because they
+# take seconds to import and the message that weights are missing should not wait for them.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What an extractor sees in a batch: features float32 [B, D]; where it has classes, their probabilities [B, K]."""
+    """An extractor's output for a batch: features float32 [B, D]; if it has classes, their probabilities [B, K]."""
 
     features: NDArray[np.float32]
     probabilities: NDArray[np.float32] | None = None
@@ -68,7 +68,7 @@ class TorchFidelityInception:
         with reading(
             path, "must be a state dict of torch-fidelity's Inception", f"fetch {TORCH_FIDELITY.url}", StateFault
         ):
-            # The library unpickles what it is given, and a pickle can run code. So it gets a copy of the tensors alone.
+            # The library unpickles its input, and a pickle can run code. So it gets a copy of the tensors only.
             torch.save(torch.load(path, map_location="cpu", weights_only=True), safe)
             safe.seek(0)
             network = FeatureExtractorInceptionV3(
@@ -98,8 +98,8 @@ class CleanFidInception:
 
     def __init__(self, *, weights: Path | str | None, sha256: str | None = None, device: str = "cpu") -> None:
         """`weights`: path or URL; `sha256` only for another file than the published one. Faults: Published.verify."""
-        # TorchScript is a program: loading and calling it runs what the file says. The hash is the only guard there is,
-        # so nothing touches the file before it was compared.
+        # TorchScript is a program: loading and calling it runs what the file contains. The hash is the only protection,
+        # so nothing reads the file before its hash was compared.
         path, self.sha256 = CLEAN_FID.verify(weights, sha256)
         with extras():
             from cleanfid.inception_torchscript import InceptionV3W
@@ -109,7 +109,7 @@ class CleanFidInception:
             reading(path, "must be clean-fid's TorchScript Inception", f"fetch {CLEAN_FID.url}", StateFault),
             tempfile.TemporaryDirectory() as folder,
         ):
-            # The library wants a folder with a file of this one name in it; its default is /tmp, which users share.
+            # The library needs a folder with a file of this name; its default is /tmp, which users share.
             (Path(folder) / "inception-2015-12-05.pt").symlink_to(path.resolve())
             network = InceptionV3W(folder, download=False, resize_inside=False).eval()
         check_weights(path, network.state_dict(), f"fetch {CLEAN_FID.url}")
@@ -134,14 +134,14 @@ class CleanFidInception:
 
 
 def check_weights(path: Path, weights: Mapping[str, Any], cure: str) -> None:
-    """StateFault: a tensor of an extractor holds NaN or infinity, and so would each of its features."""
+    """StateFault: a tensor of an extractor holds NaN or infinity, so each of its features would too."""
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise StateFault(f"weights must be finite, got NaN or infinity in {name} of {path}; {cure}")
 
 
 def at_once(device: str) -> int:
-    """How many images Inception is given at once. On a CPU the layers of more are too large to keep their memory."""
+    """Returns how many images Inception receives at once; on a CPU the layers of more would exceed malloc's cache."""
     return 8 if device.startswith("cpu") else 64
 
 
@@ -155,5 +155,5 @@ def _on(device: str, network: Any) -> Any:
 
 
 def rgb(images: Images) -> Images:
-    """[B, H, W, 1 or 3] -> [B, H, W, 3]: gray is repeated, as both libraries do."""
+    """Converts [B, H, W, 1 or 3] to [B, H, W, 3]; gray is repeated, as in both libraries."""
     return np.broadcast_to(images, (*images.shape[:3], 3))

@@ -55,7 +55,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorCard:
-    """How a network was trained: on n images of a size (height, width), judged by a held-out tenth of them."""
+    """The training of a network: on n images of a size (height, width), with accuracy on a held-out tenth."""
 
     name: str
     suite: str
@@ -77,7 +77,7 @@ class TrainedExtractor:
     card: ExtractorCard
 
     def save(self, folder: Path) -> None:
-        """Writes network.safetensors and card.json; the folder appears when both are there."""
+        """Writes network.safetensors and card.json; the folder appears when both are written."""
         with replacing_folder(folder, holding=CARD) as partial:
             save_file(self.network.state_dict(), partial / WEIGHTS)
             write_json(partial / CARD, asdict(self.card))
@@ -150,7 +150,7 @@ def train_extractor(
     updates: int | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> TrainedExtractor:
-    """`train` on the images.npy and labels.npy of a prepared data folder, saved into the folder `out`."""
+    """Trains on the images.npy and labels.npy of a prepared data folder, and saves into the folder `out`."""
     images, labels = load_array(data / "images.npy"), load_array(data / "labels.npy")
     trained = train(images, labels, suite=suite, seed=seed, updates=updates, tell=tell)
     trained.save(out)
@@ -164,7 +164,7 @@ class InDomain:
     dimensions = DIMENSIONS
 
     def __init__(self, folder: Path | str) -> None:
-        """Loads what `save` wrote, without running code. MissingResource: not there; StateFault: damaged."""
+        """Loads a folder written by Trained.save, without running code. MissingResource: none; StateFault: damaged."""
         folder = Path(folder)
         if not (folder / CARD).is_file() or not (folder / WEIGHTS).is_file():
             raise MissingResource(
@@ -176,9 +176,9 @@ class InDomain:
         self.card, self.name = card, card.name
         with reading(folder, "must hold an extractor's card and weights that belong together", AGAIN, StateFault):
             self.shape = _shape(card)
-            # Copies: what load_file gives may lie in a map of the file, which ends the process where it is cut.
+            # Copied, because the arrays of load_file may be in a memory map, which ends the process if the file is cut.
             weights = {name: tensor.clone() for name, tensor in load_file(folder / WEIGHTS).items()}
-            # Without memory, until it is known that the file has all that the card says.
+            # Built without memory, until the file is known to have everything that the card claims.
             with torch.device("meta"):
                 self._network = Classifier(size=self.shape[:2], channels=self.shape[2], classes=card.classes)
             for name, tensor in self._network.state_dict().items():
@@ -190,7 +190,7 @@ class InDomain:
         self.sha256 = sha256_of(folder / WEIGHTS)
 
     def __call__(self, images: Images) -> Observation:
-        """DataFault: images of another shape than the network was trained on."""
+        """DataFault: the images have another shape than the network was trained on."""
         if images.shape[1:] != self.shape:
             wanted, got = ("x".join(map(str, shape)) for shape in (self.shape, images.shape[1:]))
             raise DataFault(
@@ -203,7 +203,7 @@ class InDomain:
 
 
 def _shape(card: ExtractorCard) -> tuple[int, int, int]:
-    """Height, width and channels of a card. ValueError: they are no network's of ours."""
+    """Returns height, width and channels of a card. ValueError: no network of ours has them."""
     if len(card.size) != 2 or not all(SMALLEST <= side <= LARGEST for side in card.size):
         raise ValueError(f"a size of {card.size}")
     if card.channels not in (1, 3) or card.classes < 2:
@@ -212,7 +212,7 @@ def _shape(card: ExtractorCard) -> tuple[int, int, int]:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """uint8 [B, H, W, C] -> float32 [B, C, H, W] in [-1, 1]."""
+    """Converts uint8 [B, H, W, C] to float32 [B, C, H, W] in [-1, 1]."""
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -223,7 +223,7 @@ def _passes(network: Classifier, images: Tensor, size: int = 1000) -> list[tuple
 
 @torch.inference_mode()
 def _settle(network: Classifier, images: Tensor) -> None:
-    """Standardises the features over all training images: running averages still remember the network's youth."""
+    """Standardises the features over all training images, because running averages still include early training."""
     linear, norm = network.features
     assert isinstance(norm, nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
     raw = torch.cat([linear(network.trunk(to_input(batch))) for batch in images.split(1000)])
@@ -232,7 +232,7 @@ def _settle(network: Classifier, images: Tensor) -> None:
 
 
 def _check(images: Images, labels: NDArray[np.integer[Any]]) -> int:
-    """The number of classes."""
+    """Checks the data and returns the number of classes."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise DataFault(
             f"training images must be uint8 [N, H, W, 1 or 3], got {images.dtype} {list(images.shape)}; convert them"

@@ -1,4 +1,4 @@
-"""Pickles read as records of what they say: nothing that a pickle names is looked up, called, hashed or shown."""
+"""Reads pickles as records of their contents; nothing that a pickle names is looked up, called, hashed or printed."""
 
 import pickletools
 from collections.abc import Callable, Iterator
@@ -17,19 +17,19 @@ LONGEST_NAME = 1_000
 
 
 class Refused(Exception):
-    """A file asks for something that is none of what it may hold."""
+    """Raised if a file asks for something that it may not hold."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Name:
-    """Something that a pickle names, "module.name"; it is not looked up."""
+    """A name in a pickle, "module.name"; it is not looked up."""
 
     full: str
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Record:
-    """What a pickle calls or makes: a name, what that is given, what is put into it (a dict's pairs), and its state."""
+    """An object that a pickle builds: name, arguments, items put into it (a dict's pairs), and state."""
 
     name: str
     arguments: Any = ()
@@ -41,29 +41,29 @@ DICTS = ("dict", "collections.OrderedDict", "collections.Counter", "dnnlib.util.
 
 
 class Within:
-    """A file that gives no more than it has: a length in it that lies is refused before memory is asked for."""
+    """A file that refuses to read past its end, so a false length is refused before memory is allocated."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self.file, self.size = file, size
 
     def tell(self) -> int:
-        """The place in the file."""
+        """Returns the position in the file."""
         return self.file.tell()
 
     def read(self, count: int) -> bytes:
-        """The next bytes. Refused: there are not as many."""
+        """Reads the next bytes. Refused: there are fewer."""
         if not 0 <= count <= self.size - self.file.tell():
             raise Refused(f"a file that ends within {count:,} bytes that it announces")
         return self.file.read(count)
 
     def readline(self) -> bytes:
-        """The rest of a line."""
+        """Reads the rest of a line."""
         return self.file.readline(self.size)
 
 
 @contextmanager
 def foreign(path: Path, must: str, cure: str) -> Iterator[None]:
-    """StateFault: a file of others is none that `must` says; what a Refused in the block says is the reason."""
+    """StateFault: a third-party file is not what `must` states; a Refused in the block gives the reason."""
     with reading(path, must, cure, StateFault):
         try:
             yield
@@ -72,15 +72,15 @@ def foreign(path: Path, must: str, cure: str) -> Iterator[None]:
 
 
 def no_storage(_: Any) -> Any:
-    """Refused: a pickle has a persistent id, and none has a meaning in it."""
+    """Refused: a pickle has a persistent id, which has no meaning in this file."""
     raise Refused("a persistent id")
 
 
 def read(file: Within, allowed: Callable[[str], bool], stored: Callable[[Any], Any] = no_storage) -> Any:
-    """What the next pickle of a file holds; the file then stands behind it.
+    """Reads the next pickle of a file and leaves the file behind it.
 
-    allowed: whether a pickle may name something; stored: what stands for a persistent id. Refused: it names another
-    thing, or does what no pickle of tensors does.
+    allowed: whether a pickle may use a name; stored: returns the object for a persistent id. Refused: it uses another
+    name, or does something that no pickle of tensors does.
     """
     machine = _Machine(allowed, stored)
     for count, (code, argument, _) in enumerate(pickletools.genops(file)):  # type: ignore[arg-type]
@@ -98,19 +98,19 @@ def read(file: Within, allowed: Callable[[str], bool], stored: Callable[[Any], A
 
 
 def entries(value: Any) -> dict[str, Any] | None:
-    """What a dict of a pickle holds by name; whole numbers are names too. None: it is no dict."""
+    """Returns the items of a pickle's dict by name; integers count as names. None: it is not a dict."""
     if not isinstance(value, Record) or value.name not in DICTS:
         return None
     return {str(key): part for key, part in _pairs(value) if _is_name(key)}
 
 
 def size(value: Any) -> int:
-    """How many things a record was given."""
+    """Counts the things that a record contains."""
     return len(value.held) + len(_given(value)) if isinstance(value, Record) else 0
 
 
 def kind(value: Any) -> str:
-    """What something in a pickle is, in a word, whatever is in it."""
+    """Describes an object of a pickle in one word, without looking into it."""
     name = value.full if isinstance(value, Name) else value.name if isinstance(value, Record) else type(value).__name__
     return name if len(name) <= 100 else f"{name[:100]}..."
 
@@ -132,7 +132,7 @@ def _is_name(key: Any) -> bool:
 
 
 class _Machine:
-    """Pickle's stack machine on records. What is on the stack is moved, never looked into, so that a step is short."""
+    """Pickle's stack machine on records. Objects on the stack are moved and never inspected, so every step is short."""
 
     def __init__(self, allowed: Callable[[str], bool], stored: Callable[[Any], Any]) -> None:
         self.allowed, self.stored = allowed, stored
@@ -145,7 +145,7 @@ class _Machine:
         self.stack = []
 
     def marked(self) -> list[Any]:
-        """What was pushed since the last mark."""
+        """Pops everything pushed since the last mark."""
         found, self.stack = self.stack, self.below.pop()
         return found
 
@@ -156,7 +156,7 @@ class _Machine:
         self.taken(1) if self.stack else self.marked()
 
     def taken(self, count: int) -> list[Any]:
-        """The last things pushed."""
+        """Pops the last objects."""
         if len(self.stack) < count:
             raise Refused("a pickle whose stack is empty")
         found = self.stack[-count:]

@@ -1,4 +1,4 @@
-"""Published weights: where they come from, and the check of a file. Imports no torch, so as to refuse at once."""
+"""Published weights: their addresses, and the check of a file. Imports no torch, so that it can refuse at once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ class Published:
 
     @property
     def file_name(self) -> str:
-        """The last part of the address."""
+        """Returns the last part of the address."""
         return self.url.rsplit("/", 1)[-1]
 
     def verify(self, weights: Path | str | None, sha256: str | None = None) -> tuple[Path, str]:
-        """The path and SHA-256 of `weights`, a path or an http(s) URL, after its hash was compared.
+        """Returns the path and SHA-256 of `weights`, a path or an http(s) URL, after comparing the hash.
 
-        `sha256` stands in for the published hash where another file is wanted on purpose. MissingResource: no weights
-        were given, or not there; StateFault: the file is another than it should be.
+        `sha256` replaces the published hash if another file is used on purpose. MissingResource: no weights were given,
+        or they are missing; StateFault: the file has another hash.
         """
         expected = (sha256 or self.sha256).lower()
         if weights is None or not str(weights):
@@ -49,19 +49,19 @@ class Published:
 
 
 def download(url: str, sha256: str) -> Path:
-    """Where a file of that hash from that address is, fetched if it is not there yet.
+    """Returns the path of the file of that hash from that address; downloads it if it is missing.
 
-    StateFault: it has another hash; MissingResource: it cannot be fetched.
+    StateFault: it has another hash; MissingResource: it cannot be downloaded.
     """
-    import torch.hub  # late: seconds of import that a refusal above must not wait for
+    import torch.hub  # imported late, because a refusal above must not wait for seconds of import
 
-    # The hash is in the name: a file of this place is never taken for another of the same name.
+    # The hash is part of the name, so a file in this place is never taken for another of the same name.
     path = Path(torch.hub.get_dir()) / "checkpoints" / f"{sha256[:16]}-{url.rsplit('/', 1)[-1]}"
     if not path.is_file() or sha256_of(path) != sha256:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256)
-        except RuntimeError as error:  # torch.hub's word for a hash that differs; it has removed the file
+        except RuntimeError as error:  # torch.hub's message for a different hash; it has removed the file
             raise StateFault(f"{url} must have the SHA-256 {sha256}, got another; {first_line(error)}") from error
         except (OSError, ValueError) as error:
             raise MissingResource(
@@ -71,12 +71,10 @@ def download(url: str, sha256: str) -> Path:
 
 
 def located(source: str, sha256: str | None, what: str, url: str | None = None) -> tuple[Path, str]:
-    """Where a file is that a configuration names by path or by http(s) address, and its SHA-256.
+    """Returns the path of a file that a configuration names by path or http(s) address, and its SHA-256.
 
-    url: where its authors keep it, for the message that it is missing.
-
-    ConfigurationFault: an address without a hash; MissingResource: it is not there, or cannot be fetched; StateFault:
-    it has another hash.
+    url: the address where its authors keep it, for the message. ConfigurationFault: an address without a hash;
+    MissingResource: it is missing, or cannot be downloaded; StateFault: it has another hash.
     """
     if source.startswith(("http://", "https://")):
         if sha256 is None:

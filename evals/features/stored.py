@@ -1,6 +1,6 @@
-"""Tensors of files that others wrote: known by name, type and shape at first, and made once these are compared.
+"""Tensors of third-party files: first known by name, type and shape, and created after these are compared.
 
-So a file cannot ask for more memory than its reader wants: what it says of a tensor costs nothing.
+So a file cannot request more memory than its reader needs; a claim about a tensor costs nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ DTYPES = {
 }
 REBUILDERS = {f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")}
 ORDER = count()
-AROUND = {  # what stands around a tensor and is none of its numbers
+AROUND = {  # parts that surround a tensor and hold none of its numbers
     "torch.nn.parameter.Parameter",
     "torch._utils._rebuild_parameter",
     "torch._utils._rebuild_parameter_with_state",
@@ -75,7 +75,7 @@ DEPTH, ENTRIES = 12, 200_000  # dicts within dicts, and what is in them, that ar
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Storage:
-    """Numbers of a file, one after another. order: one for each storage, of whichever file (ORDER); read: its bytes."""
+    """Consecutive numbers in a file. order: one per storage of any file (ORDER); read: returns its bytes."""
 
     dtype: torch.dtype
     order: int
@@ -85,7 +85,7 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Kept:
-    """A tensor in a file: where in its storage each of its numbers lies."""
+    """A tensor in a file: the position of each of its numbers in its storage."""
 
     storage: Storage
     dtype: torch.dtype
@@ -94,11 +94,11 @@ class Kept:
     offset: int
 
     def outline(self) -> Tensor:
-        """A float32 tensor of its shape, without numbers or memory."""
+        """Returns a float32 tensor of its shape, without numbers or memory."""
         return torch.empty(self.shape, device="meta", dtype=torch.float32)
 
     def placed(self, stored: Tensor) -> Tensor:
-        """The tensor, in float32 and memory of its own. Refused: it lies outside what is stored."""
+        """Returns the tensor in float32, in its own memory. Refused: it exceeds its storage."""
         numbers = stored[: len(stored) // self.dtype.itemsize * self.dtype.itemsize].view(self.dtype)
         if 0 in self.shape:
             return torch.zeros(self.shape)
@@ -110,12 +110,12 @@ class Kept:
 
 
 def outlines(found: Mapping[str, Kept]) -> dict[str, Tensor]:
-    """What the tensors are like: nothing is read."""
+    """Returns empty tensors of the same shapes; nothing is read."""
     return {name: kept.outline() for name, kept in found.items()}
 
 
 def made(found: Mapping[str, Kept]) -> dict[str, Tensor]:
-    """The tensors in float32. Each storage is read once and then let go."""
+    """Returns the tensors in float32. Each storage is read once and then released."""
     tensors: dict[str, Tensor] = {}
     order = sorted(found, key=lambda name: found[name].storage.order)
     for _, names in groupby(order, key=lambda name: found[name].storage.order):
@@ -127,7 +127,7 @@ def made(found: Mapping[str, Kept]) -> dict[str, Tensor]:
 
 
 def flat(value: Any) -> dict[str, Kept]:
-    """The floating-point tensors of what a pickle holds, by name. Refused: there are none."""
+    """Returns the floating-point tensors of a pickle, by name. Refused: there are none."""
     found: dict[str, Kept] = {}
     others: list[str] = []
     if pickles.entries(value) is None:
@@ -152,7 +152,7 @@ def flat(value: Any) -> dict[str, Kept]:
 
 
 def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value) -> Kept | None:
-    """The tensor that a record is, or None where it is none. Refused: it is one that no network of ours has."""
+    """Returns the tensor that a record describes, or None. Refused: no network of ours has such a tensor."""
     for _ in range(4):  # a parameter around a tensor
         if not isinstance(value, Record):
             return None
@@ -168,7 +168,7 @@ def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value
     if not isinstance(value, Record) or value.name not in REBUILDERS:
         return None
     if not isinstance(value.arguments, tuple) or not 4 <= len(value.arguments) <= ARGUMENTS:
-        raise Refused("a tensor that is told too much or too little")
+        raise Refused("a tensor with too many or too few arguments")
     storage, offset, shape, stride, *rest = value.arguments
     storage, shape, stride = storage_of(storage), _whole(shape), _whole(stride)
     if not isinstance(storage, Storage):

@@ -1,4 +1,4 @@
-"""Files of tensors that others wrote: .pt in either format of torch.save, and safetensors; nothing in them is run."""
+"""Reads third-party files of tensors: .pt in either format of torch.save, and safetensors; runs nothing in them."""
 
 import io
 import zipfile
@@ -30,10 +30,10 @@ CURE = (
 
 
 def read_tensors(path: Path, *, must: str = MUST, cure: str = CURE) -> dict[str, Kept]:
-    """The floating-point tensors of a file by their names in it, those of dicts within dicts joined by dots.
+    """Reads the floating-point tensors of a file by their names; names in nested dicts are joined by dots.
 
-    must, cure: for the message. StateFault: the file is damaged, of another kind, or names what no file of tensors
-    does; nothing of it is run.
+    must, cure: for the message. StateFault: the file is damaged, of another kind, or has names that no file of tensors
+    has; nothing in it is run.
     """
     with pickles.foreign(path, must, cure):
         if path.suffix == ".safetensors":
@@ -44,7 +44,7 @@ def read_tensors(path: Path, *, must: str = MUST, cure: str = CURE) -> dict[str,
 
 
 def _claim(pid: Any) -> tuple[torch.dtype, str, int, Any]:
-    """A storage as a pickle names it: its type, key and count of numbers, and of what it is a part."""
+    """Returns a storage from its description in a pickle: type, key, count of numbers, and offset."""
     if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] not in ("storage", b"storage"):
         raise Refused("a persistent id that is no storage")
     _, named, key, _, count, *part = pid
@@ -61,7 +61,7 @@ def _key(key: Any) -> str:
 
 
 def _zipped(path: Path) -> Any:
-    """What a file of torch.save holds: a zip of a pickle and of storages, whose checksums are compared."""
+    """Reads a torch.save file: a zip of a pickle and of storages, whose checksums are compared."""
     archive = zipfile.ZipFile(path)
     if len(archive.infolist()) > MEMBERS:
         raise Refused(f"a zip of {len(archive.infolist()):,} files")
@@ -77,7 +77,7 @@ def _zipped(path: Path) -> Any:
         raise Refused(f"a zip of {size:,} bytes that unpacks to {unpacked:,}")
     if {*(member.compress_type for member in members.values())} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise Refused("a zip that is packed otherwise than torch reads")
-    if not any(member.CRC for member in members.values()):  # torch can be told to write none
+    if not any(member.CRC for member in members.values()):  # torch can be configured to write none
         for member in members.values():
             del member.CRC
     if (damaged := archive.testzip()) is not None:
@@ -111,7 +111,7 @@ def _bytes(file: IO[bytes], count: int) -> Tensor:
 
 
 def legacy(opened: Callable[[], IO[bytes]], size: int) -> Any:
-    """What a file holds that torch.save wrote before it wrote zips: pickles, and behind them the storages."""
+    """Reads a torch.save file from before zips: pickles, followed by the storages."""
     storages: dict[str, Storage] = {}
     counts: dict[str, int] = {}
 

@@ -1,1 +1,1 @@
-"""What both packages stand on: faults, files that are whole or absent, threads."""
+"""The base of both packages: faults, files that are whole or absent, threads."""

@@ -1,4 +1,4 @@
-"""How a command ends: every way out has one exit code and at most one line, whatever its terminal can take."""
+"""Ends a command: every way out has one exit code and prints at most one line, on any terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOBODY_READS = 128 + signal.SIGPIPE
 
 
 def run(command: Callable[[], object], who: str) -> NoReturn:
-    """Runs a whole command and exits: 0, a Fault's own code, 74 where something cannot be written, 75 when stopped."""
+    """Runs a command and exits: 0, a Fault's own code, 74 if output cannot be written, 75 if stopped."""
     _standard_streams()
     code: str | int | None = None
     try:
@@ -35,13 +35,13 @@ def run(command: Callable[[], object], who: str) -> NoReturn:
         tell(f"{who}: {fault}")
         code = fault.exit_code
     except OSError as error:
-        tell(f"{who}: {error}; fix what it says and start again: finished work is kept")
+        tell(f"{who}: {error}; fix the cause and start again: finished work is kept")
         code = OutputFault.exit_code
     sys.exit(code)
 
 
 def tell(line: str) -> None:
-    """A line to standard error, escaped and cut."""
+    """Prints a line on standard error, escaped and cut."""
     print(printable(line), file=sys.stderr, flush=True)
 
 
@@ -58,14 +58,14 @@ def stopping() -> Iterator[None]:
         try:
             yield
         finally:
-            # What was raised in a destructor is lost, and a reader may have taken it for damage of its file.
+            # An exception raised in a destructor is lost, and a reader may have taken it for damage of its file.
             if received:
                 raise Stopped from None
 
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Gives SIGINT and SIGTERM to a handler for the length of the block."""
+    """Lets a handler receive SIGINT and SIGTERM during the block."""
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -75,7 +75,7 @@ def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
 
 
 class _Standard(io.FileIO):
-    """Standard output or error. The first failure of output ends the command; what error cannot take is lost."""
+    """Standard output or error. The first failure of output ends the command; those of error are ignored."""
 
     ends = False
     lost = False
@@ -97,13 +97,13 @@ class _Standard(io.FileIO):
 
 
 def _standard_streams() -> None:
-    """Standard output and error that escape what they cannot encode, and are there even where they were closed."""
+    """Makes standard output and error escape characters that they cannot encode, and replaces closed ones."""
     if sys.stdin is None:
-        os.open(os.devnull, os.O_RDONLY)  # else a file of ours gets its number
+        os.open(os.devnull, os.O_RDONLY)  # otherwise one of our files gets its number
     for name in ("stdout", "stderr"):
         stream: io.TextIOWrapper | None = getattr(sys, name)
         if stream is not getattr(sys, f"__{name}__"):
-            continue  # somebody listens, such as a test
+            continue  # something listens, such as a test
         # One that was closed: writing to it must fail where that loses a result.
         missing = os.O_RDONLY if name == "stdout" else os.O_WRONLY
         raw = _Standard(stream.fileno() if stream else os.open(os.devnull, missing), "w", closefd=False)
@@ -117,4 +117,4 @@ def _standard_streams() -> None:
         )
         setattr(sys, name, text)
         if name == "stderr":
-            faulthandler.enable(raw.fileno())  # a crash of a library says where
+            faulthandler.enable(raw.fileno())  # prints where a library crashed

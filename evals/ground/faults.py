@@ -1,4 +1,4 @@
-"""What a user can get wrong, and the exit code that says so to a script."""
+"""The faults that a user can cause, and the exit code of each."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ LONGEST = 1_000
 
 
 def printable(text: str) -> str:
-    """Text for a terminal: control characters and bytes that are not UTF-8 are escaped, long lines are cut."""
+    """Makes text printable: escapes control characters and bytes that are not UTF-8, and cuts long lines."""
     escaped = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
     return "\n".join(_cut(line) for line in escaped.split("\n"))
 
@@ -20,7 +20,7 @@ def _cut(line: str) -> str:
 
 
 class Fault(Exception):
-    """A fault that the user can fix: one line that says the thing, the rule, the value and the cure."""
+    """A fault that the user can fix; its message is one line with the object, the rule, the value and the cure."""
 
     exit_code: ClassVar[int] = 1
 
@@ -35,7 +35,7 @@ class ConfigurationFault(Fault):
 
 
 class DataFault(Fault):
-    """An image or a data set is missing, damaged, or not of the kind it must be."""
+    """An image or a data set is missing, damaged, or of the wrong kind."""
 
     exit_code = 3
 
@@ -53,7 +53,7 @@ class NumericalFault(Fault):
 
 
 class MissingResource(Fault):
-    """A file that must be fetched first is not there, or a machine's memory does not suffice."""
+    """A file that must be fetched first is missing, or the machine has not enough memory."""
 
     exit_code = 69
 
@@ -65,7 +65,7 @@ class OutputFault(Fault):
 
 
 class Stopped(Fault):
-    """The command was asked to stop and has kept what is finished; started again, it goes on from there."""
+    """The command was asked to stop and has kept the finished work; started again, it continues from there."""
 
     exit_code = 75
 

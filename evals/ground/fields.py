@@ -1,4 +1,4 @@
-"""JSON objects as dataclasses: which fields an object must have, and of which kind, follows from the class."""
+"""Reads JSON objects as dataclasses; the class defines the required fields and their kinds."""
 
 import json
 import math
@@ -70,7 +70,7 @@ def check_finite(value: object, cure: str) -> None:
 
 
 def finite(value: float) -> bool:
-    """Whether a number is finite as a float: whole numbers of JSON may be too large for one."""
+    """Returns whether a number is finite as a float; a JSON integer may be too large for one."""
     try:
         return math.isfinite(value)
     except OverflowError:
@@ -91,7 +91,7 @@ def _fits(value: object, hint: Any) -> bool:
     if hint is float:
         return type(value) in (int, float) and finite(value)  # type: ignore[arg-type]
     if isinstance(hint, type):
-        return type(value) is hint  # a bool is no whole number
+        return type(value) is hint  # a bool is not an integer
     return any(_fits(value, one) for one in get_args(hint))
 
 
@@ -107,7 +107,7 @@ def _words(hint: Any) -> str:
 
 
 def _numbers(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str, int | float]]:
-    """Every number at whatever depth, by its dotted name. DataFault: it is nested deeper than DEEPEST."""
+    """Yields every number at any depth, with its dotted name. DataFault: nested deeper than DEEPEST."""
     if isinstance(value, dict | list | tuple):
         if depth == DEEPEST:
             raise DataFault(

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and their fingerprints."""
+"""Writes files that are either whole or absent; reads files with one fault for any damage; computes fingerprints."""
 
 import errno
 import hashlib
@@ -23,9 +23,9 @@ SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place if the block ends without an error, and is removed if not.
+    """Yields a temporary path, which replaces `path` if the block ends without an error, and is removed otherwise.
 
-    A link stays one: the file that it leads to is written.
+    If `path` is a link, the file that it points to is replaced.
     """
     with writing(path):
         path = _behind_links(path)
@@ -57,7 +57,7 @@ def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
     with writing(folder):
-        tidy()  # after a process that was killed
+        tidy()  # left by a process that was killed
         if folder.exists() and (folder.is_file() or (any(folder.iterdir()) and not any(folder.glob(holding)))):
             raise ConfigurationFault(
                 f"the output must be new, empty or an earlier result with its {holding}, got {folder}, which holds "
@@ -79,7 +79,7 @@ def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
 
 
 def _behind_links(path: Path) -> Path:
-    """The place that a path leads to through links, whether or not anything is there. OSError: links in a circle."""
+    """Returns the target of a path after following links; it need not exist. OSError: circular links."""
     place = Path(os.path.realpath(path))
     if place.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -87,7 +87,7 @@ def _behind_links(path: Path) -> Path:
 
 
 def _sync(folder: Path) -> None:
-    """Makes a rename within a folder outlast a loss of power."""
+    """Makes a rename within a folder survive a loss of power."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -97,7 +97,7 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """OutputFault: what the block writes at `path` cannot be written."""
+    """OutputFault: the block cannot write at `path`."""
     try:
         yield
     except OSError as error:
@@ -122,20 +122,20 @@ def reading(what: Path | str, must: str, cure: str, fault: type[Fault] = DataFau
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
+    """Returns the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes strict JSON (no NaN) with sorted keys; what is no Unicode in it (names of files) is escaped."""
+    """Writes strict JSON (no NaN) with sorted keys; parts of file names that are not Unicode are escaped."""
     text = json.dumps(unicode_only(value), indent=2, sort_keys=True, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def unicode_only(value: object) -> object:
-    """A JSON value with every half of a surrogate pair, as names of files have them, written as its escape."""
+    """Returns a JSON value in which each half of a surrogate pair (from file names) is written as its escape."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, Mapping):
@@ -144,14 +144,14 @@ def unicode_only(value: object) -> object:
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> None:
-    """Writes each text under its name into the folder; what is no Unicode in it (names of files) is escaped."""
+    """Writes each text under its name into the folder; parts of file names that are not Unicode are escaped."""
     for name, text in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def read_json(path: Path, *, cure: str = "write it again", fault: type[Fault] = DataFault) -> dict[str, Any]:
-    """Reads a JSON object. The fault: the file is missing, damaged, no strict JSON, or holds something else."""
+    """Reads a JSON object. Raises `fault`: the file is missing, damaged, not strict JSON, or not an object."""
     with reading(path, "must be readable JSON", cure, fault):
         value = strict_json(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
@@ -160,17 +160,17 @@ def read_json(path: Path, *, cure: str = "write it again", fault: type[Fault] = 
 
 
 def strict_json(text: str, *, finite: bool = True) -> Any:
-    """What JSON says, where it says one thing and Python can hold it: else ValueError, or RecursionError if deep.
+    """Parses JSON if it is unambiguous and fits Python; else ValueError, or RecursionError if nested too deeply.
 
-    Refused: a key twice in one object, integers of more than 64 bits, halves of characters, and, unless who asks looks
-    for them itself, NaN and infinities.
+    Refused: duplicate keys in one object, integers of more than 64 bits, halves of surrogate pairs, and, unless the
+    caller checks for them itself, NaN and infinities.
     """
     number = _finite if finite else float
     value = json.loads(
         text, object_pairs_hook=_object, parse_constant=number, parse_float=number, parse_int=_whole_number
     )
     if SURROGATE.search(text):
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises at half of a pair
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises for half a surrogate pair
     return value
 
 
@@ -195,5 +195,5 @@ def _whole_number(text: str) -> int:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, cut to one line, or its kind if it says nothing."""
+    """Returns an error's message, cut to one line, or the error's type if the message is empty."""
     return (str(error).splitlines() or [""])[0].strip() or type(error).__name__

@@ -1,4 +1,4 @@
-"""Work that background threads do ahead of time, and work that is too small to wake a second thread for."""
+"""Runs work ahead in background threads, and small work on a single thread."""
 
 from __future__ import annotations
 

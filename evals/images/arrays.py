@@ -1,4 +1,4 @@
-"""Arrays in .npy files and .npz archives, read only once what their headers claim was held against their size."""
+"""Reads arrays in .npy files and .npz archives after checking their headers' claims against their size."""
 
 import io
 import zipfile
@@ -24,7 +24,7 @@ LONGEST = 2**16
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What an array's file says of it: shape, order and type; and in `start` where the data begins."""
+    """The header of an array's file: shape, order, type, and in `start` the position of the data."""
 
     shape: tuple[int, ...]
     fortran: bool
@@ -33,7 +33,7 @@ class Header:
 
 
 def read_header(file: IO[bytes], what: str, size: int) -> Header:
-    """The header of a .npy of `size` bytes, whose data `file` stands at then. DataFault: damaged, or not as long."""
+    """Reads the header of a .npy of `size` bytes; leaves `file` at the data. DataFault: damaged, or of another size."""
     with reading(what, "must be a readable .npy array", AGAIN):
         start = file.read(8)
         if start[:6] != b"\x93NUMPY" or start[6:] not in (b"\1\0", b"\2\0"):
@@ -62,19 +62,19 @@ def read_header(file: IO[bytes], what: str, size: int) -> Header:
 
 
 def header_of(path: Path) -> Header:
-    """The header of a .npy file. DataFault: `read_header`'s."""
+    """Reads the header of a .npy file. DataFault: `read_header`'s."""
     with reading(path, "must be a readable .npy array", AGAIN), path.open("rb") as file:
         return read_header(file, str(path), path.stat().st_size)
 
 
 def load_array(path: Path) -> NDArray[Any]:
-    """A .npy file, in memory. DataFault: `read_header`'s."""
+    """Reads a .npy file into memory. DataFault: `read_header`'s."""
     with reading(path, "must be a readable .npy array", AGAIN), path.open("rb") as file:
         return _loaded(file, str(path), path.stat().st_size)
 
 
 class Archive:
-    """An open .npz: `names` of its arrays, each read by `load`, or as far as its header by `opened`."""
+    """An open .npz: `names` of its arrays; `load` reads one, `opened` only its header."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self._path, self._archive = path, archive
@@ -87,7 +87,7 @@ class Archive:
 
     @contextmanager
     def opened(self, name: str) -> Iterator[tuple[Header, IO[bytes]]]:
-        """The header of an array and its data behind it. DataFault: not there, damaged, or more than can be."""
+        """Returns the header of an array, and a file with its data. DataFault: missing, damaged, or too large."""
         if name not in self.names:
             raise DataFault(
                 f"{self._path} must hold an array {name}, got {', '.join(self.names) or 'none'}; write it again"
@@ -101,14 +101,14 @@ class Archive:
                 yield read_header(file, what, member.file_size), file
 
     def load(self, name: str) -> NDArray[Any]:
-        """An array, in memory. DataFault: `opened`'s."""
+        """Reads an array into memory. DataFault: `opened`'s."""
         with self.opened(name) as (header, file):
             return _filled(header, file)
 
 
 @contextmanager
 def archive_of(path: Path, holding: str) -> Iterator[Archive]:
-    """Opens an .npz. DataFault: it is none; `holding` says what should have been in it."""
+    """Opens an .npz. DataFault: it is none; `holding` describes the expected contents."""
     with reading(path, f"must be an .npz with {holding}", AGAIN):
         archive = zipfile.ZipFile(path)
     with archive:

@@ -1,4 +1,4 @@
-"""An image's file, of whatever mode, as gray or RGB of 8 bits: right values, or a refusal that says how to convert."""
+"""Decodes an image file of any mode to 8-bit gray or RGB; refuses it with a cure if there is no correct value."""
 
 import io
 import struct
@@ -49,7 +49,7 @@ CURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """uint8 [H, W, 1 or 3], and what was done to make it so: some of the sentences above."""
+    """uint8 [H, W, 1 or 3], and the conversions that were applied, as sentences above."""
 
     pixels: Images
     notes: tuple[str, ...] = ()
@@ -57,15 +57,15 @@ class Picture:
 
 @cache
 def formats() -> list[str]:
-    """Those of FORMATS that this Pillow has; all decoders are loaded then, which threads must not do at once."""
+    """Returns those of FORMATS that this Pillow has; loads all decoders, which threads must not do at once."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def decode(name: str, read: Callable[[], bytes], *, rgb: bool = False) -> Picture:
-    """The image of a file's bytes, upright. Gray (1, L, 16 bits) stays gray and RGB RGB; rgb: all modes become RGB.
+    """Decodes an image from a file's bytes, upright. Gray (1, L, 16 bits) and RGB stay; rgb: all modes become RGB.
 
-    DataFault: it cannot be read, or its mode has no one right value in 8 bits.
+    DataFault: it cannot be read, or its mode has no unique value in 8 bits.
     """
     try:
         data = read()
@@ -78,7 +78,7 @@ def decode(name: str, read: Callable[[], bytes], *, rgb: bool = False) -> Pictur
         raise DataFault(
             f"an image must be readable, got {name}, which is of no kind that is known; convert, replace or delete it"
         ) from None
-    except Exception as error:  # Pillow's decoders and zipfile raise whatever they meet: a dozen unrelated kinds
+    except Exception as error:  # Pillow's decoders and zipfile raise a dozen unrelated types of exceptions
         raise DataFault(
             f"an image must be readable, got {name} ({type(error).__name__}: {first_line(error)}); replace or delete it"
         ) from error
@@ -98,7 +98,7 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
     if image.info.get("icc_profile"):
         notes.append(PROFILE)
     raw = _rawmode(image)
-    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose planes Pillow reads as of 8 bits whatever they are of
+    tags = getattr(image, "tag_v2", {})  # of a TIFF, whose planes Pillow always reads as 8 bits
     wide = ";16" in raw or max(tags.get(BITS, (8,)), default=8) > 8
     deep = (wide and not image.mode.startswith(("I", "F"))) or _deep_jpeg2000(data)
     white_is_zero = image.mode.startswith("I;16") and tags.get(PHOTOMETRIC, 1) != 1
@@ -109,7 +109,7 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
     notes += turned
     mode = image.mode
     if mode == "I" and image.format in ("PNG", "PPM"):
-        mode = "I;16"  # of which Pillow makes the wider mode in some versions
+        mode = "I;16"  # which some versions of Pillow read as the wider mode
     if mode in ("F", "I", "LAB"):
         raise _refused(mode, name, mode)
     if image.has_transparency_data:
@@ -129,13 +129,13 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
 
 
 def _rawmode(image: Image.Image) -> str:
-    """How a pixel is stored, which Pillow's mode hides where it has no such mode."""
+    """Returns the stored pixel format, which Pillow's mode hides if Pillow has no such mode."""
     args: Any = image.tile[0][3] if getattr(image, "tile", None) else ""  # type: ignore[attr-defined]
     return str(args[0] if isinstance(args, tuple) and args else args)
 
 
 def _deep_jpeg2000(data: bytes) -> bool:
-    """Whether it is a JPEG 2000 in colour of more than 8 bits a channel: its SIZ marker says."""
+    """Returns whether a file is a colour JPEG 2000 with more than 8 bits a channel, by its SIZ marker."""
     start = data.find(b"\xff\x4f\xff\x51", 0, 2**16)
     if start < 0 or not (start == 0 or data[4:8] == b"jP  ") or len(data) < start + 45:
         return False
@@ -144,10 +144,10 @@ def _deep_jpeg2000(data: bytes) -> bool:
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """The image as its EXIF orientation says (Pillow turns a TIFF itself while it loads it), and the notes of that."""
+    """Returns the image turned by its EXIF orientation (Pillow turns a TIFF itself while loading), and notes on it."""
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # EXIF data is somebody's, and the pixels may be sound beside it
+    except Exception:  # the EXIF data may be damaged while the pixels are valid
         image.load()
         return image, [UNREAD_EXIF]
     image.load()

@@ -1,4 +1,4 @@
-"""What lies in a folder or a zip: the images, by name, whichever of the two holds them."""
+"""Lists the images of a folder or a zip by name, alike for both."""
 
 import os
 import stat
@@ -30,7 +30,7 @@ Reader = Callable[[], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The images, sorted by name, each with what reads it; every dataset.json; and what else was found, counted."""
+    """The images, sorted by name, each with its reader; every dataset.json; and counts of other files."""
 
     images: Mapping[str, Reader]
     said: Mapping[str, Reader]
@@ -38,10 +38,10 @@ class Listing:
 
 
 def listed(path: Path) -> Listing:
-    """The files of a folder (recursive, through links) or a zip; names are relative, parted by /.
+    """Lists the files of a folder (recursive, through links) or a zip; names are relative and separated by /.
 
-    Hidden files and folders and those of NOBODYS are skipped, and files that are no images left out; both are counted.
-    DataFault: it is neither, two files have one name, or a member of the zip cannot be unpacked.
+    Hidden files and folders and those of NOBODYS are skipped, and files that are not images are left out; both are
+    counted. DataFault: it is neither, two files have one name, or a member of the zip cannot be unpacked.
     """
     if not path.exists():
         raise DataFault(
@@ -73,18 +73,18 @@ def listed(path: Path) -> Listing:
 
 
 def said(notes: Mapping[str, int]) -> str:
-    """Notes in one line: 3 images turned upright ...; 2 files ..."""
+    """Formats notes as one line: 3 images turned upright ...; 2 files ..."""
     return "; ".join(f"{count:,} {what}" for what, count in sorted(notes.items()))
 
 
 def say(path: Path, notes: Mapping[str, int]) -> None:
-    """Tells a terminal what was done to the images of `path` and left out beside them, if anything."""
+    """Prints the notes on the images of `path` and on files left out, if there are any."""
     if notes and sys.stderr:
         print(printable(f"{path}: {said(notes)}"), file=sys.stderr, flush=True)
 
 
 def check_claim(what: str, claimed: int, held: int) -> None:
-    """DataFault: a part of `held` bytes says that it unpacks to more than any image or array does."""
+    """DataFault: a member of `held` bytes claims to unpack to more than any image or array would."""
     if claimed > max(FREE, RATIO * held):
         raise DataFault(
             f"{what} must unpack to at most {RATIO} times its size, got {claimed:,} bytes from {held:,}; "
@@ -93,7 +93,7 @@ def check_claim(what: str, claimed: int, held: int) -> None:
 
 
 def _plain(path: Path, raw: str) -> str:
-    """A name as both kinds have it: parts that say nothing are left out, and Windows' separators are slashes."""
+    """Normalises a name: removes parts without meaning and turns Windows' separators into slashes."""
     parts = [part for part in raw.replace("\\", "/").split("/") if part not in ("", ".")]
     if ".." in parts or not parts:
         raise DataFault(f"names of images must stay within {path}, got {raw!r}; rename it")
@@ -124,12 +124,12 @@ def _in_folder(path: Path, notes: Counter[str]) -> Iterator[tuple[str, Reader]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, which its reader will name
+    except OSError:  # a link to itself; its reader will name it
         return False
 
 
 def _read_file(path: str) -> bytes:
-    # A pipe would be waited for without end.
+    # Reading a pipe would wait forever.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError("is no regular file")
     return Path(path).read_bytes()
@@ -137,7 +137,7 @@ def _read_file(path: str) -> bytes:
 
 def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
     with reading(path, "must be a folder, .zip, .npy or .npz of images", "fetch it again"):
-        archive = zipfile.ZipFile(path)  # closed with the last of its readers, which may be read later
+        archive = zipfile.ZipFile(path)  # closed with its last reader, which may be used later
     for member in archive.infolist():
         name = _member_name(member)
         if name.endswith(("/", "\\")):
@@ -153,7 +153,7 @@ def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
 
 
 def _member_name(member: zipfile.ZipInfo) -> str:
-    """UTF-8 where it is, flagged or not; else as the system that wrote it means it: Unix as bytes, others as cp437."""
+    """Decodes a name as UTF-8 if valid, flagged or not; otherwise by its system: bytes for Unix, cp437 for others."""
     if member.flag_bits & 0x800:
         return member.filename
     try:

@@ -1,4 +1,4 @@
-"""Images from folders, zips and arrays, one way of reading them all."""
+"""Reads images from folders, zips and arrays in one way."""
 
 import hashlib
 from collections import Counter
@@ -21,10 +21,10 @@ from evals.images.listing import EXTENSIONS, Reader, listed, said
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """At least two images of one size and one kind, read anew at every pass.
+    """At least two images of one size and kind; every pass reads them again.
 
-    `size` is (H, W) in pixels; `batches(size)` yields uint8 [B, H, W, C] with B = size but for the last. `notes` counts
-    what was done to them and left out beside them, once a pass has ended.
+    `size` is (H, W) in pixels; `batches(size)` yields uint8 [B, H, W, C] with B = size, except for the last batch.
+    `notes` counts changes to images and files left out, after a pass has ended.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class ImageSet:
     notes: Counter[str] = field(default_factory=Counter)
 
     def sha256(self) -> str:
-        """The fingerprint of shape and pixels: equal for the same images in a folder, a zip and an array."""
+        """Returns the fingerprint of shape and pixels, equal for the same images in a folder, a zip and an array."""
         fingerprint = Fingerprint()
         for batch in self.batches(256):
             fingerprint.add(batch)
@@ -43,21 +43,21 @@ class ImageSet:
 
 
 class Fingerprint:
-    """A SHA-256 over the shape of an image and all pixels, fed batch by batch; how they are cut does not matter."""
+    """A SHA-256 over the shape of an image and all pixels, independent of how batches are cut."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
         self._shape: tuple[int, ...] | None = None
 
     def add(self, batch: Images) -> None:
-        """Takes in uint8 [B, H, W, C]."""
+        """Adds uint8 [B, H, W, C]."""
         if self._shape is None:
             self._shape = batch.shape[1:]
             self._digest.update("x".join(map(str, self._shape)).encode())
         self._digest.update(np.ascontiguousarray(batch).data)
 
     def hexdigest(self) -> str:
-        """The fingerprint of what was added so far, in hex."""
+        """Returns the fingerprint of everything added so far, in hex."""
         return self._digest.hexdigest()
 
 
@@ -83,7 +83,7 @@ def open_images(path: Path | str) -> ImageSet:
 
 
 def images_of(array: Images, name: str) -> ImageSet:
-    """An array of images in memory, uint8 [N, H, W, C], as what `open_images` opens; name: what messages call it."""
+    """Wraps an array of images in memory, uint8 [N, H, W, C], like the result of `open_images`; name: for messages."""
     path = Path(name)
     n, height, width, channels = _array_shape(path, array.shape, array.dtype)
     images = array.reshape(-1, height, width, channels)
@@ -95,15 +95,15 @@ def images_of(array: Images, name: str) -> ImageSet:
 
 
 def iterate(path: Path | str) -> Iterator[tuple[str, Images]]:
-    """Every image of a folder or zip as (name, uint8 [H, W, C]), sorted by name; sizes may differ.
+    """Yields every image of a folder or zip as (name, uint8 [H, W, C]), sorted by name; sizes may differ.
 
-    DataFault: `path` is neither, or an image is damaged or not gray or RGB.
+    DataFault: `path` is neither, or an image is damaged or neither gray nor RGB.
     """
     return ((name, decode(name, read).pixels) for name, read in encoded(path))
 
 
 def encoded(path: Path | str) -> Iterator[tuple[str, Reader]]:
-    """Every image of a folder or zip as (name, what reads its file), sorted by name. DataFault: `path` is neither."""
+    """Yields every image of a folder or zip as (name, its reader), sorted by name. DataFault: `path` is neither."""
     yield from listed(Path(path)).images.items()
 
 
@@ -112,7 +112,7 @@ def _open_files(path: Path) -> ImageSet:
     if not found.images:
         beside = f", but {said(found.notes)}" if found.notes else ""
         raise DataFault(f"{path} must hold images ({' '.join(sorted(EXTENSIONS))}), got none{beside}; check the path")
-    formats()  # else two threads may both look for a decoder, and the second be told that there is none
+    formats()  # otherwise two threads may look for a decoder at once, and the second finds none
     first, read = next(iter(found.images.items()))
     image = decode(first, read).pixels
     notes: Counter[str] = Counter()
@@ -163,12 +163,12 @@ def _open_npy(path: Path) -> ImageSet:
 
     with opened() as (header, _):
         pass
-    # In Fortran order images lie across one another, so that they are read whole.
+    # In Fortran order images are interleaved, so the array is read whole.
     return images_of(load_array(path), str(path)) if header.fortran else _streamed(path, header, opened)
 
 
 def _open_npz(path: Path) -> ImageSet:
-    """Reads `arr_0` from the archive in pieces: OpenAI's sample files are gigabytes that numpy would load whole."""
+    """Reads `arr_0` from the archive in pieces, because numpy would load OpenAI's gigabytes of samples whole."""
 
     @contextmanager
     def opened() -> Iterator[tuple[Header, IO[bytes]]]:
@@ -184,7 +184,7 @@ def _open_npz(path: Path) -> ImageSet:
 def _streamed(
     path: Path, header: Header, opened: Callable[[], AbstractContextManager[tuple[Header, IO[bytes]]]]
 ) -> ImageSet:
-    """An array in C order, read in pieces from what `opened` gives: a mapped file that is cut would end the process."""
+    """Reads an array in C order in pieces from `opened`'s file; a map of a file that is cut would end the process."""
     n, height, width, channels = _array_shape(path, header.shape, header.dtype)
     length = height * width * channels
 

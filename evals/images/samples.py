@@ -1,4 +1,4 @@
-"""The card beside a sampler's zip: whose samples they are, and how they were made."""
+"""The card beside a sampler's zip: its model, and how the samples were drawn."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,10 +11,10 @@ from evals.ground.files import read_json
 
 @dataclass(frozen=True, kw_only=True)
 class SamplesCard:
-    """n images of one sampler of one model; `facts` is all that a card that was read says.
+    """n images of one sampler of one model; `facts` is the whole card as read.
 
-    nfe: network evaluations of an image; classes: how many were asked for, image i of i mod classes; w: the guidance
-    weight; card: how they were made, to be told with their scores.
+    nfe: network evaluations of an image; classes: the number that were requested, image i of class i mod classes; w:
+    the guidance weight; card: their provenance, which is reported with their scores.
     """
 
     suite: str
@@ -29,12 +29,12 @@ class SamplesCard:
     facts: Facts = field(default_factory=dict, repr=False)
 
     def json(self) -> dict[str, Any]:
-        """What is written of it: what it does not say is left out."""
+        """Returns the card as JSON values, without empty ones."""
         return {key: value for key, value in asdict(self).items() if key != "facts" and value is not None}
 
 
 def read_samples_card(path: Path) -> SamplesCard:
-    """The card at `path`; DataFault: it lacks a field, or one is of another kind."""
+    """Reads the card at `path`. DataFault: a field is missing or of another kind."""
     made = from_json(SamplesCard, read_json(path, cure="sample again"), where=path, cure="sample again")
     if made.classes is not None and made.classes < 1:
         raise DataFault(f"{path}: classes must be a whole number from 1, got {made.classes}; sample again")

@@ -1,4 +1,4 @@
-"""The zip that samples are kept in: `evals.images.reading` reads it as any other."""
+"""Writes the zips of samples, which `evals.images.reading` reads like any other."""
 
 import io
 import zipfile
@@ -25,12 +25,12 @@ def write_zip(path: Path | str, images: Iterable[Images]) -> None:
     """
     with replacing(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for index, png in enumerate(chain.from_iterable(ahead(_pngs, chunks(enumerate(images), AT_ONCE)))):
-            # ZipInfo alone dates a file 1980; writestr with a plain name would put the hour of the run in the bytes.
+            # ZipInfo dates a file 1980; writestr with a plain name would store the hour of the run.
             archive.writestr(zipfile.ZipInfo(f"{index:06}.png"), png)
 
 
 def _pngs(images: list[tuple[int, Images]]) -> list[bytes]:
-    """Images as PNGs; each with its number, for the message."""
+    """Yields images as PNGs, each with its number for the message."""
     pngs = []
     for index, image in images:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
@@ -45,7 +45,7 @@ def _pngs(images: list[tuple[int, Images]]) -> list[bytes]:
 
 
 def join_zips(path: Path | str, parts: Iterable[Path]) -> None:
-    """Writes the images of several zips of `write_zip`, one after another, as one: its bytes for all of them."""
+    """Joins zips of `write_zip` into one, with the same bytes as if all images were written at once."""
     with replacing(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         index = 0
         for part in parts:

@@ -1,1 +1,1 @@
-"""Pages: what a table looks like as Markdown, HTML and drawings, and the files of results/."""
+"""Pages: tables as Markdown, HTML and drawings, and the files of results/."""

@@ -33,17 +33,17 @@ MAY_DIFFER = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
 
 
 def fid_words(score: Spread | None) -> str:
-    """A FID over seeds; a dash for none."""
+    """Formats a FID over seeds; a dash for None."""
     return MISSING if score is None else around(score.mean, score.std)
 
 
 def share_words(score: Spread | None) -> str:
-    """A share over seeds; a dash for none."""
+    """Formats a share over seeds; a dash for None."""
     return MISSING if score is None else share_around(score.mean, score.std)
 
 
 def score_columns(rows: Sequence[Row]) -> list[Column]:
-    """A row a line, rounded for reading; a score that no row has is left out."""
+    """Returns one row per line, rounded for reading; leaves out scores that no row has."""
     scores = {
         rows[0].card.fid_name: [around(row.fid, row.fid_std) for row in rows],
         "least FID": [figures(row.fid_min) for row in rows],
@@ -61,12 +61,12 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def leaderboard_columns(table: Leaderboard) -> list[Column]:
-    """The scores of each row, and what its card says otherwise than others."""
+    """Returns the scores of each row, and the card's facts in which rows differ."""
     return [*score_columns(table.rows), *fact_columns([[row] for row in table.rows], MAY_DIFFER)]
 
 
 def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) -> list[Column]:
-    """What the rows of each line share and lines differ in, of the facts that `may_differ`."""
+    """Returns the facts that a line's rows share and in which lines differ, among those that `may_differ`."""
     cards = [shared([dict(leaves(row.card.facts)) for row in rows]) for rows in lines]
     alike = shared(cards)
     names = dict.fromkeys(name for card in cards for name in card if name.partition(".")[0] in may_differ)
@@ -78,7 +78,7 @@ def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) ->
 
 
 def cost_columns(trainings: Sequence[Training]) -> list[Column]:
-    """The training cost of every stage; one that no stage has is left out."""
+    """Returns the training cost of every stage; leaves out costs that no stage has."""
     costs: dict[str, list[float | None]] = {
         "images": [card.images for card in trainings],
         "network calls": [card.evaluations for card in trainings],
@@ -95,7 +95,7 @@ def cost_columns(trainings: Sequence[Training]) -> list[Column]:
 
 
 def study_columns(table: Study) -> list[Column]:
-    """FID and shares of each ablation, and what the cards of ablations say otherwise."""
+    """Returns FID and shares of each ablation, and the facts in which the cards of ablations differ."""
     shares = {name: [line.over(name) for line in table.lines] for name in ("precision", "recall", "diversity")}
     for time, lines in table.signals.items():
         shares[f"diversity at t = {time}"] = [lines[line.name].over("diversity") for line in table.lines]
@@ -113,7 +113,7 @@ def study_columns(table: Study) -> list[Column]:
 
 
 def main_columns(table: Comparison) -> list[Column]:
-    """A line a method: FID at each NFE of MAIN, without guidance, the best student's bold; and what it cost."""
+    """Returns one row per method: FID at each NFE of MAIN, without guidance, the best student in bold; and the cost."""
     names, costs = [one.method for one in table.methods], [one.cost for one in table.methods]
     bold = {nfe: [k for k, name in enumerate(names) if name in table.best.get(nfe, ())] for nfe in MAIN}
     means = {
@@ -134,7 +134,7 @@ def main_columns(table: Comparison) -> list[Column]:
 
 
 def more_columns(table: Comparison) -> list[Column]:
-    """FID at every other NFE, without guidance, of the methods that have one; none where none has."""
+    """Returns FID at every other NFE, without guidance, for the methods that have one; empty if none has."""
     steps = sorted({line.first.nfe for line in table.plain} - {*MAIN})
     names = [one.method for one in table.methods if any(table.at(one.method, nfe) for nfe in steps)]
     if not steps:
@@ -143,7 +143,7 @@ def more_columns(table: Comparison) -> list[Column]:
 
 
 def share_columns(table: Comparison) -> list[Column]:
-    """The shares of each line without guidance; those that some line has."""
+    """Returns the shares of each line without guidance, as far as some line has them."""
     return [
         Column(heading="method", cells=[line.name for line in table.plain]),
         numbers("NFE", [count(line.first.nfe) for line in table.plain]),
@@ -152,7 +152,7 @@ def share_columns(table: Comparison) -> list[Column]:
 
 
 def guidance_columns(groups: Sequence[GuidedLines], score: str) -> list[Column]:
-    """FID or class agreement of each group, a column a weight; none where no line has it."""
+    """Returns FID or class agreement of each group, one column per weight; empty if no line has it."""
     words = fid_words if score == "fid" else share_words
     found = {
         w: [group.lines[w].over(score) if w in group.lines else None for group in groups]
@@ -168,7 +168,7 @@ def guidance_columns(groups: Sequence[GuidedLines], score: str) -> list[Column]:
 
 
 def reported_columns(suite: str) -> list[Column]:
-    """What others report of a suite; none where there is nothing."""
+    """Returns the reported scores of a suite; empty if there are none."""
     rows = reported(suite)
     if not rows:
         return []

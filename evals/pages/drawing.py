@@ -1,4 +1,4 @@
-"""Drawings as SVG: the same bytes for the same figures, and text that stays text."""
+"""Draws SVG figures: the same bytes for the same numbers, and text that stays text."""
 
 import io
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLoca
 
 @contextmanager
 def drawing(*, ink: str, paper: str, size: tuple[float, float]) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of `size` inches and its axes, in one look; colours as matplotlib takes them. `svg` it in the block."""
+    """Yields a figure of `size` inches and its axes in a common style; call `svg` inside the block."""
     style = {
         **{"svg.fonttype": "none", "svg.hashsalt": "evals", "font.size": 9, "axes.linewidth": 0.6},
         **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), ink),
@@ -28,14 +28,14 @@ def drawing(*, ink: str, paper: str, size: tuple[float, float]) -> Iterator[tupl
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an <svg> element, with no date in it."""
+    """Returns the figure as an <svg> element, without a date."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator")))
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
 def values_as_ticks(axis: Axis, values: Iterable[float]) -> None:
-    """A tick at each value of a logarithmic axis, but for those too near to the one before."""
+    """Puts a tick at each value of a logarithmic axis, except for those too near to the previous one."""
     kept: list[float] = []
     for value in sorted(set(values)):
         if not kept or value > 1.2 * kept[-1]:
@@ -45,6 +45,6 @@ def values_as_ticks(axis: Axis, values: Iterable[float]) -> None:
 
 
 def decades_as_ticks(axis: Axis) -> None:
-    """Ticks at 1, 2 and 5 of every decade of a logarithmic axis, as plain numbers."""
+    """Puts ticks at 1, 2 and 5 of every decade of a logarithmic axis, as plain numbers."""
     axis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator())
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -1,4 +1,4 @@
-"""First images of samples side by side: what grew from the same noise stands in one column."""
+"""Galleries: the first images of samples side by side; images from the same noise are in one column."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from evals.images.reading import Images, iterate
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A zip of samples for a gallery: `note` stands small beside the title; `colour` is one of the page's."""
+    """A zip of samples for a gallery: `note` is small text beside the title; `colour` is one of the page's."""
 
     path: Path
     title: str
@@ -34,12 +34,12 @@ class Strip:
 
     @property
     def uri(self) -> str:
-        """The pixels as a PNG in a data URI."""
+        """Returns the pixels as a PNG in a data URI."""
         return data_uri(self.pixels)
 
 
 def gallery(zips: Iterable[Shown], columns: int) -> list[Strip]:
-    """The first `columns` images of each zip; DataFault: one has none, is damaged, or names them unlike the first."""
+    """Returns the first `columns` images of each zip. DataFault: one has none, is damaged, or has other names."""
     strips: list[Strip] = []
     for one in zips:
         images = first_images(one.path, columns, one.title)
@@ -49,17 +49,17 @@ def gallery(zips: Iterable[Shown], columns: int) -> list[Strip]:
 
 
 def first_images(path: Path, columns: int, title: str) -> dict[str, Images]:
-    """The first images of a zip, by name; `title` is for the message. DataFault: none, of several sizes, or damaged."""
+    """Returns the first images of a zip, by name; `title`: for messages. DataFault: none, mixed sizes, or damaged."""
     images = dict(islice(iterate(path), columns))
     if not images:
-        raise DataFault(f"{path}: the samples of {title} must be images, got none; sample anew")
+        raise DataFault(f"{path}: the samples of {title} must be images, got none; sample again")
     if len({image.shape for image in images.values()}) > 1:
-        raise DataFault(f"{path}: the samples of {title} must be of one size, got several; sample anew")
+        raise DataFault(f"{path}: the samples of {title} must be of one size, got several; sample again")
     return images
 
 
 def check_names(path: Path, names: Sequence[str], first: Sequence[str], title: str) -> None:
-    """DataFault: the images of a zip are not named like the `first` ones, those of `title`."""
+    """DataFault: the images of a zip have other names than the `first` ones, those of `title`."""
     if list(names) != list(first):
         raise DataFault(
             f"{path}: zips of a gallery must name images alike, got {names[0]}, ... and {first[0]}, ... ({title}); "
@@ -68,12 +68,12 @@ def check_names(path: Path, names: Sequence[str], first: Sequence[str], title: s
 
 
 def side_by_side(images: Sequence[Images]) -> Images:
-    """Images [H, W, C] as one, from left to right."""
+    """Joins images [H, W, C] into one, from left to right."""
     return np.concatenate(images, axis=1)
 
 
 def data_uri(pixels: Images) -> str:
-    """An image uint8 [H, W, 1 or 3] as a PNG in a data URI."""
+    """Returns an image uint8 [H, W, 1 or 3] as a PNG in a data URI."""
     png = io.BytesIO()
     Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(png, "PNG")
     return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""A leaderboard or a comparison as one self-contained HTML page, with galleries of the same noise and every card."""
+"""Writes a leaderboard or a comparison as one self-contained HTML page, with galleries of equal noise and all cards."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ Words = list[tuple[str, str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """A sampler at all its weights: `weights` from left to right, and a row of the same noise for each class."""
+    """A sampler at all its weights: `weights` from left to right, and one row of equal noise for each class."""
 
     name: str
     colour: str
@@ -52,7 +52,7 @@ class Panel:
 
 
 def leaderboard_html(table: Leaderboard, samples: Path) -> str:
-    """The page; the samples of a row are samples/METHOD/SAMPLER.zip, or those of its training seed in its folder.
+    """Returns the page; the samples of a row are samples/METHOD/SAMPLER.zip, or in the folder of its training seed.
 
     Image i of every zip starts from the same noise. DataFault: a zip is missing or damaged, or they differ in the names
     or the size of their images.
@@ -78,7 +78,7 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         costs=cost_columns(table.trainings) if table.trainings else [],
         reported=reported_columns(table.title),
         reported_words=WORDS,
-        # One after the other: a card may say the precision of its arithmetic, and a row has a precision too.
+        # Chained, not merged: a card may state the precision of its arithmetic, and a row has a score of that name.
         cards=[_as_words(chain(leaves({**row.json(), "card": {}}), leaves(row.card.facts))) for row in rows],
     )
 
@@ -97,7 +97,7 @@ def samples_of(rows: Iterable[Row], samples: Path, colours: Mapping[str, str]) -
 
 
 def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> str:
-    """The page, with the first seed's samples; the faults of `leaderboard_html`."""
+    """Returns the page with the first seed's samples; raises as `leaderboard_html` does."""
     looks, groups, more = styles(table.methods), guided_lines(table.lines), more_columns(table)
     return _rendered(
         "comparison.html.j2",
@@ -132,7 +132,7 @@ def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> st
 
 
 def _galleries(table: Comparison, samples: Path, looks: Mapping[str, Style]) -> dict[int, list[Strip]]:
-    """{NFE of MAIN: a strip of each method that has it}, without guidance."""
+    """Returns {NFE of MAIN: a strip of each method that has it}, without guidance."""
     shown = sorted((line for line in table.plain if line.first.nfe in MAIN), key=lambda line: line.first.nfe)
     zips = [
         Shown(
@@ -150,7 +150,7 @@ def _galleries(table: Comparison, samples: Path, looks: Mapping[str, Style]) -> 
 
 
 def _block(group: GuidedLines, samples: Path, seed: int, looks: Mapping[str, Style]) -> Panel:
-    """The first images of a group, a column a weight."""
+    """Returns the first images of a group, one column per weight."""
     columns = []
     for line in group.lines.values():
         path = _zip(samples, line, seed)
@@ -175,7 +175,7 @@ def _title(line: Line) -> str:
 
 
 def _facts(row: Mapping[str, Any]) -> Words:
-    """All that is known of a line, and no more; its runs' facts once where they are alike, else in their order."""
+    """Returns all facts of a line; those that its runs share once, the others in the order of the runs."""
     runs: Sequence[Mapping[str, Any]] = row["runs"]
     several = {key: [run.get(key) for run in runs] for key in dict.fromkeys(key for run in runs for key in run)}
     once = {
@@ -199,7 +199,7 @@ def _as_words(facts: Iterable[tuple[str, Any]]) -> Words:
 
 
 def _rendered(template: str, **values: object) -> str:
-    """The page that a template makes of `values`, in one look; a name it lacks is an error."""
+    """Renders a template with `values` and the common style; a missing name is an error."""
     environment = Environment(loader=PackageLoader("evals.pages"), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
     return environment.get_template(template).render(light=LIGHT, dark=DARK, **values)

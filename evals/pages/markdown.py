@@ -1,4 +1,4 @@
-"""The Markdown of every table, and the words that the HTML repeats."""
+"""Writes every table as Markdown, and the explanations that the HTML repeats."""
 
 from collections.abc import Iterable, Sequence
 
@@ -30,7 +30,7 @@ MADE = "## How the numbers were made"
 
 
 def leaderboard_page(table: Leaderboard) -> str:
-    """The ranked rows, how they were made, what training cost, what others report."""
+    """Returns the page of the ranked rows, their provenance, the training costs, and reported scores."""
     costs = ["## What training cost", markdown(cost_columns(table.trainings))] if table.trainings else []
     return _page(
         f"# {table.title}",
@@ -45,7 +45,7 @@ def leaderboard_page(table: Leaderboard) -> str:
 
 
 def study_page(table: Study) -> str:
-    """The ablations, the control first, and how they were made."""
+    """Returns the page of the ablations, the control first, and their provenance."""
     seeds = said(list(table.seeds))
     words = [
         f"One training seed, {seeds}."
@@ -66,7 +66,7 @@ def study_page(table: Study) -> str:
 
 
 def comparison_page(table: Comparison, reasons: str | None) -> str:
-    """Every method on one teacher; `reasons` stands in it word for word."""
+    """Returns the page of every method on one teacher; `reasons` is included unchanged."""
     fid, more, groups = table.first.card.fid_name, more_columns(table), guided_lines(table.lines)
     agreement = guidance_columns(groups, "agreement")
     guidance = (
@@ -98,7 +98,7 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
 
 
 def diversity_words(rows: Iterable[Row]) -> str:
-    """What diversity is, in a sentence and a space, for readers of rows that have it."""
+    """Returns a sentence that explains diversity, and a space, if some row has it."""
     if all(row.diversity is None for row in rows):
         return ""
     return (
@@ -108,7 +108,7 @@ def diversity_words(rows: Iterable[Row]) -> str:
 
 
 def main_words(table: Comparison) -> list[str]:
-    """How to read the first table, a paragraph each."""
+    """Returns paragraphs that explain how to read the first table."""
     first, seeds, teacher = table.first, said(list(table.seeds)), table.family.teacher
     elsewhere = [one.method for one in table.methods if one.method not in {line.name for line in table.plain}]
     before = "The teacher was trained by others, and what that cost is not counted."
@@ -136,7 +136,7 @@ def main_words(table: Comparison) -> list[str]:
 
 
 def shares_words(table: Comparison) -> str:
-    """What the shares are, in a paragraph."""
+    """Returns a paragraph that explains the shares."""
     agreement = "Agreement is the share of samples that the extractor takes for the class asked for."
     diverse = [line.first for line in table.plain if line.over("diversity").mean is not None]
     return (

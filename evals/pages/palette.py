@@ -1,4 +1,4 @@
-"""The colours of every page, light and dark, and drawings that take theirs from the page."""
+"""The colours of every page, light and dark, and of drawings, which take the page's."""
 
 SERIES = 10
 LIGHT = {
@@ -14,18 +14,18 @@ DARK = {
     **{"series-8": "#98a2f5", "series-9": "#b4b4b4"},
 }
 MARKERS = "os^Dvp<>Xh"
-# Colours that stand for the page's own, so that one drawing serves the light page, the dark one and a file.
+# Placeholders for the page's colours, so that one drawing serves the light page, the dark page and a file.
 STAND_INS = {name: f"#0000{0xE0 + place:02x}" for place, name in enumerate(LIGHT)}
 INK, RULE, PAPER = (STAND_INS[name] for name in ("ink", "rule", "paper"))
 
 
 def in_page(svg: str) -> str:
-    """A drawing in stand-ins, in the variables of the page it is part of."""
+    """Replaces a drawing's placeholders by variables of the page that it is part of."""
     return _coloured(svg, {name: f"var(--{name})" for name in LIGHT})
 
 
 def on_paper(svg: str) -> str:
-    """A drawing in stand-ins, in the light colours: a file of its own."""
+    """Replaces a drawing's placeholders by the light colours, for a file of its own."""
     return _coloured(svg, LIGHT)
 
 

@@ -1,4 +1,4 @@
-"""The drawings: FID over NFE of a leaderboard and of a comparison, FID over the weight, FID of each ablation."""
+"""Draws FID over NFE of a leaderboard and a comparison, FID over the weight, and FID of each ablation."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ from evals.tables.table import Line
 NFE = "NFE, network evaluations per image"
 GREYS = ("ink", "quiet", "faint")
 DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
-HUES = [f"series-{k}" for k in range(SERIES - 1)]  # the last is a grey, and grey is the teacher
+HUES = [f"series-{k}" for k in range(SERIES - 1)]  # the last is a grey, which is the teacher's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
-    """The rows of one method and one solver, by rising NFE; `series` numbers its colour and its marker."""
+    """The rows of one method and one solver, by increasing NFE; `series` sets its colour and its marker."""
 
     name: str
     series: int
@@ -33,18 +33,18 @@ class Solver:
 
     @property
     def colour(self) -> str:
-        """Its colour of the page."""
+        """Returns its colour of the page."""
         return f"series-{self.series}"
 
     @property
     def point(self) -> bool:
-        """Whether all rows have one NFE: a sampler of one kind, of one training seed or several."""
+        """Returns whether all rows have one NFE: a sampler of one kind, with one training seed or several."""
         return len({row.nfe for row in self.rows}) == 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How a method looks: a colour of the page, a marker, and for the teacher's solvers a dash."""
+    """A method's style: a colour of the page, a marker, and for the teacher's solvers a dash."""
 
     colour: str
     marker: str
@@ -52,7 +52,7 @@ class Style:
 
 
 def solvers_of(rows: Sequence[Row]) -> list[Solver]:
-    """Rows by method and solver (a sampler's name without its steps), those of several rows first."""
+    """Groups rows by method and solver (a sampler's name without its steps); groups of several rows come first."""
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row.nfe, row.fid)):
         groups.setdefault(f"{row.method} {solver_of(row.sampler)}", []).append(row)
@@ -61,7 +61,7 @@ def solvers_of(rows: Sequence[Row]) -> list[Solver]:
 
 
 def styles(methods: Sequence[Method]) -> dict[str, Style]:
-    """A look for each method: the teacher's solvers in greys and dashes, students each with a hue and a marker."""
+    """Returns a style for each method: the teacher's solvers in greys and dashes, students with a hue and a marker."""
     names = [method.method for method in methods]
     solvers = [name for name in names if name.startswith(f"{TEACHER} ")]
     made = {
@@ -74,7 +74,7 @@ def styles(methods: Sequence[Method]) -> dict[str, Style]:
 
 
 def leaderboard_plot(solvers: Sequence[Solver], fid: str) -> str:
-    """FID over NFE, both logarithmic, in stand-ins; a solver of one NFE is bold points."""
+    """Draws FID over NFE, both logarithmic, in placeholders; a solver with one NFE becomes bold points."""
     with _axes(fid, NFE, size=(5.4, 3.4), paper="none", xscale="log") as (figure, axes):
         for solver in solvers:
             nfe, level = [row.nfe for row in solver.rows], [row.fid for row in solver.rows]
@@ -82,7 +82,7 @@ def leaderboard_plot(solvers: Sequence[Solver], fid: str) -> str:
             if not solver.point:
                 axes.plot(nfe, level, color=hue, marker=marker, markersize=4, linewidth=1.6, label=solver.name)
                 continue
-            # The dotted levels meet the curves where they first do as well.
+            # The dotted levels cross each curve where it first becomes as good.
             for height in level:
                 axes.axhline(height, color=hue, linewidth=1, linestyle=(0, (1, 2)))
             axes.plot(nfe, level, color=hue, marker=marker, markersize=9, linestyle="none", label=solver.name, zorder=3)
@@ -93,14 +93,14 @@ def leaderboard_plot(solvers: Sequence[Solver], fid: str) -> str:
 
 
 def comparison_plot(table: Comparison) -> str:
-    """FID over NFE, both logarithmic, in stand-ins: solvers as lines, students with bars of a deviation each way."""
+    """Draws FID over NFE, both logarithmic, in placeholders: solvers as lines, students with bars of one deviation."""
     looks = styles(table.methods)
     lines = [line for line in table.plain if line.level > 0]
     students = [name for name in looks if not name.startswith(f"{TEACHER} ")]
     with _axes(table.first.card.fid_name, NFE, size=(6.6, 4.6), xscale="log") as (figure, axes):
         for name, style in looks.items():
             own = [line for line in lines if line.name == name]
-            # Students of one NFE stand side by side: upon each other they would hide one another.
+            # Students with the same NFE are drawn side by side, because they would hide one another.
             aside = 1.035 ** (students.index(name) - (len(students) - 1) / 2) if name in students else 1.0
             _draw(axes, [line.first.nfe * aside for line in own], own, style, name)
         values_as_ticks(axes.xaxis, [line.first.nfe for line in lines] or [1])
@@ -108,7 +108,7 @@ def comparison_plot(table: Comparison) -> str:
 
 
 def guidance_plot(table: Comparison) -> str:
-    """FID over w in stand-ins, a line for each sampler of the teacher and of each student."""
+    """Draws FID over w in placeholders, one line for each sampler of the teacher and of each student."""
     looks, groups = styles(table.methods), guided_lines(table.lines)
     with _axes(table.first.card.fid_name, "w, guidance weight", size=(6.6, 4.2)) as (figure, axes):
         for group in groups:
@@ -121,7 +121,7 @@ def guidance_plot(table: Comparison) -> str:
 
 
 def study_plot(table: Study) -> str:
-    """FID, a line an ablation from the top: a dot for each seed, a bar for their mean; logarithmic over a decade."""
+    """Draws FID, one line per ablation from the top: a dot per seed, a bar for the mean; logarithmic over a decade."""
     values = [[row.fid for row in line.rows] for line in table.lines]
     least, most = min(map(min, values)), max(map(max, values))
     places, ink = range(len(values)), LIGHT["ink"]
@@ -146,7 +146,7 @@ def study_plot(table: Study) -> str:
 def _axes(
     fid: str, x: str, *, size: tuple[float, float], paper: str = PAPER, xscale: str = "linear"
 ) -> Iterator[tuple[Figure, Axes]]:
-    """A drawing in stand-ins with FID on a logarithmic axis."""
+    """Creates a drawing in placeholders with FID on a logarithmic axis."""
     with drawing(ink=INK, paper=paper, size=size) as (figure, axes):
         axes.set(xscale=xscale, yscale="log", xlabel=x, ylabel=fid)
         axes.grid(color=RULE, linewidth=0.6)
@@ -154,9 +154,9 @@ def _axes(
 
 
 def _finished(figure: Figure, axes: Axes, lines: Sequence[Line]) -> str:
-    """The drawing of these lines, with limits around their means and a legend.
+    """Finishes a drawing of these lines, with limits around their means and a legend.
 
-    A deviation that reaches below zero has no place on a logarithmic axis.
+    A deviation that extends below zero cannot be drawn on a logarithmic axis.
     """
     decades_as_ticks(axes.yaxis)
     if lines:
@@ -168,7 +168,7 @@ def _finished(figure: Figure, axes: Axes, lines: Sequence[Line]) -> str:
 
 
 def _look(group: GuidedLines, groups: Sequence[GuidedLines], looks: Mapping[str, Style]) -> Style:
-    """The colour is the method's; its samplers differ in marker and dash."""
+    """Returns a style: the method's colour, with a marker and dash for the sampler."""
     place = [other for other in groups if other.method == group.method].index(group)
     colour = looks[group.method].colour
     return Style(colour=colour, marker=MARKERS[place % len(MARKERS)], dash=DASHES[place % len(DASHES)])

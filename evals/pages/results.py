@@ -1,4 +1,4 @@
-"""The files of results/: a leaderboard, a study, a comparison."""
+"""Writes the files of results/: a leaderboard, a study, a comparison."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -27,7 +27,7 @@ def leaderboard(scores: Path, models: Path, samples: Path, methods: Sequence[str
 
     Adds gallery.png, a picture for other pages, if DDIM sampled the teacher or a student has a row with one evaluation.
 
-    The faults of `read_leaderboard` and `leaderboard_html`; nothing is written then, as with the others below.
+    Raises as `read_leaderboard` and `leaderboard_html` do; like the others below, it then writes nothing.
     """
     table = read_leaderboard(scores, models, methods)
     texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples)}
@@ -40,13 +40,13 @@ def leaderboard(scores: Path, models: Path, samples: Path, methods: Sequence[str
 
 
 def leaderboard_texts(table: Leaderboard) -> dict[str, str]:
-    """The files of a leaderboard that need no samples, by name."""
+    """Returns the files of a leaderboard that need no samples, by name."""
     trainings = as_json([training.facts for training in table.trainings])
     return {**_texts(table, leaderboard_page), "training.json": trainings}
 
 
 def study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int], out: Path) -> None:
-    """Compares ablations; writes study.{json,csv,md,svg} and metrics.json. The faults of `read_study`."""
+    """Compares ablations; writes study.{json,csv,md,svg} and metrics.json. Raises as `read_study` does."""
     table = read_study(title, scores, ablations, seeds)
     write_texts(out, {**_texts(table, study_page), "study.svg": study_plot(table) + "\n"})
 
@@ -66,8 +66,8 @@ def comparison(
 ) -> None:
     """Compares all methods on one teacher; writes comparison.{json,csv,md,svg,html} and metrics.json.
 
-    guidance.svg is added where samples were guided. reasons: a text to append word for word, or a folder that may have
-    SUITE.md. The faults of `read_comparison` and `comparison_html`.
+    guidance.svg is added if samples were guided. reasons: a text that is appended unchanged, or a folder that may
+    contain SUITE.md. Raises as `read_comparison` and `comparison_html` do.
     """
     table = read_comparison(
         suite, students=students, seeds=seeds, scores=scores, models=models, pairs=pairs, learnt_from=learnt_from
@@ -84,7 +84,7 @@ def comparison(
 
 
 def _texts(table: AnyTable, page: Callable[[AnyTable], str]) -> Mapping[str, str]:
-    """The files that every table is written as. NumericalFault: a number is not finite."""
+    """Returns the files that are written for every table. NumericalFault: a number is not finite."""
     return {
         f"{table.kind}.json": as_json(table.json()),
         f"{table.kind}.csv": comma_separated(table.records()),
@@ -94,7 +94,7 @@ def _texts(table: AnyTable, page: Callable[[AnyTable], str]) -> Mapping[str, str
 
 
 def _reasons(path: Path, suite: str) -> str | None:
-    """The text of a file, or of SUITE.md in a folder, which need not be there."""
+    """Returns the text of a file, or of SUITE.md in a folder if it exists."""
     file = path / f"{suite}.md" if path.is_dir() else path
     if path.is_dir() and not file.exists():
         return None

@@ -49,7 +49,7 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def check_finite(gaussian: Gaussian, what: str = "feature statistics") -> None:
-    """NumericalFault: NaN or infinity in it; what: whose it is."""
+    """NumericalFault: it holds NaN or infinity; what: describes it in the message."""
     if not (np.isfinite(gaussian.mean).all() and np.isfinite(gaussian.covariance).all()):
         raise NumericalFault(
             f"feature statistics must be finite, got NaN or infinity in {what}; check the images and the extractor, or "

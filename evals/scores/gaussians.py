@@ -1,4 +1,4 @@
-"""Statistics in files: our own, EDM's and OpenAI's .npz; whatever else they could be is refused with what to do."""
+"""Reads statistics from files: our own, EDM's and OpenAI's .npz. Other formats are refused with a cure."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ ROUNDING = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What such a file holds, checked: `card` is an object, None in files of others."""
+    """The checked contents of such a file: `card` is an object, or None in third-party files."""
 
     gaussian: Gaussian
     card: dict[str, Any] | None
@@ -32,7 +32,7 @@ class Stored:
 
 
 def is_statistics(path: Path) -> bool:
-    """Whether `path` is a file of statistics, sound or not, rather than images: a pickle, or an .npz without arr_0."""
+    """Returns whether `path` holds statistics (valid or not) rather than images: a pickle, or an .npz without arr_0."""
     suffix = path.suffix.lower()
     if suffix != ".npz" or not path.is_file():
         return suffix in PICKLES and path.is_file()
@@ -41,9 +41,9 @@ def is_statistics(path: Path) -> bool:
 
 
 def read_stored(path: Path) -> Stored:
-    """Reads mu and sigma, and what our own files hold beside.
+    """Reads mu and sigma, and the additional arrays of our own files.
 
-    DataFault: missing, damaged, of another format, or of shapes that do not fit. NumericalFault: not finite, or no
+    DataFault: missing, damaged, of another format, or of shapes that do not fit. NumericalFault: not finite, or not a
     covariance.
     """
     if not path.is_file():

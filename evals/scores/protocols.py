@@ -1,4 +1,4 @@
-"""Named protocols of FID: whose features, how many samples, how many repetitions."""
+"""Named protocols of FID: the network of the features, the number of samples, the number of repetitions."""
 
 from dataclasses import dataclass
 from pathlib import Path

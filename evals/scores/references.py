@@ -1,4 +1,4 @@
-"""What samples are compared with: statistics of real images, and the features themselves where they are few enough."""
+"""The reference of scores: statistics of real images, and the features themselves if there are few enough."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +22,7 @@ from evals.scores.see import see
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceCard:
-    """Which images, and seen by which network; None where a foreign file does not say."""
+    """The images of a reference and the network of its features; None if a foreign file does not state them."""
 
     reference: str
     reference_split: str | None = None
@@ -34,11 +34,11 @@ class ReferenceCard:
     reference_notes: dict[str, int] | None = None
 
     def said(self) -> dict[str, Any]:
-        """Its fields, without `reference_notes` (what was done to images and left out) where there are none."""
+        """Returns its fields, without `reference_notes` (changes to images and files left out) if there are none."""
         return {name: value for name, value in asdict(self).items() if name != "reference_notes" or value}
 
     def is_sound(self) -> bool:
-        """Whether each field is of its kind."""
+        """Returns whether each field has the right kind."""
         values = asdict(self)
         n, notes = values.pop("reference_n"), values.pop("reference_notes")
         return (
@@ -61,7 +61,7 @@ class ReferenceStatistics:
 
     @staticmethod
     def of(images: ImageSet, extractor: Extractor, *, name: str, split: str | None = None) -> "ReferenceStatistics":
-        """The reference that `images` make. NumericalFault: the extractor's features are not finite."""
+        """Computes the reference of `images`. NumericalFault: the extractor's features are not finite."""
         seen = see(images, extractor)
         card = ReferenceCard(
             reference=name,
@@ -78,7 +78,7 @@ class ReferenceStatistics:
         return ReferenceStatistics(card=card, gaussian=gaussian, features=seen.features)
 
     def save(self, path: Path) -> None:
-        """One .npz: `mu` and `sigma` as EDM and OpenAI name them, so that their tools read it, and our own beside."""
+        """Writes one .npz: `mu` and `sigma`, the names that EDM's and OpenAI's tools read, and our own arrays."""
         arrays: dict[str, Any] = {"mu": self.gaussian.mean, "sigma": self.gaussian.covariance}
         arrays["card"] = np.array(json.dumps(unicode_only(self.card.said()), sort_keys=True))
         if self.features is not None:
@@ -91,7 +91,7 @@ class ReferenceStatistics:
             np.savez(file, **arrays)
 
     def check(self, extractor: Extractor) -> None:
-        """StateFault: this reference was seen by another network than `extractor`."""
+        """StateFault: this reference has the features of another network than `extractor`."""
         wanted = (self.card.extractor, self.card.extractor_sha256)
         if self.card.extractor is not None and wanted != (extractor.name, extractor.sha256):
             raise StateFault(
@@ -103,10 +103,10 @@ class ReferenceStatistics:
 def reference(
     images_path: Path, extractor: Extractor, *, out: Path, split: str | None = None, name: str | None = None
 ) -> ReferenceStatistics:
-    """Writes the reference of a set of images, with all that its scores need of it alone, to the .npz `out`.
+    """Computes the reference of a set of images, with all that scores need of it, and writes it to the .npz `out`.
 
-    `split` says which part of its data set the images are, `name` the data set; where one is None, the card.json beside
-    the images says it, and last the name is the file's. ConfigurationFault: no split.
+    `split`: the part of the data set; `name`: the data set. If one is None, it comes from the card.json beside the
+    images, and the name otherwise from the file. ConfigurationFault: no split.
     """
     beside = images_path.parent / "card.json"
     said = read_json(beside) if beside.is_file() else {}
@@ -129,9 +129,9 @@ def reference(
 
 
 def load_reference(path: Path | str) -> ReferenceStatistics:
-    """Reads an .npz of ours, EDM's (mu, sigma) or OpenAI's (mu and sigma beside arr_0, mu_s, sigma_s, left unread).
+    """Reads an .npz of ours, EDM's (mu, sigma) or OpenAI's (mu and sigma; its arr_0, mu_s, sigma_s are ignored).
 
-    DataFault and NumericalFault: those of `read_stored`, or a card that is not of our own making.
+    DataFault and NumericalFault: those of `read_stored`, or a card that we did not write.
     """
     path = Path(path)
     stored = read_stored(path)

@@ -1,4 +1,4 @@
-"""Scores of samples against a reference, each record with the card that says how it came about."""
+"""Scores samples against a reference; each record has a card with its provenance."""
 
 import statistics
 from collections.abc import Callable
@@ -42,16 +42,15 @@ def evaluate(
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
 ) -> Record:
-    """`fid`'s record with kid_mean, kid_std, precision, recall, diversity and score.
+    """Extends `fid`'s record by kid_mean, kid_std, precision, recall, diversity and score.
 
-    Diversity is the mean distance between two samples' features over that between two of the reference: 1 means as
-    spread as the data, 0 that all samples are one. The first five are None where the features were too many to keep
-    or, for statistics of others, are not there, and diversity where all of the reference is one; the score is None for
-    an extractor without classes. Samples that were asked to be of `classes` in turn, image i of i mod `classes`, get an
-    agreement too: the share whose most probable class is that, None like the score. Under a protocol the FID is the
-    mean over its blocks of samples, with fid_std, fid_min and fid_blocks beside it, and the card says how it may be
-    called. DataFault: the extractor has another number of classes;
-    NumericalFault: a score is not finite.
+    Diversity is the mean distance between the features of two samples, divided by that of the reference: 1 means as
+    spread as the data, 0 that all samples are equal. The first five are None if there were too many features to keep or
+    if third-party statistics lack them; diversity is None if all images of the reference are equal; the score is None
+    for an extractor without classes. If samples were requested of `classes` in turn (image i of class i mod `classes`),
+    the record has their agreement: the share whose most probable class is the requested one, None like the score. Under
+    a protocol the FID is the mean over its blocks of samples, with fid_std, fid_min and fid_blocks, and the card has
+    the FID's label. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
@@ -96,12 +95,13 @@ def evaluate_folder(
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
 ) -> list[Record]:
-    """Evaluates each <sampler>.zip with its <sampler>.json beside it; writes the records as one JSON list, if anywhere.
+    """Evaluates each <sampler>.zip with the <sampler>.json beside it; may write the records as one JSON list.
 
     A record is the samples' own card (suite, method, sampler, nfe, n, seconds_per_image, card) with the scores, and
-    both cards as one. The samples' card may say `classes`, of `evaluate`, and `w`, the guidance weight (null: none).
-    `tell` hears each record as it is made; `share` says who extracts features. DataFault: no zips, one without a card
-    or a card without one, a field that is missing or of another kind, another number of images than the card says.
+    both cards merged. The samples' card may have `classes`, of `evaluate`, and `w`, the guidance weight (null: none).
+    `tell` receives each record as it is made; `share` decides who extracts features. DataFault: no zips, a zip without
+    a card or a card without a zip, a field that is missing or of another kind, or another number of images than in the
+    card.
     """
     zips, cards = ({path.stem: path for path in samples_dir.glob(f"*.{kind}")} for kind in ("zip", "json"))
     if not zips:
@@ -112,7 +112,7 @@ def evaluate_folder(
     claims = {stem: read_samples_card(path) for stem, path in sorted(cards.items())}
     records = []
     for stem, claim in claims.items():
-        # A protocol's network knows classes of its own, which are none of the samples'.
+        # A protocol's network has classes of its own, which differ from the samples'.
         asked = claim.classes if protocol is None else None
         scores = evaluate(zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol)
         if scores["n"] != claim.n:

@@ -1,4 +1,4 @@
-"""One pass of an extractor over images: all that any of the scores needs of them."""
+"""Runs an extractor over images once, and collects everything that the scores need."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ MOST_KEPT = 2**27
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One pass of an extractor over images: all that any of the scores needs.
+    """The result of one pass of an extractor over images: everything that the scores need.
 
-    `score` is None without classes, `agreement` also where no classes were asked for; `blocks` are the moments of so
-    many images at a time, where that was asked for, and `features` then those of the first.
+    `score` is None without classes; `agreement` also if no classes were requested. `blocks` holds the moments of each
+    block of images, if blocks were requested, and `features` then holds those of the first block.
     """
 
     n: int
@@ -43,7 +43,7 @@ Share = Callable[[Iterator[Images], Extractor], Iterator[tuple[Images, Observati
 
 
 def one_by_one(batches: Iterator[Images], extractor: Extractor) -> Iterator[tuple[Images, Observation]]:
-    """All of it here."""
+    """Processes all batches in this process."""
     return ((batch, extractor(batch)) for batch in batches)
 
 
@@ -54,10 +54,10 @@ def see(
     share: Share = one_by_one,
     block: int | None = None,
 ) -> Seen:
-    """Reads, fingerprints and extracts in one pass; features are kept up to MOST_KEPT numbers.
+    """Reads, fingerprints and extracts images in one pass; keeps features up to MOST_KEPT numbers.
 
-    `asked`: of how many classes in turn the images were asked to be; `block`: how many images are a block. DataFault:
-    the extractor has another number of classes.
+    `asked`: the number of classes that were requested in turn; `block`: the images in a block. DataFault: the extractor
+    has another number of classes.
     """
     fingerprint, score = Fingerprint(), EntropyScore()
     agreement = None if asked is None else ClassAgreement(asked)
@@ -67,7 +67,7 @@ def see(
     blocks: list[Moments] = []
     done = 0
     classes = False
-    pixel: int | None = None  # of all of them, as long as there is but one
+    pixel: int | None = None  # of all images, if there is only one block
     one_pixel = True
     for batch, observation in _several(share(images.batches(BATCH), extractor)):
         if one_pixel:
@@ -107,12 +107,12 @@ def see(
 
 
 def _several(seen: Iterator[tuple[Images, Observation]], count: int = 16) -> Iterator[tuple[Images, Observation]]:
-    """The same, drawn `count` at a time: an extractor and statistics in turn put each other out of the caches."""
+    """Groups the batches by `count`, because alternating extractor and statistics would evict each other's cache."""
     return chain.from_iterable(chunks(seen, count))
 
 
 def _cut(done: int, count: int, block: int | None) -> Iterator[tuple[int, int]]:
-    """A batch of `count` images after `done`, cut where blocks end: (first, behind the last) in the batch."""
+    """Splits a batch of `count` images after `done` at the ends of blocks: (first, end) within the batch."""
     low = 0
     while block is not None and low < count:
         high = min(count, low + block - (done + low) % block)

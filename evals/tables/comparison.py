@@ -1,4 +1,4 @@
-"""All methods on one teacher: each score over training seeds, each student at its whole cost."""
+"""Compares all methods on one teacher: each score over training seeds, and the whole cost of each student."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ Runs = Mapping[str, Sequence[Run]]
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A solver of the teacher's or a method: its students (one a phase), all that were trained for them, their cost."""
+    """A solver of the teacher or a method: its students (one per phase), all those trained for them, and their cost."""
 
     method: str
     students: list[str]
@@ -40,7 +40,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Table):
-    """A line a sampler of the teacher or of a student; best: by NFE, the students' methods of the least mean FID."""
+    """One line per sampler of the teacher or of a student; best: by NFE, the students' methods of least mean FID."""
 
     kind = "comparison"
     methods: Sequence[Method]
@@ -50,11 +50,11 @@ class Comparison(Table):
 
     @property
     def plain(self) -> list[Line]:
-        """The lines without guidance."""
+        """Returns the lines without guidance."""
         return [line for line in self.lines if line.plain]
 
     def at(self, method: str, nfe: int) -> Line | None:
-        """The line of a method with an NFE, without guidance."""
+        """Returns the line of a method with an NFE, without guidance."""
         return next((line for line in self.plain if (line.name, line.first.nfe) == (method, nfe)), None)
 
     def json(self) -> Any:
@@ -72,7 +72,7 @@ class Comparison(Table):
         }
 
     def path(self, line: Line) -> tuple[str, str]:
-        """The method and NFE, or NFE-wWEIGHT; of the teacher its sampler."""
+        """Returns the method and NFE, or NFE-wWEIGHT; for the teacher, its sampler."""
         weight = "" if line.first.w is None else f"-w{line.first.w:g}"
         return (TEACHER, line.first.sampler) if line.teacher else (line.name, f"{line.first.nfe}{weight}")
 
@@ -103,10 +103,10 @@ def read_comparison(
     pairs: Path | None = None,
     learnt_from: Sequence[str] = (),
 ) -> Comparison:
-    """The comparison of scores/teacher.json and scores/STUDENT/SEED.json, as `evaluate` wrote them.
+    """Reads the comparison from scores/teacher.json and scores/STUDENT/SEED.json, as `evaluate` wrote them.
 
-    The cost of a student is `Family.cost`, read from `models` and `pairs`, where students in `learnt_from` are parents
-    and no lines. DataFault: files are missing, or differ in what they must share; NumericalFault: a number is not
+    The cost of a student is `Family.cost`, read from `models` and `pairs`; students in `learnt_from` teach others and
+    have no lines. DataFault: files are missing, or differ in what they must share; NumericalFault: a number is not
     finite.
     """
     family = read_family(models, [*students, *learnt_from], seeds, pairs)
@@ -114,7 +114,7 @@ def read_comparison(
 
 
 def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> Runs:
-    """The runs of the teacher and of each student, one a seed; raises as `read_comparison` does."""
+    """Reads the runs of the teacher and of each student, one per seed; raises as `read_comparison` does."""
     if not seeds or not students:
         raise DataFault(f"a comparison needs students and seeds, got {len(students)} and {len(seeds)}; name them")
     names = [f"{student}/{seed}" for student in students for seed in seeds]
@@ -127,7 +127,7 @@ def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> Ru
 
 
 def compared(suite: str, seeds: Sequence[int], runs: Runs, family: Family) -> Comparison:
-    """The comparison of runs that were read; raises as `read_comparison` does."""
+    """Compares runs that were read; raises as `read_comparison` does."""
     rows = [row for several in runs.values() for run in several for row in run.values()]
     check_comparable(rows)
     if rows[0].suite != suite:
@@ -152,7 +152,7 @@ def compared(suite: str, seeds: Sequence[int], runs: Runs, family: Family) -> Co
 
 
 def best(lines: Sequence[Line]) -> dict[int, list[str]]:
-    """{NFE: the students' methods of the least mean FID}, without guidance."""
+    """Returns {NFE: the students' methods with the least mean FID}, without guidance."""
     groups: dict[int, list[Line]] = {}
     for line in lines:
         if not line.teacher and line.plain:

@@ -1,4 +1,4 @@
-"""What the literature found, held against what is measured here: verdict and words follow from the numbers."""
+"""Compares the literature's findings with our measurements; verdict and words follow from the numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ AGREES, DIFFERS, UNRESOLVED = "agrees", "differs", "not resolved by the seeds"
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """A method's line with so many evaluations, without w."""
+    """The line of a method with an NFE, without w."""
 
     method: str
     nfe: int
 
     def of(self, lines: Sequence[Line]) -> Line | None:
-        """That line, where there is one."""
+        """Returns that line, if there is one."""
         wanted = (self.method, self.nfe, None)
         return next((line for line in lines if (line.name, line.first.nfe, line.first.w) == wanted), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BestStudent:
-    """The student of the least FID with one evaluation, of those that need real images or of those that do not."""
+    """The student with the least FID at one evaluation, among those that need real images or those that do not."""
 
     data: bool
 
     def of(self, lines: Sequence[Line]) -> Line | None:
-        """That line, where there is one."""
+        """Returns that line, if there is one."""
         students = [line for line in lines if line.cost is not None and line.first.nfe == 1 and line.plain]
         alike = [line for line in students if line.cost is not None and line.cost.data_needed == self.data]
         return min(alike, key=lambda line: line.level, default=None)
@@ -38,7 +38,7 @@ class BestStudent:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedClaim:
-    """Two FIDs of one paper or of several: who has them, where, the source, and which lines here are like the two."""
+    """Two published FIDs, of one paper or several: whose, where, the source, and the lines here that correspond."""
 
     names: tuple[str, str]
     fids: tuple[float, float]
@@ -48,7 +48,7 @@ class PublishedClaim:
 
     @property
     def words(self) -> str:
-        """The comparison in a sentence."""
+        """Returns the comparison as a sentence."""
         (name, other), (fid, against) = self.names, self.fids
         return (
             f"{name} has {figures(fid, digits=3)} beside {figures(against, digits=3)} of {other} on {self.where}: "
@@ -90,7 +90,7 @@ class Fids:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Two lines held against what was published of two like them; deviation: the larger of the two."""
+    """Two lines compared with two corresponding published ones; deviation: the larger of the lines' two."""
 
     first: str
     second: str
@@ -104,7 +104,7 @@ class Finding:
 
 
 def conclusions(lines: Sequence[Line]) -> list[Finding]:
-    """The comparisons of the literature that these lines allow, each with its numbers, its verdict and its words."""
+    """Returns the literature's comparisons that these lines allow, each with its numbers, verdict and words."""
     found = []
     for published in (BOOT_AND_DDIM_10, BOOT_AND_DDIM_50, WITH_AND_WITHOUT_DATA):
         first, second = (which.of(lines) for which in published.here)
@@ -114,7 +114,7 @@ def conclusions(lines: Sequence[Line]) -> list[Finding]:
 
 
 def finding(published: PublishedClaim, first: Line, second: Line) -> Finding:
-    """Two lines held against what was published."""
+    """Compares two lines with the published ones."""
     difference = first.level - second.level
     spreads = [fid.std for fid in (first.fid, second.fid) if fid.std is not None]
     spread = max(spreads) if spreads else None

@@ -1,4 +1,4 @@
-"""Samplers at several guidance weights, in groups."""
+"""Groups samplers at several guidance weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from evals.tables.table import Line
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedLines:
-    """One sampler of the teacher or of a student, by its name without a weight; its lines by rising w."""
+    """One sampler of the teacher or of a student, by its name without a weight; its lines by increasing w."""
 
     method: str
     lines: Mapping[float, Line]
 
     @property
     def nfe(self) -> str:
-        """The NFE; where it is not the same at every w, each."""
+        """Returns the NFE; all of them if they differ over w."""
         return " or ".join(map(str, sorted({line.first.nfe for line in self.lines.values()})))
 
     @property
     def name(self) -> str:
-        """For people: the method and its NFE."""
+        """Returns the method and its NFE, for display."""
         return f"{self.method}, NFE {self.nfe}"
 
 
 def guided_lines(lines: Sequence[Line]) -> list[GuidedLines]:
-    """The lines that have a weight, in the order of the methods, then by rising NFE."""
+    """Returns the lines with a weight, in the order of the methods, then by increasing NFE."""
     groups: dict[tuple[str, str, str], dict[float, Line]] = {}
     for line in lines:
         if line.first.w is not None:

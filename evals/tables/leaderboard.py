@@ -1,4 +1,4 @@
-"""A leaderboard: every row of a suite's methods, ranked."""
+"""A leaderboard: ranks all rows of a suite's methods."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,14 +13,14 @@ from evals.tables.table import Line, Table, check_comparable, score_files, share
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard(Table):
-    """A row a line, by rising FID; and what training the models cost."""
+    """One row per line, by increasing FID; and the training costs of the models."""
 
     kind = "leaderboard"
     trainings: Sequence[Training]
 
     @property
     def rows(self) -> list[Row]:
-        """The ranked rows."""
+        """Returns the ranked rows."""
         return [line.first for line in self.lines]
 
     def json(self) -> Any:
@@ -30,15 +30,15 @@ class Leaderboard(Table):
         return line.first.json()
 
     def path(self, line: Line) -> tuple[str, str]:
-        """The method and the sampler; a method of several training seeds is METHOD/SEED."""
+        """Returns the method and the sampler; a method with several training seeds is METHOD/SEED."""
         seeds = {row.card.training_seed for row in self.rows if row.method == line.name}
         return line.name if len(seeds) == 1 else f"{line.name}/{line.seeds[0]}", line.first.sampler
 
 
 def leaderboard(rows: Sequence[Row], trainings: Iterable[Training]) -> Leaderboard:
-    """Ranks rows by rising FID, then NFE.
+    """Ranks rows by increasing FID, then NFE.
 
-    DataFault: there are none, two do not compare, or two have the same method, sampler and training seed.
+    DataFault: there are none, two are not comparable, or two have the same method, sampler and training seed.
     """
     check_comparable(rows)
     named = Counter((row.name, row.card.training_seed) for row in rows)
@@ -60,7 +60,7 @@ def leaderboard(rows: Sequence[Row], trainings: Iterable[Training]) -> Leaderboa
 def read_leaderboard(scores: Path, models: Path, names: Sequence[str]) -> Leaderboard:
     """Ranks the rows of `scores`/NAME.json; the trainings are those of `models`/NAME/card.json.
 
-    DataFault: a file is missing or lacks something; NumericalFault: a number is not finite.
+    DataFault: a file or a field is missing; NumericalFault: a number is not finite.
     """
     rows = [row for path in score_files(scores, names) for row in read_rows(path)]
     return leaderboard(rows, [read_training(models / name / "card.json") for name in names])

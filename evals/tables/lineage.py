@@ -1,4 +1,4 @@
-"""What a student cost: its own training, that of every student it learnt from, and the pairs it was given."""
+"""Computes a student's cost: its own training, that of every student it learnt from, and its pairs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Spent:
 
     @staticmethod
     def of(costs: Sequence[Cost]) -> "Spent":
-        """The costs of several seeds, in their order."""
+        """Collects the costs of several seeds, in their order."""
         return Spent(
             data_needed=any(cost.data for cost in costs),
             images=Spread.of([cost.images for cost in costs]),
@@ -72,16 +72,16 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A teacher, its students, and the pairs it made: the card of each training."""
+    """A teacher, its students, and its pairs: the card of each training."""
 
     teacher: Training
     students: Mapping[Name, Training]
     pairs: PairsMade | None
 
     def lineage(self, name: Name) -> list[Name]:
-        """A student and those it learnt from, the youngest first, up to but without the teacher.
+        """Returns a student and those it learnt from, the youngest first, without the teacher.
 
-        A parent is known by the hash of its weights. DataFault: it is not in the family.
+        A parent is identified by the hash of its weights. DataFault: it is not in the family.
         """
         parents: dict[str | None, Name] = {card.weights: other for other, card in self.students.items()}
         line = [name]
@@ -97,7 +97,7 @@ class Family:
         return line
 
     def cost(self, names: Iterable[Name]) -> Cost:
-        """What it takes to have all of these students: every training of their lineages, and the pairs, once each."""
+        """Returns the cost of all these students: each training of their lineages, and the pairs, counted once each."""
         needed = {one for name in names for one in self.lineage(name)}
         total = sum((_own(self.students[one], one) for one in sorted(needed)), FREE)
         pairs = [made for one in sorted(needed) if (made := self._pairs_of(one)) is not None]
@@ -121,9 +121,9 @@ class Family:
 
 
 def read_family(models: Path, students: Sequence[str], seeds: Sequence[int], pairs: Path | None) -> Family:
-    """Reads models/teacher, models/STUDENT/SEED and the pairs, the card.json of each.
+    """Reads the card.json of models/teacher, of each models/STUDENT/SEED, and of the pairs.
 
-    DataFault: some are missing (all are named), lack a field, or are of another seed than their place says.
+    DataFault: some are missing (all are named), lack a field, or have another seed than their folder's name.
     """
     names = [(student, seed) for student in students for seed in seeds]
     places = {"teacher": models / "teacher", **{_said(name): models / _said(name) for name in names}}
@@ -135,19 +135,19 @@ def read_family(models: Path, students: Sequence[str], seeds: Sequence[int], pai
     for name, card in cards.items():
         place = models / _said(name)
         if card.seed != name[1]:
-            raise DataFault(f"{place} must be of the training seed in its name, got {card.seed}; train anew")
+            raise DataFault(f"{place} must be of the training seed in its name, got {card.seed}; train it again")
         if card.starts_from is None:
-            raise DataFault(f"{place}/card.json must say its starts_from, got {', '.join(card.facts)}; train anew")
+            raise DataFault(f"{place}/card.json must say its starts_from, got {', '.join(card.facts)}; train it again")
     made = None
     if pairs is not None:
         where = pairs / "card.json"
-        made = from_json(PairsMade, read_value(where), where=where, cure="make them anew")
+        made = from_json(PairsMade, read_value(where), where=where, cure="make them again")
     return Family(teacher=read_training(models / "teacher/card.json"), students=cards, pairs=made)
 
 
 def _own(card: Training, name: Name) -> Cost:
     if card.images is None or card.evaluations is None or card.seconds is None:
-        raise DataFault(f"{_said(name)} must say what its training cost, got none; train anew")
+        raise DataFault(f"{_said(name)} must say what its training cost, got none; train it again")
     data = card.starts_from == "images"
     return Cost(images=card.images, evaluations=card.evaluations, seconds=card.seconds, disk=0, data=data)
 

@@ -1,4 +1,4 @@
-"""What the literature reports: rows that stand beside measured ones and are never ranked among them."""
+"""Scores reported in the literature, which are shown beside measured rows and never ranked among them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ WORDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """A published FID-50k of some suites: whose, in which source, and where the number itself was seen."""
+    """A published FID-50k for some suites: whose, in which source, and where we saw the number."""
 
     suites: list[str]
     method: str
@@ -33,5 +33,5 @@ def _all() -> Sequence[Reported]:
 
 
 def reported(suite: str) -> list[Reported]:
-    """What is reported of a suite, by NFE and FID."""
+    """Returns the reported scores of a suite, sorted by NFE and FID."""
     return sorted((row for row in _all() if suite in row.suites), key=lambda row: (row.nfe, row.fid))

@@ -18,7 +18,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """What two cards must share for the FIDs of their rows to be comparable."""
+    """The facts that two cards must share for the FIDs of their rows to be comparable."""
 
     protocol: str | None = None
     extractor: str
@@ -32,7 +32,7 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Card(Measure):
-    """How the scores of a row were made. `facts` is all that it says; the fields are what tables ask for."""
+    """The provenance of a row's scores. `facts` is the whole object; the fields are those that tables use."""
 
     seeds: Any
     selection: str
@@ -42,22 +42,22 @@ class Card(Measure):
 
     @property
     def fid_name(self) -> str:
-        """FID (and clean-FID, arXiv 2104.11222) is a name for Inception's features; others are named with it.
+        """Returns FID (clean-FID, arXiv 2104.11222) for Inception's features; other features are part of the name.
 
-        FID-50k is a name for what a protocol made of 50,000 samples, and for nothing else.
+        Only the score of a protocol with 50,000 samples is called FID-50k.
         """
         name = FID_NAMES.get(self.extractor, f"FID ({self.extractor})")
         return f"{name}-50k ({self.protocol})" if self.protocol in PROTOCOLS else name
 
     @property
     def of_inception(self) -> bool:
-        """Whether the features are Inception's, so that the scores compare with published ones."""
+        """Returns whether the features are Inception's, so that the scores are comparable with published ones."""
         return self.extractor in FID_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What samples are scored by; None where it was not taken. fid_std and fid_min are over a protocol's blocks."""
+    """The scores of samples; None if not computed. fid_std and fid_min are over the blocks of a protocol."""
 
     fid: float
     fid_std: float | None = None
@@ -79,7 +79,7 @@ SCORES = tuple(score.name for score in fields(Scores))
 class Row(Scores):
     """One sampler of one model: its scores and their card.
 
-    w: the guidance weight; classes: how many were asked for; fid_blocks: the FID of each of a protocol's blocks.
+    w: the guidance weight; classes: the number that were requested; fid_blocks: the FID of each of a protocol's blocks.
     """
 
     suite: str
@@ -95,32 +95,32 @@ class Row(Scores):
 
     @property
     def name(self) -> str:
-        """For people: its method and its sampler."""
+        """Returns its method and its sampler, for display."""
         return f"{self.method} {self.sampler}"
 
     @property
     def base(self) -> str:
-        """The sampler's name without its guidance weight."""
+        """Returns the sampler's name without its guidance weight."""
         return unguided(self.sampler)
 
     @property
     def signal(self) -> str | None:
-        """The time of the student's signal that this sampler shows, as written; None: it draws images."""
+        """Returns the time of the student's signal that this sampler shows, as written; None: it draws images."""
         return signal_time(self.sampler)
 
     @property
     def comparable(self) -> dict[str, Any]:
-        """What the FIDs of other rows must share with this one's."""
+        """Returns the facts that other rows must share for comparable FIDs."""
         measure = {one.name: getattr(self.card, one.name) for one in fields(Measure)}
         return {"suite": self.suite, "n": self.n, **measure}
 
     def of(self, score: str) -> float | None:
-        """A score by its name in SCORES."""
+        """Returns a score by its name in SCORES."""
         value: float | None = getattr(self, score)
         return value
 
     def json(self) -> dict[str, Any]:
-        """All of it with the same keys in the same order whatever it leaves out; the card last."""
+        """Returns all of it with the same keys in the same order, even if values are missing; the card last."""
         blocks = self.fid_min is not None
         first = ("suite", "method", "sampler", "nfe", "n", *SCORES)
         keys = [key for key in first if blocks or key not in ("fid_std", "fid_min")]
@@ -130,10 +130,10 @@ class Row(Scores):
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The card of a trained model; numbers are None for a teacher of others. evaluations: forward calls, in images.
+    """The card of a trained model; numbers are None for a third-party teacher. evaluations: forward calls, in images.
 
-    starts_from: what a student was distilled from; None: it is a teacher. sha256: of its files; inputs: the hashes of
-    what it was made from.
+    starts_from: the input that a student was distilled from; None: it is a teacher. sha256: of its files; inputs: the
+    hashes of the files that it was made from.
     """
 
     stage: str
@@ -151,17 +151,17 @@ class Training:
 
     @property
     def weights(self) -> str:
-        """The hash of the weights, by which its students know it."""
+        """Returns the hash of the weights, which identifies the model to its students."""
         found: str = self.sha256[WEIGHTS]
         return found
 
     def said(self) -> dict[str, Any]:
-        """What a comparison repeats of it: its fields, in their order, as far as the card says them."""
+        """Returns the fields that a comparison repeats, in their order, if the card has them."""
         return {one.name: self.facts[one.name] for one in fields(self) if one.name in self.facts}
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of one file of `evaluate`.
+    """Reads the rows of one file of `evaluate`.
 
     DataFault: it cannot be read, or a row lacks a field; NumericalFault: a number is not finite.
     """
@@ -172,7 +172,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def row_of(value: Facts, path: Path) -> Row:
-    """One row of the file at `path`; the faults of `read_rows`. Sampler and method name files of samples."""
+    """Reads one row of the file at `path`; raises as `read_rows` does. Sampler and method name sample files."""
     whose = f" of {value.get('method')} {value.get('sampler')}"
     row = from_json(Row, value, where=path, cure="sample and evaluate it again", whose=whose)
     for rule, kept, got in (
@@ -187,7 +187,7 @@ def row_of(value: Facts, path: Path) -> Row:
 
 
 def read_training(path: Path) -> Training:
-    """A training's card.json; DataFault: it cannot be read, or lacks a field."""
+    """Reads a training's card.json. DataFault: it cannot be read, or lacks a field."""
     card = from_json(Training, read_value(path), where=path, cure="train again")
     if not isinstance(card.sha256.get(WEIGHTS), str):
         got = ", ".join(card.sha256) or "none"
@@ -196,14 +196,14 @@ def read_training(path: Path) -> Training:
 
 
 def read_value(path: Path) -> Any:
-    """What a JSON file holds; DataFault: it cannot be read."""
-    with reading(path, "must be readable JSON", "make it anew"):
+    """Reads any JSON value. DataFault: it cannot be read."""
+    with reading(path, "must be readable JSON", "make it again"):
         value = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be written again
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair cannot be written again
         return value
 
 
 def shared(every: Sequence[Facts]) -> dict[str, Any]:
-    """The facts that all of several have, and have alike."""
+    """Returns the facts that several objects share with the same value."""
     first, *others = every
     return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in others)}

@@ -19,10 +19,10 @@ class Spread:
 
     @staticmethod
     def of(values: Sequence[float | None]) -> "Spread":
-        """The spread of values, of which some may be missing."""
+        """Computes the spread of values, some of which may be missing."""
         there = [value for value in values if value is not None]
         whole = len(there) == len(values)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused where it is written
+        with np.errstate(over="ignore", invalid="ignore"):  # the writer refuses values that are not finite
             return Spread(
                 mean=float(np.mean(there)) if whole else None,
                 std=float(np.std(there, ddof=1)) if whole and len(values) > 1 else None,

@@ -12,7 +12,7 @@ from evals.tables.table import Line, Table, check_comparable, check_samplers, re
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Table):
-    """A line an ablation, the control first.
+    """One line per ablation, the control first.
 
     signals: the lines of the student's signal at other times, by time, from noise to data, and by ablation.
     """
@@ -21,7 +21,7 @@ class Study(Table):
     signals: Mapping[str, Mapping[str, Line]]
 
     def ratio(self, line: Line) -> float | None:
-        """A line's mean FID over the control's."""
+        """Returns a line's mean FID divided by the control's."""
         return line.level / self.lines[0].level if self.lines[0].level else None
 
     def json(self) -> Any:

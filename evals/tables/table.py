@@ -22,9 +22,9 @@ Run = Mapping[str, Row]
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The rows of one sampler, one a training seed, in the order of `seeds`; what they have in common is the first's.
+    """The rows of one sampler, one per training seed, in the order of `seeds`; shared values are the first row's.
 
-    name: the method, or the ablation; folder: where the scores and samples of its models lie; cost: of a student.
+    name: the method, or the ablation; folder: of the scores and samples of its models; cost: of a student.
     """
 
     name: str
@@ -35,51 +35,51 @@ class Line:
 
     @property
     def first(self) -> Row:
-        """The row of the first seed."""
+        """Returns the row of the first seed."""
         return self.rows[0]
 
     @property
     def teacher(self) -> bool:
-        """Whether it is a sampler of the teacher's."""
+        """Returns whether it is a sampler of the teacher."""
         return self.folder == TEACHER
 
     @property
     def plain(self) -> bool:
-        """Whether it is without guidance: it has no w, or is a student's at w = 1, which is the conditional model.
+        """Returns whether it is without guidance: it has no w, or is a student at w = 1, the conditional model.
 
-        A teacher's at w = 1 is dearer than its own without.
+        A teacher at w = 1 costs more than the same teacher without guidance.
         """
         return self.first.w is None or (self.first.w == 1 and not self.teacher)
 
     @property
     def fid(self) -> Spread:
-        """FID, which every row has."""
+        """Returns FID, which every row has."""
         return self.over("fid")
 
     @property
     def level(self) -> float:
-        """The mean FID."""
+        """Returns the mean FID."""
         mean = self.fid.mean
         assert mean is not None, "every row has a FID"
         return mean
 
     def over(self, score: str) -> Spread:
-        """A score over the seeds."""
+        """Returns a score over the seeds."""
         return Spread.of([row.of(score) for row in self.rows])
 
     def scores(self) -> dict[str, Any]:
-        """Every score over the seeds, for JSON."""
+        """Returns every score over the seeds, for JSON."""
         return {metric: asdict(self.over(metric)) for metric in METRICS}
 
     def apart(self, card: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What each seed's card says beside `card`, which all rows of the table share."""
+        """Returns the values of each seed's card that are not in `card`, which all rows of the table share."""
         own = [{k: v for k, v in leaves(row.card.facts) if k not in card or card[k] != v} for row in self.rows]
         return [{"seed": seed, **rest} for seed, rest in zip(self.seeds, own, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table(ABC):
-    """Lines that compare; card: the facts that all rows share; seeds: of the trainings, in their order."""
+    """Comparable lines; card: the facts that all rows share; seeds: of the trainings, in their order."""
 
     kind: ClassVar[str]
     title: str
@@ -89,32 +89,32 @@ class Table(ABC):
 
     @property
     def first(self) -> Row:
-        """A row, for what all share."""
+        """Returns some row, for facts that all share."""
         return self.lines[0].first
 
     def has(self, score: str) -> bool:
-        """Whether some line without guidance has this score of all its seeds."""
+        """Returns whether some line without guidance has this score for all its seeds."""
         return any(line.over(score).mean is not None for line in self.lines if line.plain)
 
     @abstractmethod
     def json(self) -> Any:
-        """All that the table says."""
+        """Returns the whole table for JSON."""
 
     @abstractmethod
     def row(self, line: Line) -> dict[str, Any]:
-        """What it says of a line."""
+        """Returns the JSON of a line."""
 
     @abstractmethod
     def path(self, line: Line) -> tuple[str, str]:
-        """Where the headline of a line is among the metrics; the second name may be empty."""
+        """Returns the place of a line's headline in the metrics; the second name may be empty."""
 
     def records(self) -> list[dict[str, Any]]:
-        """A line of the CSV each: what is said of each line but of its seeds alone, and the card."""
+        """Returns one line of the CSV per line: its values, except those of its seeds, and the card."""
         rows = [{"card": self.card, **self.row(line)} for line in self.lines]
         return [{k: v for k, v in row.items() if k not in ("runs", "card")} | {"card": row["card"]} for row in rows]
 
     def metrics(self) -> dict[str, Any]:
-        """The few scores that two versions of a project are compared by, unrounded, for `dvc metrics diff`."""
+        """Returns the few scores, unrounded, with which `dvc metrics diff` compares two versions of a project."""
         nested: dict[str, dict[str, Any]] = {}
         for line in self.lines:
             name, key = self.path(line)
@@ -133,12 +133,12 @@ def score_files(folder: Path, names: Sequence[str]) -> list[Path]:
     files = [folder / f"{name}.json" for name in names]
     missing = [f"{name}.json" for name, file in zip(names, files, strict=True) if not file.is_file()]
     if missing:
-        raise DataFault(f"{folder} must hold the scores asked for, got no {', '.join(missing)}; evaluate these first")
+        raise DataFault(f"{folder} must hold the scores of its rows, got no {', '.join(missing)}; evaluate these first")
     return files
 
 
 def read_run(path: Path, seed: int | None) -> Run:
-    """The rows of one file of `evaluate`; DataFault: of two with one sampler, or not of the training with `seed`."""
+    """Reads the rows of one file of `evaluate`. DataFault: two share a sampler, or another training seed."""
     rows = read_rows(path)
     run = {row.sampler: row for row in rows}
     if len(run) < len(rows):

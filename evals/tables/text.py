@@ -1,4 +1,4 @@
-"""Tables of text: numbers in significant digits, aligned at the decimal point; facts of a card as words."""
+"""Formats tables of text: numbers in significant digits, aligned at the decimal point; facts of a card as words."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ MISSING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A heading and one text a row; the texts of a number column align at the decimal point; `best` rows are bold."""
+    """A heading and one text per row; texts of a number column align at the decimal point; `best` rows are bold."""
 
     heading: str
     cells: Sequence[str]
@@ -24,17 +24,17 @@ class Column:
     best: Collection[int] = ()
 
     def escaped(self) -> "Column":
-        """The same column for Markdown, where a bar would end a cell."""
+        """Returns the same column for Markdown, where a bar would end a cell."""
         heading, *cells = (text.replace("|", "\\|") for text in (self.heading, *self.cells))
         return replace(self, heading=heading, cells=cells)
 
     def lacking(self) -> list[str]:
-        """What each cell lacks at its end to be as long as the longest: the end of that one, to be left unseen."""
+        """Returns what each cell lacks at its end to be as long as the longest: that one's end, to stay invisible."""
         longest = max(self.cells, key=lambda cell: len(cell.rstrip()), default="")
         return [longest[len(cell.rstrip()) :].rstrip() for cell in self.cells]
 
     def even(self) -> list[str]:
-        """The heading and the cells, padded to one width; the best in Markdown's bold, all others as wide."""
+        """Returns heading and cells, padded to one width; the best in Markdown's bold, all others as wide."""
         bold = [
             re.sub(r"(\S.*\S|\S)", r"**\1**", c) if k in self.best else f"  {c}  " for k, c in enumerate(self.cells)
         ]
@@ -44,7 +44,7 @@ class Column:
 
 
 def numbers(heading: str, cells: Sequence[str], best: Collection[int] = ()) -> Column:
-    """A column of written numbers, padded with spaces to one width; the `best` rows are bold."""
+    """Makes a column of written numbers, padded with spaces to one width; the `best` rows are bold."""
     wholes = [re.split(r"[. ]", cell, maxsplit=1)[0] for cell in cells]
     rests = [cell[len(whole) :] for whole, cell in zip(wholes, cells, strict=True)]
     before, after = max(map(len, wholes)), max(map(len, rests))
@@ -53,7 +53,7 @@ def numbers(heading: str, cells: Sequence[str], best: Collection[int] = ()) -> C
 
 
 def figures(value: float | None, *, digits: int = 4, scale: float = 1.0) -> str:
-    """A number times `scale` in that many significant digits, written out; a dash for None."""
+    """Formats a number times `scale` with this many significant digits; a dash for None."""
     if value is None:
         return MISSING
     rounded = f"{_finite(value * scale):.{digits - 1}e}"
@@ -62,7 +62,7 @@ def figures(value: float | None, *, digits: int = 4, scale: float = 1.0) -> str:
 
 
 def around(mean: float | None, std: float | None, *, scale: float = 1.0) -> str:
-    """`mean ± std`, both times `scale`, the deviation in two digits and the mean to the same place."""
+    """Formats `mean ± std`, both times `scale`: the deviation in two digits, the mean to the same place."""
     if mean is None or std is None:
         return figures(mean, scale=scale)
     if std == 0:
@@ -72,17 +72,17 @@ def around(mean: float | None, std: float | None, *, scale: float = 1.0) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share between 0 and 1 in three decimals; a dash for None."""
+    """Formats a share between 0 and 1 in three decimals; a dash for None."""
     return MISSING if value is None else f"{_finite(value):.3f}"
 
 
 def share_around(mean: float | None, std: float | None) -> str:
-    """`mean ± std` of a share, both in three decimals; a dash for None."""
+    """Formats `mean ± std` of a share, both in three decimals; a dash for None."""
     return share(mean) if std is None else f"{share(mean)} ± {share(std)}"
 
 
 def count(value: float | None) -> str:
-    """A whole number with its thousands apart; a dash for None."""
+    """Formats an integer with thousands separators; a dash for None."""
     return MISSING if value is None else f"{_finite(value):,.0f}"
 
 
@@ -93,7 +93,7 @@ def _finite(value: float) -> float:
 
 
 def said(value: object) -> str:
-    """A fact of a card as text; a dash for nothing."""
+    """Formats a fact of a card; a dash for None or an empty list."""
     if value is None or value == []:
         return MISSING
     if isinstance(value, list):
@@ -102,12 +102,12 @@ def said(value: object) -> str:
 
 
 def spoken(name: str) -> str:
-    """The dotted name of a fact as words."""
+    """Turns the dotted name of a fact into words."""
     return re.sub(r"[._]+", " ", name).replace("sha256", "SHA-256")
 
 
 def leaves(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every fact of a nested card, in its own order, by its dotted name."""
+    """Yields every fact of a nested card, in its own order, with its dotted name."""
     for key, value in card.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")
@@ -116,7 +116,7 @@ def leaves(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def comma_separated(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A CSV with a column for every fact of nested rows, by its dotted name; a list is JSON."""
+    """Writes a CSV with one column per fact of nested rows, by dotted name; lists become JSON."""
     flat = [dict(leaves(row)) for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(k for row in flat for k in row)), lineterminator="\n")
@@ -126,12 +126,12 @@ def comma_separated(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def facts(pairs: Mapping[str, Any]) -> str:
-    """Facts as a Markdown list, one a line."""
+    """Writes facts as a Markdown list, one per line."""
     return "\n".join(f"* {spoken(name)}: {said(value)}" for name, value in pairs.items())
 
 
 def markdown(columns: Sequence[Column]) -> str:
-    """A Markdown table that is as even in a text editor as on a page."""
+    """Writes a Markdown table whose columns are aligned in a text editor too."""
     heading, *rows = zip(*(column.escaped().even() for column in columns), strict=True)
     rule = ["-" * (len(text) - 1) + (":" if c.number else "-") for c, text in zip(columns, heading, strict=True)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))

@@ -506,7 +506,7 @@ PARTS = [
     ("study:", "studdy:"),
     ("  suite: digits", "  suite: digitts"),
     ("  digits: {students", "  study: {students"),
-    ("# What there is", "{[]: 1}\n# What there is"),
+    ("# This file lists", "{[]: 1}\n# This file lists"),
 ]
 
 

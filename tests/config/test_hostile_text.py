@@ -181,7 +181,7 @@ BAD_PARAMS = {
     ),
     "a name of Python": (b"suites: [!!python/name:os.system x]\n", "could not determine a constructor"),
     "a billion laughs": (f"l0: &l0 [a]\n{LAUGHS}".encode(), "more than 10,000 values, counted again where aliases"),
-    "an alias of itself": (b"suites: &a [*a]\n", "line 1: an alias of a part stands in it"),
+    "an alias of itself": (b"suites: &a [*a]\n", "line 1: an alias of a part inside that part"),
     "an alias of nothing": (b"suites: *a\n", "line 1: found undefined alias"),
     "brackets": (b"suites: " + b"[" * 40_000 + b"]" * 40_000, "line 1: brackets deep in each other"),
     "open braces": (b"{a: " * 20_000, "line 1: brackets deep in each other"),

@@ -146,7 +146,9 @@ def test_a_plan_of_other_params_is_refused(house: Path) -> None:
     faults = Faults()
     made = suite_of(params, "digits_conditional", faults, IMAGES, seeds=1)
     faults.raise_if_any()
-    with pytest.raises(ConfigurationFault, match=r"got another digits_conditional-guided_4-0; write it anew with boot"):
+    with pytest.raises(
+        ConfigurationFault, match=r"got another digits_conditional-guided_4-0; write it again with boot"
+    ):
         check_fresh(made)
 
 
@@ -271,7 +273,7 @@ def test_a_stage_without_folders_is_told_a_frozen_file_at_its_place(house: Path,
 
 def test_a_run_without_a_line_in_the_plan_is_refused(house: Path) -> None:
     Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
-    with pytest.raises(ConfigurationFault, match=r"must have a line of digits-boot-7, got none; write it anew"):
+    with pytest.raises(ConfigurationFault, match=r"must have a line of digits-boot-7, got none; write it again"):
         places(Path("resolved/digits/boot/7/distil.json"), "distil")
 
 
@@ -280,7 +282,7 @@ def test_a_run_without_a_line_in_the_plan_is_refused(house: Path) -> None:
 )
 def test_a_damaged_plan_is_refused(house: Path, text: str) -> None:
     Path("plan.yaml").write_text(text)
-    with pytest.raises(ConfigurationFault, match=r"plan\.yaml must be a plan, got .*; write it anew"):
+    with pytest.raises(ConfigurationFault, match=r"plan\.yaml must be a plan, got .*; write it again"):
         planned_images()
 
 

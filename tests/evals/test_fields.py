@@ -40,7 +40,7 @@ GOOD: dict[str, Any] = {
 
 
 def read(value: object) -> Outer:
-    return from_json(Outer, value, where=Path("a.json"), cure="make it anew", whose=" of boot")
+    return from_json(Outer, value, where=Path("a.json"), cure="make it again", whose=" of boot")
 
 
 def test_an_object_becomes_its_class_and_keeps_all_that_it_said() -> None:
@@ -53,7 +53,7 @@ def test_an_object_becomes_its_class_and_keeps_all_that_it_said() -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
-        ({"count": None}, DataFault, "count of boot must be a whole number, got None; make it anew"),
+        ({"count": None}, DataFault, "count of boot must be a whole number, got None; make it again"),
         ({"count": True}, DataFault, "a whole number, got True"),
         ({"count": 3.0}, DataFault, "a whole number, got 3.0"),
         ({"count": 10**400}, NumericalFault, "count of boot must be finite, got 1000"),
@@ -66,7 +66,7 @@ def test_an_object_becomes_its_class_and_keeps_all_that_it_said() -> None:
         ({"new": json.loads("[" * 60 + "]" * 60)}, DataFault, "nested at most 50 deep"),
         ({"new": -math.inf}, NumericalFault, "new of boot must be finite, got -inf"),
         ({"inner": 3}, DataFault, "inner must be an object, got 3"),
-        ({"inner": {}}, DataFault, "a.json must say its inner.name, got nothing; make it anew"),
+        ({"inner": {}}, DataFault, "a.json must say its inner.name, got nothing; make it again"),
         ({"inner": {"name": 1}}, DataFault, "inner.name of boot must be a text, got 1"),
     ],
 )

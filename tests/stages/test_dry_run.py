@@ -130,7 +130,7 @@ def test_operations_and_kept_bytes_are_those_of_a_network_counted_by_hand() -> N
 def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     leaf = "cifar10/teacher"
-    with pytest.raises(ConfigurationFault, match="must train something"):
+    with pytest.raises(ConfigurationFault, match="needs a run that trains something"):
         list(check({"data": stages(leaf)["data"]}))
     with pytest.raises(ConfigurationFault, match=r"bind Networked\.shape"):
         list(check(stages("digits/boot", "denoisers.Networked.shape = None")))
