@@ -49,8 +49,8 @@ check: .venv/ready  ## lint, types, floors and fast laws, in a minute
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not slow' tests/laws tests/engine tests/config/test_components.py tests/test_floors.py
 
-golden: .venv/ready  ## write the golden traces of tests/golden anew, where a loss was changed on purpose
-	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py
+golden: .venv/ready  ## write the golden traces that are missing or differ: make golden, or make golden METHOD=boot
+	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py $(if $(METHOD),-k $(METHOD))
 
 format: .venv/ready  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
