@@ -49,8 +49,8 @@ check: .venv/ready  ## check style, types, imports and fast laws, in about a min
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not slow' tests/laws tests/engine tests/config/test_components.py tests/test_floors.py
 
-golden: .venv/ready  ## rewrite the golden traces of tests/golden after an intended change of a loss
-	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py
+golden: .venv/ready  ## write the golden traces that are missing or differ: make golden, or make golden METHOD=boot
+	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py $(if $(METHOD),-k $(METHOD))
 
 format: .venv/ready  ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix .

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import boot_exp.data
 from boot_exp.data import Cifar10, Dataset, Digits, FashionMnist, ImageFiles, Lmdb, Npz, fashion_mnist
 from boot_exp.data.idx import read_idx
 from evals.ground.faults import ConfigurationFault, DataFault, MissingResource
+from tests.house.examples import given
 from tests.house.made_data import noise, write_cifar, write_fashion, write_idx, write_lmdb, write_pngs, zipped
 
 
@@ -36,11 +38,15 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-@pytest.fixture(
-    params=["digits", "fashion_train", "fashion_test", "cifar_train", "cifar_test", "folder", "zip", "edm", "npz"]
-)
+MADE = ["digits", "fashion_train", "fashion_test", "cifar_train", "cifar_test", "folder", "zip", "edm", "npz"]
+GIVEN = [example for examples in given(boot_exp.data, "data").values() for example in examples]
+
+
+@pytest.fixture(params=[*MADE, *GIVEN], ids=str)
 def reader(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Dataset, int, tuple[int, ...], int]:
     """A reader and the number, shape and classes of what it must read."""
+    if not isinstance(request.param, str):
+        return request.param
     match request.param:
         case "digits":
             return Digits(), 1797, (8, 8, 1), 10

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import boot_exp.teachers
 from boot_exp.diffusion.predictions import FromEps
 from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearBeta, LinearTable, Schedule, SquaredCosineTable
 from boot_exp.teachers.consistency_models import ConsistencyModels
@@ -14,6 +15,7 @@ from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
 from boot_exp.teachers.guided_diffusion import GuidedDiffusion
 from tests.house import made_teachers as made
+from tests.house.examples import given
 
 SCHEDULES: dict[str, Schedule] = {
     "EDMPrecond": KarrasTime(),
@@ -65,7 +67,7 @@ def diffusers(**changed: Any) -> Diffusers:
 
 
 def every(tmp_path: Path) -> dict[str, tuple[Any, Path]]:
-    """A teacher of each format and network, with its file."""
+    """A teacher of each format and network, with its file: these, and what EXAMPLES of a format's test file writes."""
     made.write_openai(tmp_path / "gd.pt", made.OPENAI["adm"])
     made.write_openai(tmp_path / "cm.pt", made.OPENAI["adm"], flat_attention=False)
     arguments = {k: v for k, v in made.OPENAI["adm"].items() if k != "use_new_attention_order"}
@@ -78,4 +80,6 @@ def every(tmp_path: Path) -> dict[str, tuple[Any, Path]]:
     for name in ("ncsnpp", "adm"):
         made.write_edm(tmp_path / f"{name}.pkl", made.EDM[name])
         found[f"edm {name}"] = (edm(name), tmp_path / f"{name}.pkl")
+    for write in given(boot_exp.teachers, "teachers").values():
+        found |= write(tmp_path)
     return found

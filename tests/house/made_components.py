@@ -6,7 +6,7 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from boot_exp.diffusion import predictions, schedules, solvers, step_weights, times, weights
+from boot_exp.diffusion import distances, predictions, schedules, solvers, step_weights, times, weights
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.diffusion.solvers import Coordinate, Integrator, OneStep, SignalStep
 
@@ -73,6 +73,8 @@ GRIDS: list[times.Grid] = every(times, times.Grid)
 TIMES: list[times.Times] = every(times, times.Times)
 DISCRETISATIONS: list[times.Discretisation] = every(times, times.Discretisation)
 
+ARGUMENTS[distances.PseudoHuber] = [{}, {"c": 0.1}, {"c": 10.0}]
+DISTANCES: list[distances.Distance] = every(distances, distances.Distance)
 PREDICTIONS: list[predictions.Prediction] = every(predictions, predictions.Prediction)
 WEIGHTS: list[weights.Weight] = every(weights, weights.Weight)
 STEP_WEIGHTS: list[step_weights.StepWeight] = every(step_weights, step_weights.StepWeight)

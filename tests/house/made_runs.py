@@ -7,7 +7,6 @@ import importlib
 import json
 import multiprocessing
 import os
-import pkgutil
 import signal
 import socket
 import sys
@@ -39,6 +38,7 @@ from boot_exp.engine.work import Work
 from boot_exp.methods import Method, Start
 from boot_exp.methods.distilling import Distilling
 from evals.ground.faults import DataFault, Fault
+from tests.house.examples import given
 
 # Imported by torch and tensorboard at first use, which takes longer than one of these trainings.
 importlib.import_module("torch._dynamo")
@@ -51,12 +51,8 @@ N, BATCH, STEPS = 30, 8, 5
 def _methods() -> list[Method]:
     """The first example of every method in the folder."""
     found = []
-    for module in pkgutil.iter_modules(boot_exp.methods.__path__):
-        try:
-            given = importlib.import_module(f"tests.laws.test_{module.name}").EXAMPLES
-        except (ModuleNotFoundError, AttributeError):
-            continue
-        found += [next(method for method in given if type(method) is kind) for kind in dict.fromkeys(map(type, given))]
+    for methods in given(boot_exp.methods, "laws").values():
+        found += [next(one for one in methods if type(one) is kind) for kind in dict.fromkeys(map(type, methods))]
     return found
 
 

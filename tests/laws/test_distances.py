@@ -23,10 +23,10 @@ from torchvision.models.vgg import cfgs, make_layers
 from boot_exp.diffusion.distances import Distance, PseudoHuber, SquaredError
 from boot_exp.diffusion.perceptual import LINEAR, LINEAR_SHA256, VGG16, VGG16_SHA256, Lpips, VggFeatures
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
+from tests.house.made_components import DISTANCES
 
 SHIPPED = Path(lpips.__file__).parent / "weights" / "v0.1" / "vgg.pth"
-EVERY = ["squared", "huber", "huber-0.1", "huber-10", "lpips", "lpips-24", "features", "features-2"]
-OF_IMAGES = [name for name in EVERY if name.startswith(("lpips", "features"))]
+OF_IMAGES = ["lpips", "lpips-24", "features", "features-2"]
 
 
 @cache
@@ -61,19 +61,15 @@ def perceptual(weights: Path, size: int | None = None) -> Lpips:
 
 def made(name: str, weights: Path) -> Distance:
     kind, _, number = name.partition("-")
-    match kind:
-        case "squared":
-            return SquaredError()
-        case "huber":
-            return PseudoHuber(c=float(number) if number else None)
-        case "lpips":
-            return perceptual(weights, size=int(number) if number else None)
+    if kind == "lpips":
+        return perceptual(weights, size=int(number) if number else None)
     return VggFeatures(backbone=str(weights), layers=(int(number),) if number else (1, 2, 3, 4, 5))
 
 
-@pytest.fixture(scope="session", params=EVERY)
+@pytest.fixture(scope="session", params=[*DISTANCES, *OF_IMAGES], ids=str)
 def distance(request: pytest.FixtureRequest, weights: Path) -> Distance:
-    return made(request.param, weights)
+    given: Distance | str = request.param
+    return made(given, weights) if isinstance(given, str) else given
 
 
 @pytest.fixture(scope="session", params=OF_IMAGES)

@@ -22,6 +22,7 @@ from boot_exp.diffusion.denoisers import Guided, Networked
 from boot_exp.diffusion.predictions import FromX
 from boot_exp.engine.seeds import generator
 from boot_exp.methods import Method, Start
+from tests.house.examples import given
 from tests.house.oracle import SCHEDULE, Gaussian, batch_for, noise, times, values
 
 
@@ -36,12 +37,8 @@ def methods() -> Iterator[tuple[str, type]]:
 
 def examples() -> Iterator[Any]:
     """What the test files of the methods give; a method without one is told of by the first test."""
-    for name in dict.fromkeys(name for name, _ in methods()):
-        try:
-            given = importlib.import_module(f"tests.laws.test_{name}").EXAMPLES
-        except ModuleNotFoundError:
-            continue
-        for index, method in enumerate(given):
+    for methods_of in given(boot_exp.methods, "laws").values():
+        for index, method in enumerate(methods_of):
             yield pytest.param(method, id=f"{type(method).__name__}-{index}")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import pickle
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import boot_exp.teachers
 from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.levels import Level, noise, over
 from boot_exp.diffusion.predictions import FromV
 from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearTable, SquaredCosineTable
 from boot_exp.methods.students import ConsistencyStudent, DenoisingStudent, SignalStudent
+from boot_exp.teachers import PublishedNetwork
 from boot_exp.teachers.consistency_models import ConsistencyModels
 from boot_exp.teachers.edm import Edm
 from boot_exp.teachers.guided_diffusion import GuidedDiffusion
@@ -66,6 +71,16 @@ def test_edm_gives_what_nvidias_code_gives(tmp_path: Path, name: str) -> None:
     sigmas = torch.tensor(made.GOLDEN[f"edm/{name}"]["sigmas"])
     label = torch.tensor(made.LABELS) if teacher.classes else None
     golden(at_sigma(teacher, made.image() * over(sigmas, made.image()), sigmas, label), f"edm/{name}")
+
+
+def test_every_format_in_the_folder_is_under_the_laws(tmp_path: Path) -> None:
+    """A format that others do not know of gives EXAMPLES in its test file: a function of a folder to write files in."""
+    found = set()
+    for module in pkgutil.iter_modules(boot_exp.teachers.__path__):
+        for item in vars(importlib.import_module(f"boot_exp.teachers.{module.name}")).values():
+            if isinstance(item, type) and issubclass(item, PublishedNetwork) and not inspect.isabstract(item):
+                found.add(item)
+    assert found and found == {type(teacher) for teacher, _ in every(tmp_path).values()}
 
 
 def test_a_variance_beside_eps_is_dropped_whatever_the_network(tmp_path: Path) -> None:
