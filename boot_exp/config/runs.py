@@ -213,7 +213,7 @@ def compiled(
         # An override may take away what the files' own bindings configure: they count as used where the files use them.
         which = (run.files, run.student and run.student.name)
         if more and which not in alone:  # once for all seeds
-            alone[which] = Compiler(own, faults)
+            alone[which] = Compiler(own, faults, whole=False)
             alone[which].stages(run.suite, run.name)
         judge = alone[which] if more else compiler
         if not faults.found:  # what is misspelt is unused as well, and need not be said twice
