@@ -31,6 +31,7 @@ class Compiler:
 
     bindings: Sequence[Binding]
     faults: Faults
+    whole: bool = True  # else what is REQUIRED may be bound by an override
     used: set[Spot] = field(default_factory=set)
     bound: dict[Key, Binding] = field(default_factory=dict)
     own: dict[Definition, Binding] = field(default_factory=dict)
@@ -94,7 +95,8 @@ class Compiler:
             # The run's own components come first, because the project may have the name twice and the run once.
             own, known = {d for d, _, _ in self.bound}, set(source.index())
             stages = {d for d in known if d.module.startswith(STAGES)}
-            for among in (own, stages, known):
+            mine = {d for d in known if not d.module.startswith("evals.")}  # what evals writes is rarely meant
+            for among in (own, stages, mine, known):
                 if found := [d for d in among if f".{d}".endswith(f".{selector}")]:
                     break
             if len(found) == 1:
@@ -149,7 +151,7 @@ class Compiler:
                 what = f"{self.name(definition)}.{name}{f' is {about} and' if about else ''} {wrong}"
                 self.faults.add(binding.spot, f"{what}, got {given!r}")
             values[name] = given
-        if called and absent:
+        if called and absent and self.whole:
             needs = ", ".join(f"{self.name(definition)}.{name}" for name in absent)
             self.faults.add(spot, f"REQUIRED but bound nowhere: {needs}; bind {'it' if len(absent) == 1 else 'them'}")
         self.depth -= 1

@@ -53,6 +53,7 @@ class Faults:
     def raise_if_any(self) -> None:
         """Raises a ConfigurationFault with one line per fault, if there are any."""
         if self.found:
-            lines = [f"{spot}: {text}" for spot, text in sorted(self.found)[:SHOWN]]
+            shown = sorted(self.found)[:SHOWN]
+            lines = [line for spot, text in shown for line in f"{spot}: {text}".split("\n")]
             said = f"{len(self.found)} faults" + (f", of which the first {SHOWN}" if len(self.found) > SHOWN else "")
-            raise ConfigurationFault("\n".join(lines if len(lines) == 1 else [said, *lines]))
+            raise ConfigurationFault(*(lines if len(self.found) == 1 else [said, *lines]))

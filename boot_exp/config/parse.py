@@ -144,6 +144,8 @@ def _file(path: Path, faults: Faults, anywhere: bool, asked: _Asked) -> Iterator
         return
     asked.read.append(path)
     try:
+        if path.is_fifo():
+            raise ValueError("it is a pipe")  # which would be waited for without end
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:

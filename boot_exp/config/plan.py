@@ -46,6 +46,7 @@ class Suite:
     name: str
     compared: bool
     runs: Compiled
+    keys: Sequence[str] = ()  # of its students with every seed, compiled or not
 
     @property
     def teacher(self) -> Mapping[str, Frozen]:
@@ -151,6 +152,7 @@ def suite_of(
     seeds: how many seeds of each run to compile; None: all. A seed changes one number only.
     """
     runs = suite_runs(params, name, faults)
+    keys = [run.key for run in runs if run.seed is not None]
     chosen = sorted({run.seed for run in runs if run.seed is not None})[:seeds]
     compared = bool(runs) and is_compared(params, name)
     runs = [
@@ -158,11 +160,12 @@ def suite_of(
         for run in runs
         if run.seed is None or run.seed in chosen
     ]
-    before = len(faults.found)
-    made = compiled(runs, overrides(params, name), faults, bindings) if runs else []
-    suite = Suite(name=name, compared=compared, runs=made)
-    if len(faults.found) == before:
-        suite.misfits(faults)
+    own = Faults()
+    made = compiled(runs, overrides(params, name), own, bindings) if runs else []
+    suite = Suite(name=name, compared=compared, runs=made, keys=keys)
+    if not own.found:
+        suite.misfits(own)
+    faults.found |= own.found
     return suite
 
 
@@ -196,6 +199,10 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     faults.raise_if_any()
     for suite in suites:
         check_fresh(suite)
+    head = plan_text([*suites, *([Suite(name=STUDY, compared=False, runs=())] if params.get(STUDY) else [])])
+    for line in head.partition("  students:")[0].splitlines():
+        if line not in PLAN.read_text(encoding="utf-8").splitlines():
+            raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, and lacks {line}; {CURE}")
     return sum(len(suite.runs) for suite in suites) + 1 + len(more)
 
 
@@ -251,3 +258,7 @@ def check_fresh(suite: Suite) -> None:
     for key, line in suite.lines().items():
         if f"    {key}: {line}\n" not in text:
             raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got another {key}; {CURE}")
+    given = {key for key, line in planned().items() if str(line.get("run")).startswith(f"{suite.name}/")}
+    for key in sorted(given ^ {*suite.keys}):
+        what = "more" if key in given else "less"
+        raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got {what}, {key}; {CURE}")

@@ -214,7 +214,7 @@ def compiled(
         # An override may make the files' own bindings unused; they count as used if the files alone use them.
         which = (run.files, run.student and run.student.name)
         if more and which not in alone:  # once for all seeds
-            alone[which] = Compiler(own, faults)
+            alone[which] = Compiler(own, faults, whole=False)
             alone[which].stages(run.suite, run.name)
         judge = alone[which] if more else compiler
         if not faults.found:  # a misspelt binding is also unused; one fault is enough

@@ -60,9 +60,12 @@ def _keep_or_restore(content: bytes) -> None:
     if source in choices:
         with replacing(LOCK) as partial:
             partial.write_bytes(choices[source])
+    what = (
+        "held the marks of a merge" if b"\n<<<<<<< " in b"\n" + content else "was damaged, as by a DVC that was killed"
+    )
     tell(
-        f"boot-exp: {LOCK} was damaged, as by a DVC that was killed, and is now {DAMAGED}; {source} is in its place, "
-        "and what was finished since comes from the run cache"
+        f"boot-exp: {LOCK} {what}, and is now {DAMAGED}; {source} is in its place, and what was finished since comes "
+        "from the run cache"
     )
 
 

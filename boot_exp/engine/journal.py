@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from boot_exp.engine.terms import Term
+from evals.ground.ending import tell
 from evals.ground.files import writing
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -76,11 +77,7 @@ class Meter:
         elif not self.quiet and (now - self.reported >= SECONDS_BETWEEN_LINES or done == self.total):
             self.reported = now
             left = clock((self.total - done) / max(rate, 1e-9))
-            print(
-                f"{self.title}: {done:,}/{self.total:,} {self.unit}  {rate:,.0f} {self.unit}/s  {left} left  {text}",
-                file=sys.stderr,
-                flush=True,
-            )
+            tell(f"{self.title}: {done:,}/{self.total:,} {self.unit}  {rate:,.0f} {self.unit}/s  {left} left  {text}")
 
 
 class Journal:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from evals.ground.ending import tell
 from evals.ground.faults import MissingResource
 from evals.ground.threads import one_thread
 
@@ -107,10 +108,9 @@ def watchdog(title: str, patience: float, folder: Path) -> Iterator[Callable[[],
     def watch() -> None:
         while not over.wait(min(1.0, patience / 4)):
             if time.monotonic() - last[0] > patience:
-                print(
+                tell(
                     f"boot-exp: {title}: a step must end within {patience:g} s, got one that hangs; the trace below "
-                    f"shows where. Fix that and start again: the last saved state is in {folder}",
-                    file=sys.stderr,
+                    f"shows where. Fix that and start again: the last saved state is in {folder}"
                 )
                 faulthandler.dump_traceback(all_threads=True)
                 sys.stderr.flush()

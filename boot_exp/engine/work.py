@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from boot_exp.engine.checkpoints import read_card, read_tensors, write_folder
+from evals.ground.ending import tell
 from evals.ground.faults import StateFault
 
 Named = dict[str, dict[str, Tensor]]
@@ -99,7 +99,7 @@ class Work:
                 aside = path.with_name(f"damaged-{path.name}")
                 shutil.rmtree(aside, ignore_errors=True)
                 path.rename(aside)
-                print(f"set aside as {aside}: {fault}", file=sys.stderr)
+                tell(f"set aside as {aside}: {fault}")
         if checkpoints or list(self.folder.glob("damaged-*")):
             raise StateFault(
                 f"every checkpoint in {self.folder} is damaged; delete the folder to start this stage over"

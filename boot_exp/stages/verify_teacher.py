@@ -14,7 +14,7 @@ from boot_exp.stages.place import Place
 from boot_exp.stages.reference import STATISTICS, PublishedReference
 from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher
-from evals.ground.faults import ConfigurationFault, DataFault, MissingResource
+from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, printable
 from evals.ground.files import read_json, write_json
 from evals.scores.references import load_reference
 from evals.tables.row import Row, read_rows
@@ -63,7 +63,7 @@ class VerifyTeacher:
             rows = read_rows(scores.out)
             reported = {"fid": self.fid, "nfe": self.nfe, "source": self.source}
             write_json(place.out / "verified.json", {"reported": reported, "measured": [row.facts for row in rows]})
-            print("\n".join(self.lines(rows)))
+            print("\n".join(map(printable, self.lines(rows))))
 
     @staticmethod
     def part(place: Place, name: str) -> Place:

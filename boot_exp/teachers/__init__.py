@@ -61,6 +61,12 @@ class OfTheHub(PublishedNetwork):
         """Returns the files of the weights in such a folder. StateFault: there are none."""
 
 
+def check_levels(channel_mult: Sequence[int]) -> None:
+    """ValueError: a U-Net is given no level."""
+    if not channel_mult:
+        raise ValueError("channel_mult must have an entry for each level, one or more, got none; copy its authors'")
+
+
 def check_runs(net: nn.Module, shape: tuple[int, ...], name: str, classes: int | None) -> None:
     """ValueError: the network cannot be called on an image of its shape, or returns another shape. Costs nothing."""
     parts = {key: part.to("meta") for key, part in [*net.named_parameters(), *net.named_buffers()]}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from boot_exp.diffusion.nets.embeddings import Sinusoidal
 from boot_exp.diffusion.nets.unet import Attention, Convolutions, Residual, ResidualBlocks, ThirtyTwoGroups, UNet
-from boot_exp.teachers import PublishedNetwork
+from boot_exp.teachers import PublishedNetwork, check_levels
 from boot_exp.teachers.states import fill, network
 from evals.features.tensors import read_tensors
 
@@ -47,6 +47,7 @@ def unet(
     time_scale: float,
 ) -> UNet:
     """Builds our U-Net from the arguments of OpenAI's `UNetModel`, by their names. time_scale: multiplies t."""
+    check_levels(channel_mult)
     return UNet(
         image_channels=in_channels,
         channels=model_channels,

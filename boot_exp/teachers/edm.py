@@ -16,7 +16,7 @@ from boot_exp.diffusion.nets.song import SongUNet
 from boot_exp.diffusion.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
 from boot_exp.diffusion.predictions import FromEps, FromF, FromScore, Prediction
 from boot_exp.diffusion.schedules import LinearBeta, Schedule, SquaredCosineTable, unclamped
-from boot_exp.teachers import PublishedNetwork, check_finite, differences, fitting, shown
+from boot_exp.teachers import PublishedNetwork, check_finite, check_levels, differences, fitting, shown
 from boot_exp.teachers.pickles import Snapshot, children, plain, state
 from evals.features.pickles import Refused, foreign
 from evals.ground.faults import StateFault
@@ -102,6 +102,7 @@ class Edm(PublishedNetwork):
         if wanted is not None and not isinstance(inner, wanted):
             raise ValueError(f"the schedule of {precond} must be {wanted.__name__}, got {schedule}; bind that")
         classes = label_dim or None
+        check_levels(channel_mult)
         attends = _attends(attn_resolutions, img_resolution, len(channel_mult))
         steps = inner.steps if isinstance(inner, SquaredCosineTable) else STEPS
         time_scale = float(steps - 1) if wanted is not None else 1.0

@@ -32,7 +32,7 @@ def run(command: Callable[[], object], who: str) -> NoReturn:
                 code = end.code
             sys.stdout.flush()
     except Fault as fault:
-        tell(f"{who}: {fault}")
+        print(f"{printable(who)}: {fault}", file=sys.stderr, flush=True)  # escaped and cut as it is, line by line
         code = fault.exit_code
     except OSError as error:
         tell(f"{who}: {error}; fix the cause and start again: finished work is kept")

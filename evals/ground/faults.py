@@ -7,9 +7,8 @@ LONGEST = 1_000
 
 
 def printable(text: str) -> str:
-    """Makes text printable: escapes control characters and bytes that are not UTF-8, and cuts long lines."""
-    escaped = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
-    return "\n".join(_cut(line) for line in escaped.split("\n"))
+    """Makes text printable on one line: escapes control characters and bytes that are not UTF-8, and cuts its middle."""
+    return _cut("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text))
 
 
 def _cut(line: str) -> str:
@@ -20,12 +19,12 @@ def _cut(line: str) -> str:
 
 
 class Fault(Exception):
-    """A fault that the user can fix; its message is one line with the object, the rule, the value and the cure."""
+    """A fault that the user can fix; each line of its message has the object, the rule, the value and the cure."""
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(map(printable, lines)))
 
 
 class ConfigurationFault(Fault):

@@ -2,15 +2,15 @@
 
 import os
 import stat
-import sys
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from evals.ground.faults import DataFault, printable
+from evals.ground.ending import tell
+from evals.ground.faults import DataFault
 from evals.ground.files import reading
 
 EXTENSIONS = frozenset(
@@ -51,12 +51,16 @@ def listed(path: Path) -> Listing:
     images: dict[str, Reader] = {}
     said: dict[str, Reader] = {}
     others: Counter[str] = Counter()
+    folders: set[str] = set()
     found = _in_folder(path, notes) if path.is_dir() else _in_zip(path)
     for raw, read in found:
         name = _plain(path, raw)
         parts = name.split("/")
+        folders.add(name if read is None else "/".join(parts[:-1]))
+        if read is None:
+            continue
         suffix = PurePosixPath(parts[-1]).suffix.lower()
-        if any(part.startswith(".") or part.lower() in NOBODYS for part in parts):
+        if _is_nobodys(parts):
             if suffix in EXTENSIONS and not parts[-1].startswith("._"):
                 notes["images in hidden or system folders, skipped"] += 1
         elif suffix in EXTENSIONS or parts[-1] == DATASET_JSON:
@@ -66,6 +70,9 @@ def listed(path: Path) -> Listing:
             kind[name] = read
         else:
             others[suffix or "without a suffix"] += 1
+    bare = _with_those_above(folders) - _with_those_above({name.rpartition("/")[0] for name in images})
+    if empty := {folder for folder in bare if not _is_nobodys(folder.split("/"))}:
+        notes["folders without images, which are no classes"] += len(empty)
     if others:
         kinds = " ".join(sorted(others, key=lambda kind: (-others[kind], kind))[:5])
         notes[f"files that are no images ({kinds}), left out"] += others.total()
@@ -79,8 +86,8 @@ def said(notes: Mapping[str, int]) -> str:
 
 def say(path: Path, notes: Mapping[str, int]) -> None:
     """Prints the notes on the images of `path` and on files left out, if there are any."""
-    if notes and sys.stderr:
-        print(printable(f"{path}: {said(notes)}"), file=sys.stderr, flush=True)
+    if notes:
+        tell(f"{path}: {said(notes)}")
 
 
 def check_claim(what: str, claimed: int, held: int) -> None:
@@ -92,6 +99,14 @@ def check_claim(what: str, claimed: int, held: int) -> None:
         )
 
 
+def _with_those_above(folders: set[str]) -> set[str]:
+    return {above for folder in folders for above in (folder, *map(str, PurePosixPath(folder).parents))} - {"", "."}
+
+
+def _is_nobodys(parts: Sequence[str]) -> bool:
+    return any(part.startswith(".") or part.lower() in NOBODYS for part in parts)
+
+
 def _plain(path: Path, raw: str) -> str:
     """Normalises a name: removes parts without meaning and turns Windows' separators into slashes."""
     parts = [part for part in raw.replace("\\", "/").split("/") if part not in ("", ".")]
@@ -100,7 +115,7 @@ def _plain(path: Path, raw: str) -> str:
     return "/".join(parts)
 
 
-def _in_folder(path: Path, notes: Counter[str]) -> Iterator[tuple[str, Reader]]:
+def _in_folder(path: Path, notes: Counter[str]) -> Iterator[tuple[str, Reader | None]]:
     waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(path), "", frozenset())]
     while waiting:
         folder, prefix, above = waiting.pop()
@@ -109,6 +124,8 @@ def _in_folder(path: Path, notes: Counter[str]) -> Iterator[tuple[str, Reader]]:
             if (here := (own.st_dev, own.st_ino)) in above:
                 notes["links to a folder that holds them, not followed"] += 1
                 continue
+            if prefix:
+                yield prefix, None
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if _is_folder(entry):
@@ -135,12 +152,14 @@ def _read_file(path: str) -> bytes:
     return Path(path).read_bytes()
 
 
-def _in_zip(path: Path) -> Iterator[tuple[str, Reader]]:
+def _in_zip(path: Path) -> Iterator[tuple[str, Reader | None]]:
     with reading(path, "must be a folder, .zip, .npy or .npz of images", "fetch it again"):
         archive = zipfile.ZipFile(path)  # closed with its last reader, which may be used later
     for member in archive.infolist():
         name = _member_name(member)
         if name.endswith(("/", "\\")):
+            if name.strip("./\\"):
+                yield name, None
             continue
         if member.flag_bits & 0x1 or member.compress_type not in METHODS:
             how = "an encrypted one" if member.flag_bits & 0x1 else f"compression method {member.compress_type}"

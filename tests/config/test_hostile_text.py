@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,12 @@ def test_a_bad_leaf_is_a_fault_with_its_place(content: bytes, words: str) -> Non
         stages(content)
     assert words in str(caught.value), str(caught.value)
     assert "leaf.gin" in str(caught.value) or "/dev/zero" in str(caught.value)
+
+
+def test_a_leaf_that_is_a_pipe_is_not_waited_for(house: Path) -> None:
+    os.mkfifo("pipe.gin")
+    with pytest.raises(ConfigurationFault, match=r"pipe\.gin cannot be read \(it is a pipe\)"):
+        stages(b"include 'pipe.gin'\n")
 
 
 def test_includes_that_double_and_includes_in_a_chain_end(house: Path) -> None:

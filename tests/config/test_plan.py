@@ -18,7 +18,7 @@ from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
 from boot_exp.config.parse import parse_file
-from boot_exp.config.plan import check_fresh, places, suite_of
+from boot_exp.config.plan import check_all, check_fresh, places, suite_of
 from boot_exp.stages.budget import plan
 from evals.ground.faults import ConfigurationFault
 
@@ -150,6 +150,49 @@ def test_a_plan_of_other_params_is_refused(house: Path) -> None:
         ConfigurationFault, match=r"got another digits_conditional-guided_4-0; write it again with boot"
     ):
         check_fresh(made)
+
+
+PLANNED = (ROOT / "plan.yaml").read_text()
+STALE = {
+    "a line more": (
+        PLANNED.replace("    digits-boot-0:", "    digits-boot-9: {run: digits/boot/9}\n    digits-boot-0:"),
+        "more",
+    ),
+    "a seed less": (
+        re.sub(r"    digits_conditional-tract_1-2: .*\n", "", PLANNED),
+        "less, digits_conditional-tract_1-2",
+    ),
+    "a suite less in a list": (PLANNED.replace("  frozen: [digits, ", "  frozen: ["), "lacks   frozen: "),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), STALE.values(), ids=STALE)
+def test_a_plan_with_more_or_less_than_is_asked_for_is_refused(house: Path, text: str, words: str) -> None:
+    assert text != PLANNED
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    Path("plan.yaml").write_text(text)
+    with pytest.raises(ConfigurationFault, match=f"{words}.*; write it anew with boot-exp plan"):
+        check_all(read_params(), Faults())
+
+
+def test_a_method_without_its_file_is_a_fault_of_every_suite_that_has_it(house: Path) -> None:
+    (house / "gin").unlink()
+    shutil.copytree(ROOT / "gin", house / "gin")
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
+    Path("gin/methods/direct.gin").unlink()
+    with pytest.raises(ConfigurationFault, match=r"gin/methods/direct\.gin cannot be read \(it is not there\)"):
+        check_all(read_params(), Faults())
+
+
+def test_what_is_required_may_be_bound_on_the_command_line(house: Path) -> None:
+    """A student that no plan counts the images of."""
+    faults, run = Faults(), runs.named_run(Path("digits_conditional/boot_derivative"))
+    runs.compiled([run], {}, faults, ["Training.images = 100"])
+    faults.raise_if_any()
+    runs.compiled([run], {}, faults)
+    with pytest.raises(ConfigurationFault, match=r"REQUIRED but bound nowhere: loop\.Training\.images"):
+        faults.raise_if_any()
 
 
 def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -255,6 +256,17 @@ def test_labels_of_images_that_are_not_there_are_counted(tmp_path: Path) -> None
     }
 
 
+@pytest.mark.parametrize("keep", ["folder", "zip"])
+def test_folders_without_images_are_counted_since_they_number_no_class(tmp_path: Path, keep: str) -> None:
+    folder = tree(tmp_path / "set", {"cat/1.png": PNG, "emu/a/1.png": PNG, "emu/b/1.png": PNG, "fox/x.txt": b""})
+    for empty in ("dog", "emu/c", ".hidden"):
+        (folder / empty).mkdir()
+    packed = shutil.make_archive(str(folder), "zip", folder)  # with an entry for each folder
+    examples = read(folder if keep == "folder" else Path(packed))
+    assert [example.label for example in examples] == [0, 1, 1]
+    assert notes(examples)["folders without images, which are no classes"] == 3
+
+
 def test_parts_of_a_data_set_that_become_classes_are_said(tmp_path: Path) -> None:
     found = notes(read(tree(tmp_path / "set", {"train/1.png": PNG, "val/1.png": PNG})))
     assert list(found.values()) == [2] and "parts of a data set (train, val), taken for classes" in next(iter(found))
@@ -276,7 +288,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
 
 
 def test_bad_images_whose_names_are_no_text_are_listed(tmp_path: Path) -> None:
-    files = {os.fsdecode(b"\xff%d.png" % index): b"none" for index in range(12)}
-    with pytest.raises(DataFault, match="lists all 12"):
+    files = {os.fsdecode(b"\xff\n%d.png" % index): b"none" for index in range(12)}
+    with pytest.raises(DataFault, match=r"^[^\n]*lists all 12$"):
         prepare(ImageFiles(path=str(tree(tmp_path / "set", files))), (), tmp_path / "out")
     assert len((tmp_path / "out.bad.txt").read_text().splitlines()) == 12

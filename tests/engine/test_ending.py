@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,7 @@ def test_a_fault_that_nobody_can_be_told_keeps_its_code(command: str, error: str
 
 
 @pytest.mark.parametrize("terminal", [{"PYTHONIOENCODING": "ascii"}, ASCII, {}], ids=str)
-@pytest.mark.parametrize(
-    "command", [f"{BOOT_EXP} lint", f"{EVALS} leaderboard --models x --samples x --out x --scores x --method"]
-)
+@pytest.mark.parametrize("command", [f"{BOOT_EXP} lint", f"{EVALS} reference a --out nowhere.npz --extractor"])
 def test_names_that_a_terminal_cannot_show_are_escaped(terminal: dict[str, str], command: str) -> None:
     code, _, err = shell(f"{command} $'\\xff\\x1b[2J'été", **terminal)
     assert code in (2, 3) and err.strip().isprintable() and err.count("\n") == 1, err
@@ -72,18 +71,24 @@ def test_benchmarks_end_like_the_others() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_evaluation_says_75_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
-    pipe = tmp_path / "leaderboard.json"
+    pipe = tmp_path / "images.npy"
     os.mkfifo(pipe)
     process = subprocess.Popen(
-        [sys.executable, "-m", "evals", "leaderboard", "--method", "leaderboard", "--out", str(tmp_path / "out")]
-        + [f"--{name}={tmp_path}" for name in ("scores", "models", "samples")],
+        [sys.executable, "-m", "evals", "train-extractor", str(tmp_path), "--out", str(tmp_path / "out")],
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
     )
-    with pipe.open("w"):  # returns when it reads
-        process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+    written = None
+    while process.poll() is None and written is None:
+        try:
+            written = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert written is not None, err
+    os.close(written)
     assert process.returncode == 75 and err.count("\n") == 1 and "stopped on request" in err, err
 
 

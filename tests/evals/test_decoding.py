@@ -217,8 +217,9 @@ PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         (file(RGBA), decoding.COMPOSED),
         (file(RGB.convert("RGBA")), decoding.OPAQUE),
         (file(Image.fromarray(DEEP)), decoding.SCALED),
+        (b"P6 1 1 65535\n" + bytes(6), decoding.SCALED),
     ],
-    ids=["GIF", "APNG", "WebP", "TIFF", "MPO", "profile", "CMYK", "alpha", "opaque", "16 bits"],
+    ids=["GIF", "APNG", "WebP", "TIFF", "MPO", "profile", "CMYK", "alpha", "opaque", "16 bits", "PPM of 16 bits"],
 )
 def test_what_was_done_to_an_image_is_said(data: bytes, note: str) -> None:
     assert decode("a", lambda: data, rgb=True).notes == (note,)

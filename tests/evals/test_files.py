@@ -36,7 +36,8 @@ def test_a_message_shows_no_control_character_and_no_megabyte():
     message = str(DataFault("a.json must hold x, got \x1b[2J\udcff" + "y" * 1_000_000 + "; write it again"))
     assert message.startswith("a.json must hold x, got \\x1b[2J\\udcff") and message.endswith("; write it again")
     assert len(message) < LONGEST + 100
-    assert printable("two\nlines, élan") == "two\nlines, élan"
+    assert printable("two\nlines, élan") == "two\\nlines, élan"
+    assert str(DataFault("2 faults", "a\nb: one", "c: two")) == "2 faults\na\\nb: one\nc: two"
 
 
 BAD_JSON = {

@@ -119,6 +119,7 @@ DAMAGED_LOCKS = {
     "no mapping": b"- 1\n",
     "of no version": b"schema: '9'\nstages: {}\n",
     "no text": b"\xff\xfe",
+    "the marks of a merge": b"<<<<<<< HEAD\n" + SOUND.encode() + b"=======\n>>>>>>> other\n",
 }
 
 
@@ -139,6 +140,7 @@ def test_the_last_sound_lock_is_put_back(place: Path, damage: bytes, capsys: pyt
     assert LOCK.read_text() == SOUND and DAMAGED.read_bytes() == damage
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "the last sound one is in its place" in said
+    assert ("marks of a merge" in said) == (b"<<<" in damage) != ("killed" in said)
     keep_or_restore()
     assert capsys.readouterr().err == ""
 

@@ -152,6 +152,11 @@ def test_what_is_no_network_alone_is_refused_with_its_own_names(
         (lambda: guided_diffusion("adm", num_classes=0), "must know one class or more"),
         (lambda: edm("ddpmpp", img_resolution=15), "can be run on 3x15x15"),
         (lambda: edm("ddpmpp", label_dim=-1), "must know one class or more|negative"),
+        (lambda: edm("ddpmpp", model_channels=1), "0 groups of a norm must share 1 channels alike; give"),
+        (lambda: edm("ddpmpp", model_channels=6), "groups of a norm must share 18 channels alike; give"),
+        (lambda: edm("ddpmpp", channel_mult=()), "channel_mult must have an entry for each level"),
+        (lambda: guided_diffusion("adm", channel_mult=()), "channel_mult must have an entry for each level"),
+        (lambda: guided_diffusion("adm", model_channels=24), "32 groups of a norm must share 24 channels alike; give"),
     ],
 )
 def test_sizes_that_do_not_belong_together_are_refused_when_built(build: Callable[[], Any], said: str) -> None:

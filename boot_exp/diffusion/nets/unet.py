@@ -44,7 +44,7 @@ class ThirtyTwoGroups:
     """Always 32 groups, as in OpenAI's code (arXiv 2105.05233)."""
 
     def __call__(self, channels: int) -> int:
-        return 32
+        return _filled(32, channels)
 
 
 @component
@@ -52,7 +52,15 @@ class NarrowGroups:
     """At most 32 groups, of at least four channels each, as in NVIDIA's code (arXiv 2206.00364)."""
 
     def __call__(self, channels: int) -> int:
-        return min(32, channels // 4)
+        return _filled(min(32, channels // 4), channels)
+
+
+def _filled(groups: int, channels: int) -> int:
+    if groups < 1 or channels % groups:
+        raise ValueError(
+            f"{groups} groups of a norm must share {channels} channels alike; give a multiple of 32 channels"
+        )
+    return groups
 
 
 class Residual(Block):
