@@ -7,7 +7,7 @@ LONGEST = 1_000
 
 
 def printable(text: str) -> str:
-    """Makes text printable on one line: escapes control characters and bytes that are not UTF-8, and cuts its middle."""
+    """Makes text printable on one line: escapes control characters and bytes that are not UTF-8, and cuts it."""
     return _cut("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text))
 
 

@@ -97,7 +97,8 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
     notes = [FRAMES] if getattr(image, "is_animated", False) else []
     if image.info.get("icc_profile"):
         notes.append(PROFILE)
-    if image.format == "PPM" and image.mode == "RGB" and image.tile[0][3][1] > 255:  # which Pillow scales itself
+    tile = getattr(image, "tile", ())
+    if image.format == "PPM" and image.mode == "RGB" and tile[0][3][1] > 255:  # which Pillow scales itself
         notes.append(SCALED)
     raw = _rawmode(image)
     tags = getattr(image, "tag_v2", {})  # of a TIFF, whose planes Pillow always reads as 8 bits

@@ -15,7 +15,8 @@ from boot_exp.config.faults import Faults
 from boot_exp.config.params import read_params
 from boot_exp.diffusion.predictions import FromEps
 from boot_exp.diffusion.schedules import KarrasTime, LinearTable
-from boot_exp.stages.dry_run import check, network_cost
+from boot_exp.stages.costs import network_cost
+from boot_exp.stages.dry_run import check
 from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
 from evals.ground.faults import ConfigurationFault

@@ -1,0 +1,148 @@
+"""What runs cost: operations and bytes of a network, calls of a run, hours at a rate, and a table for a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from boot_exp.config import runtime
+from boot_exp.config.frozen import Frozen
+from boot_exp.diffusion.denoisers import Networked
+from boot_exp.engine.loop import Training
+from boot_exp.methods.students import DenoisingStudent
+from boot_exp.stages.budget import step_calls
+from boot_exp.stages.distil import Distil
+from boot_exp.stages.pairs import Pairs
+from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from evals.ground.files import read_json, reading
+from evals.tables.text import Column, figures, markdown, numbers
+
+ASSUMED = 100.0
+"""TFLOP/s assumed for the hours if no rate was measured: a round number, near what one GPU achieves."""
+MEASURED = Path("results/gpu/rates.json")
+"""The TFLOP/s that `make gpu` has measured for the published networks in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkCost:
+    """The costs of one network: parameters, operations of a call per image, and bytes that training keeps per image."""
+
+    parameters: int
+    operations: int
+    activations: int
+
+
+def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
+    """Computes the costs of a model that was built on the device "meta", for images of shape (C, H, W)."""
+    net: nn.Module = model.net
+    x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
+    label = None if model.classes is None else torch.zeros(1, dtype=torch.long, device="meta")
+    w = torch.zeros(1, device="meta") if model.takes_w else None
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not isinstance(tensor, nn.Parameter):  # several tensors may be views of one storage
+            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    net.requires_grad_(True)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(x, t, label, w)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return NetworkCost(parameters=parameters, operations=counter.get_total_flops(), activations=sum(kept.values()))
+
+
+def training_operations(stage: Any, cost: NetworkCost) -> int:
+    """Counts the operations of a training: all network calls, plus two for each image that is differentiated."""
+    training: Training = stage.training
+    calls = training.images
+    if isinstance(stage, Distil):
+        calls = training.images * step_calls(stage) // training.batch
+    return cost.operations * (calls + 2 * training.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """A rate in TFLOP/s, and where it comes from."""
+
+    tflops: float = ASSUMED
+    known: str = "assumed"
+
+    @staticmethod
+    def of(suite: str, path: Path = MEASURED) -> Rate:
+        """Returns the rate measured for the suite's network, else the slowest measured rate, else the assumed one.
+
+        DataFault: the file is damaged.
+        """
+        if not path.exists():
+            return Rate()
+        with reading(path, "must hold a device card and TFLOP/s by suite", "run make gpu again, or delete the file"):
+            said = read_json(path)
+            rates = {str(name): float(value) for name, value in said["tflops"].items()}
+            card = {"device": str(said["card"]["device"]), "kind": str(said["card"]["kind"])}
+            if not all(rate > 0 for rate in rates.values()):
+                raise ValueError("rates that are not positive")
+        if card["kind"] != "cuda" or said.get("reduced") or not rates:
+            return Rate()
+        of = suite if suite in rates else min(rates, key=lambda name: rates[name])
+        return Rate(tflops=rates[of], known=f"measured with {of} on {card['device']}")
+
+    def hours(self, operations: float) -> str:
+        """Formats a number of operations and the hours that they take at this rate."""
+        time = operations / self.tflops / 3.6e15
+        return f"{operations:.2e} FLOP: {time:.3g} hours if {self.tflops:.4g} TFLOP/s are kept up ({self.known})"
+
+
+def drawn_calls(model: Any, samplers: Sequence[Any], n: int) -> int:
+    """Counts the network calls that draw n images with each of the samplers."""
+    told = isinstance(model, Networked) and not isinstance(model, DenoisingStudent)  # a guided teacher takes two calls
+    total: int = sum(sampler.nfe * (2 if told and sampler.w is not None else 1) for sampler in samplers)
+    return n * total
+
+
+def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
+    """Yields a table of costs: a row for each run's training and for each of its ways to draw images."""
+    rows: list[tuple[str, str, int, int, float]] = []
+    rate = Rate()
+    for run, stages in suite.items():
+        with torch.device("meta"):
+            shape: tuple[int, ...] = ()
+            for name in ("teacher", "verify_teacher", "pairs", "distil", "sample"):
+                if name not in stages:
+                    continue
+                rate = Rate.of(stages[name].suite)
+                stage = runtime.build(stages[name])
+                if name in ("teacher", "distil"):
+                    shape = stage.teacher.shape
+                if isinstance(stage, PublishedTeacher):
+                    continue
+                if isinstance(stage, Teacher | Distil):
+                    model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
+                    n, calls, step = stage.training.images, stage.training.images, 2 * stage.training.images
+                    if isinstance(stage, Distil):
+                        calls = n * step_calls(stage) // stage.training.batch
+                else:
+                    drawn = stage.sample if name == "verify_teacher" else stage
+                    model = drawn.teacher if isinstance(drawn, Pairs) else drawn.model
+                    samplers = [drawn.sampler] if isinstance(drawn, Pairs) else drawn.each
+                    n, calls, step = drawn.n, drawn_calls(model, samplers, drawn.n), 0
+                rows.append((run, name, n, calls, (calls + step) * network_cost(model, shape).operations))
+    runs, kinds, images, called, operations = zip(*rows, strict=True)
+    hours = [n / rate.tflops / 1e12 / 3600 for n in operations]
+    yield markdown(
+        [
+            Column(heading="run", cells=runs),
+            Column(heading="stage", cells=kinds),
+            numbers("images", [f"{n:,}" for n in images]),
+            numbers("network calls", [f"{n:,}" for n in called]),
+            numbers("FLOP", [f"{n:.2e}" for n in operations]),
+            numbers(f"hours at {rate.tflops:.4g} TFLOP/s ({rate.known})", [figures(n, digits=3) for n in hours]),
+        ]
+    )
