@@ -97,7 +97,7 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
     notes = [FRAMES] if getattr(image, "is_animated", False) else []
     if image.info.get("icc_profile"):
         notes.append(PROFILE)
-    if image.format == "PPM" and image.mode == "RGB" and image.tile[0][3][1] > 255:  # which Pillow scales itself
+    if _scaled_by_pillow(image):
         notes.append(SCALED)
     raw = _rawmode(image)
     tags = getattr(image, "tag_v2", {})  # of a TIFF, whose planes Pillow reads as of 8 bits whatever they are of
@@ -134,6 +134,12 @@ def _rawmode(image: Image.Image) -> str:
     """How a pixel is stored, which Pillow's mode hides where it has no such mode."""
     args: Any = image.tile[0][3] if getattr(image, "tile", None) else ""  # type: ignore[attr-defined]
     return str(args[0] if isinstance(args, tuple) and args else args)
+
+
+def _scaled_by_pillow(image: Image.Image) -> bool:
+    """Whether it is a PPM in colour of more than 8 bits, which Pillow scales to 8 by its greatest value, rightly."""
+    args: Any = image.tile[0][3] if getattr(image, "tile", None) else ""  # type: ignore[attr-defined]
+    return image.format == "PPM" and image.mode == "RGB" and isinstance(args, tuple) and args[1:2] > (255,)
 
 
 def _deep_jpeg2000(data: bytes) -> bool:
