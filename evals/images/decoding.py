@@ -97,8 +97,7 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
     notes = [FRAMES] if getattr(image, "is_animated", False) else []
     if image.info.get("icc_profile"):
         notes.append(PROFILE)
-    tile = getattr(image, "tile", ())
-    if image.format == "PPM" and image.mode == "RGB" and tile[0][3][1] > 255:  # which Pillow scales itself
+    if _scaled_by_pillow(image):
         notes.append(SCALED)
     raw = _rawmode(image)
     tags = getattr(image, "tag_v2", {})  # of a TIFF, whose planes Pillow always reads as 8 bits
@@ -129,6 +128,12 @@ def _picture(name: str, image: Image.Image, data: bytes, rgb: bool) -> Picture:
     if image.mode not in ("L", "RGB"):
         raise _refused(mode, name, mode if mode in CURES else "")
     return Picture(pixels=_shaped(np.array(image), rgb), notes=tuple(notes))
+
+
+def _scaled_by_pillow(image: Image.Image) -> bool:
+    """Whether it is a PPM in colour of more than 8 bits, which Pillow scales to 8 by its greatest value, rightly."""
+    args: Any = image.tile[0][3] if getattr(image, "tile", None) else ""  # type: ignore[attr-defined]
+    return image.format == "PPM" and image.mode == "RGB" and isinstance(args, tuple) and args[1:2] > (255,)
 
 
 def _rawmode(image: Image.Image) -> str:

@@ -225,6 +225,12 @@ def test_what_was_done_to_an_image_is_said(data: bytes, note: str) -> None:
     assert decode("a", lambda: data, rgb=True).notes == (note,)
 
 
+@pytest.mark.parametrize("greatest", [1, 100, 255])
+def test_a_ppm_of_8_bits_is_scaled_by_its_greatest_value(greatest: int) -> None:
+    picture = decode("a", lambda: b"P6 1 1 %d\n" % greatest + bytes([0, greatest, 0]))
+    assert picture.pixels.ravel().tolist() == [0, 255, 0] and picture.notes == ()
+
+
 def test_a_set_counts_what_was_done_and_left_out_anew_at_every_pass(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3

@@ -471,14 +471,13 @@ def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
     weights, sha256 = inception
     params = YAML()
     said = params.load(house.path / "params.yaml")
-    said["suites"] = {"mine": {"students": ["boot"], "seeds": [0]}}
-    said["study"] |= {"suite": "mine", "settings": "student"}
+    said["suites"] = {"digits": said["suites"]["digits"], "mine": {"students": ["boot"], "seeds": [0]}}
+    params.dump(said, house.path / "params.yaml")  # what plan reads: the overrides below are of no other suite
     said["gin"]["overrides"] = [
         *REDUCED.strip().splitlines(),
         f"Standard.weights = '{weights}'",
         f"Standard.weights_sha256 = '{sha256}'",
     ]
-    params.dump(said, house.path / "params.yaml")
     arguments = {"precond": "EDMPrecond", "model_type": "SongUNet", "img_resolution": 16, "model_channels": 16}
     arguments |= {"channel_mult": (2, 2, 2), "num_blocks": 1, "attn_resolutions": (8,)}
     for folder in ("weights", "datasets"):
@@ -491,6 +490,8 @@ def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
     for command in commands(page):
         more = {"data": "", "teacher": binds, "distil": f"{binds} {trains}"}.get(command.split()[1], "")
         output = house.run(f"{command} {more}", shell=True)
+        if command == "boot-exp plan":
+            params.dump(said, house.path / "params.yaml")
         if command.startswith("dvc"):
             stages = {"data", "reference", "teacher", "baselines", "evaluate_baselines", "leaderboard"}
             students = {f"{stage}@mine-boot-0" for stage in ("distil", "sample", "evaluate")}
