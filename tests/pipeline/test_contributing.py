@@ -36,7 +36,8 @@ def recipes() -> list[Recipe]:
     for part in re.split(r"^## ", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)[1:]:
         fences = FENCE.findall(part)
         files = [(path, kind, bool(append), text) for path, append, kind, text in fences if path]
-        commands = [line for path, _, kind, text in fences if not path for line in text.splitlines() if kind == "sh"]
+        shell = "".join(text for path, _, kind, text in fences if kind == "sh" and not path)
+        commands = shell.replace("\\\n", " ").splitlines()
         if fences:
             assert len(fences) == len(files) + sum(kind == "sh" for _, _, kind, _ in fences), "a block without its file"
             found.append(Recipe(title=part.partition("\n")[0], files=files, commands=commands))
