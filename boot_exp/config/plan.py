@@ -41,10 +41,13 @@ Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A suite of params.yaml, compiled. The stages that it needs follow from its teacher's."""
+    """A suite of params.yaml, compiled. The stages that it needs follow from its teacher's.
+
+    calls: the budget of network calls at which its methods are compared; None: it has a leaderboard.
+    """
 
     name: str
-    compared: bool
+    calls: int | None = None
     runs: Compiled
     keys: Sequence[str] = ()  # of its students with every seed, compiled or not
 
@@ -154,15 +157,15 @@ def suite_of(
     runs = suite_runs(params, name, faults)
     keys = [run.key for run in runs if run.seed is not None]
     chosen = sorted({run.seed for run in runs if run.seed is not None})[:seeds]
-    compared = bool(runs) and is_compared(params, name)
+    calls = params["suites"][name]["calls"] if runs and is_compared(params, name) else None
     runs = [
-        replace(run, images=images.get(run.key, 1) if compared and run.student else None)
+        replace(run, images=images.get(run.key, 1) if calls is not None and run.student else None)
         for run in runs
         if run.seed is None or run.seed in chosen
     ]
     own = Faults()
     made = compiled(runs, overrides(params, name), own, bindings) if runs else []
-    suite = Suite(name=name, compared=compared, runs=made, keys=keys)
+    suite = Suite(name=name, calls=calls, runs=made, keys=keys)
     if not own.found:
         suite.misfits(own)
     faults.found |= own.found
@@ -187,23 +190,24 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     """Compiles every suite, every ablation, and every method without a suite; returns the number of configurations."""
     images = planned_images()
     suites = [suite_of(params, name, faults, images, seeds=1) for name in params["suites"]]
-    control = replace(study_runs(params)[0], ablation=NONE)
-    more = [replace(control, ablation=path.stem) for path in sorted(ABLATIONS.glob("*.gin"))]
+    control = [replace(run, ablation=NONE) for run in study_runs(params)[:1]] if params.get(STUDY) else []
+    more = [replace(run, ablation=path.stem) for run in control for path in sorted(ABLATIONS.glob("*.gin"))]
+    first = control[0].suite if control else next(iter(params["suites"]))
     listed = {run.student.method for suite in suites for run, _ in suite.runs if run.student}
     more += [
-        student_run(control.suite, Student(name=path.stem, method=path.stem, macros=_phase(path)), seed=None)
+        student_run(first, Student(name=path.stem, method=path.stem, macros=_phase(path)), seed=None)
         for path in sorted(METHODS.glob("*.gin"))
         if path.stem not in listed
     ]
-    compiled([control, *more], {}, faults)
+    compiled([*control, *more], {}, faults)
     faults.raise_if_any()
     for suite in suites:
         check_fresh(suite)
-    head = plan_text([*suites, *([Suite(name=STUDY, compared=False, runs=())] if params.get(STUDY) else [])])
+    head = plan_text([*suites, *([Suite(name=STUDY, runs=())] if params.get(STUDY) else [])])
     for line in head.partition("  students:")[0].splitlines():
         if line not in PLAN.read_text(encoding="utf-8").splitlines():
             raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, and lacks {line}; {CURE}")
-    return sum(len(suite.runs) for suite in suites) + 1 + len(more)
+    return sum(len(suite.runs) for suite in suites) + len(control) + len(more)
 
 
 def plan_text(suites: Iterable[Suite]) -> str:
@@ -216,10 +220,11 @@ def plan_text(suites: Iterable[Suite]) -> str:
         "trained": [suite for suite in teachers if not suite.published],
         "published": [suite for suite in teachers if suite.published],
         "pairs": [suite for suite in teachers if "pairs" in suite.teacher],
-        "leaderboards": [suite for suite in teachers if not suite.compared],
-        "comparisons": [suite for suite in teachers if suite.compared],
+        "leaderboards": [suite for suite in teachers if suite.calls is None],
+        "comparisons": [suite for suite in teachers if suite.calls is not None],
     }
     text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
+    text += ["  calls:", *(f"    {suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None)]
     text += ["  students:", *(f"    {key}: {line}" for suite in suites for key, line in suite.lines().items())]
     return "\n".join(text) + "\n"
 
@@ -255,6 +260,8 @@ def places(config: Path, stage: str) -> dict[str, Path]:
 def check_fresh(suite: Suite) -> None:
     """ConfigurationFault: plan.yaml differs from params.yaml and gin for a suite."""
     text = PLAN.read_text() if PLAN.exists() else ""
+    if suite.calls is not None and f"    {suite.name}: {suite.calls}\n" not in text:
+        raise ConfigurationFault(f"{PLAN} must be of params.yaml as it is, got other calls of {suite.name}; {CURE}")
     for key, line in suite.lines().items():
         if f"    {key}: {line}\n" not in text:
             raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got another {key}; {CURE}")

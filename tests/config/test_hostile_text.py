@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from boot_exp.config import runs
 from boot_exp.config.faults import Faults
 from boot_exp.config.frozen import Frozen
+from boot_exp.config.plan import check_all
 from evals.ground.faults import ConfigurationFault
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +21,7 @@ NETWORK = "include 'gin/suites/digits/network.gin'\n"
 STUDENT = (ROOT / "gin/suites/digits/student.gin").read_text()
 LEAF = STUDENT.replace(NETWORK, f"include 'gin/methods/boot.gin'\n{NETWORK}")
 assert LEAF != STUDENT
-PARAMS = (ROOT / "params.yaml").read_text()
+PARAMS, PLAN = (ROOT / "params.yaml").read_text(), (ROOT / "plan.yaml").read_text()
 SECONDS = 10
 
 
@@ -227,6 +229,8 @@ def test_parameters_without_a_study_run_the_rest_and_say_so() -> None:
         assert runs.suite_runs(read, "digits", Faults())
         with pytest.raises(ConfigurationFault, match=r"params\.yaml must have a part study"):
             runs.study_runs(read)
+        Path("plan.yaml").write_text(re.sub(r"    study-.*\n", "", PLAN).replace(", study]", "]"))
+        assert check_all(read, Faults()) > 50
 
 
 def test_aliases_and_line_ends_of_others_are_read() -> None:

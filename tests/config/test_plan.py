@@ -171,8 +171,18 @@ def test_a_plan_with_more_or_less_than_is_asked_for_is_refused(house: Path, text
     assert text != PLANNED
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     Path("plan.yaml").write_text(text)
-    with pytest.raises(ConfigurationFault, match=f"{words}.*; write it anew with boot-exp plan"):
+    with pytest.raises(ConfigurationFault, match=f"{words}.*; write it again with boot-exp plan"):
         check_all(read_params(), Faults())
+
+
+def test_another_budget_is_noticed_before_anything_is_resolved(house: Path) -> None:
+    Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
+    params = changed_params("calls: 400_000}", "calls: 800_000}")
+    faults = Faults()
+    made = suite_of(params, "digits_conditional", faults, IMAGES, seeds=1)
+    faults.raise_if_any()
+    with pytest.raises(ConfigurationFault, match=r"got other calls of digits_conditional; write it again with boot"):
+        check_fresh(made)
 
 
 def test_a_method_without_its_file_is_a_fault_of_every_suite_that_has_it(house: Path) -> None:
