@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from boot_exp.data.images import Images
 from boot_exp.data.images import draw as drawn
-from boot_exp.data.stored_pairs import StoredPairs
+from boot_exp.data.stored_pairs import PairsCard, StoredPairs
 from boot_exp.engine.averages import Average, Ema
 from boot_exp.engine.loop import Trained, Training, fit
 from boot_exp.engine.objectives import Portion
@@ -65,7 +65,7 @@ def source(start: Start) -> Source:
         return FromNoise(shape=SHAPE, classes=None)
     if start is Start.IMAGES:
         return FromImages(images=cast(Images, SomeImages()), seed=0, classes=None)
-    card = {"n": N, "shard": N, "seed": 0, "shape": list(SHAPE), "classes": None}
+    card = PairsCard(n=N, shard=N, seed=0, shape=list(SHAPE), classes=None, inputs={}, sha256={}, sha256_of_pairs="")
     return FromPairs(pairs=StoredPairs(folder=Path(), card=card, shards=(PIXELS,)), seed=0)
 
 

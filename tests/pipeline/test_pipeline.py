@@ -71,7 +71,7 @@ CODE = {
         "evaluate@digits-boot-0",
     },
     (OTHER, "from __future__ import annotations", "from __future__ import annotations\n# another method"): set(),
-    ("boot_exp/methods/boot.py", "Where the student should land", "Where it should land"): set(),
+    ("boot_exp/methods/boot.py", "Computes the student's target", "Returns the student's target"): set(),
 }
 
 
