@@ -20,6 +20,7 @@ from boot_exp.config.params import all_students, read_params, students
 from boot_exp.data import Example, prepare
 from boot_exp.data.images import Images
 from boot_exp.data.stored_pairs import PairsCard, StoredPairs
+from boot_exp.diffusion.conditions import ByClass
 from boot_exp.diffusion.denoisers import taking_w
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
@@ -105,7 +106,7 @@ def of_stage(name: str, stage: Any, device: torch.device, data: Images | None = 
 
 def _source(start: Start, data: Images | None, shape: tuple[int, ...], classes: int | None) -> Source:
     if start is Start.NOISE:
-        return FromNoise(shape=shape, classes=classes)
+        return FromNoise(shape=shape, conditions=ByClass(classes=classes))
     if start is Start.IMAGES:
         assert data is not None
         return FromImages(images=data, seed=0, classes=classes)
@@ -113,7 +114,9 @@ def _source(start: Start, data: Images | None, shape: tuple[int, ...], classes: 
         n=4096, shard=4096, seed=0, shape=list(shape), classes=classes, inputs={}, sha256={}, sha256_of_pairs=""
     )
     x0 = np.random.default_rng(0).standard_normal((4096, *shape), dtype=np.float32)
-    return FromPairs(pairs=StoredPairs(folder=Path(), card=card, shards=(x0,)), seed=0)
+    return FromPairs(
+        pairs=StoredPairs(folder=Path(), card=card, shards=(x0,)), seed=0, conditions=ByClass(classes=classes)
+    )
 
 
 def leaves(suites: list[str]) -> Iterator[Path]:

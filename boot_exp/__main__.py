@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from boot_exp.engine.launcher import launched
 from boot_exp.engine.stopping import stoppable
@@ -16,15 +16,16 @@ from evals.ground.faults import ConfigurationFault
 with starting("boot-exp", "pipeline"):
     import typer
 
-if TYPE_CHECKING:
-    from boot_exp.config.frozen import Frozen
-
 # Plain help, because drawing it with rich takes a third of the time that --help takes.
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 Config = Annotated[Path, typer.Argument(help="a frozen file (.json), a run SUITE/NAME, or a gin file")]
 Out = Annotated[Path, typer.Option(help="the folder of the result")]
 OutOrPlace = Annotated[Path | None, typer.Option(help="the folder of the result; default: the folder of the run")]
+Prepared = Annotated[Path | None, typer.Option(help="folder written by `data`, for what needs images")]
+Taught = Annotated[Path | None, typer.Option(help="folder written by `teacher`, or by `distil` in an earlier phase")]
+Referred = Annotated[Path | None, typer.Option(help="folder written by `reference`, unless statistics are published")]
+Prompted = Annotated[Path | None, typer.Option(help="folder written by `prompts`, for models that take text")]
 Bind = Annotated[list[str], typer.Option("--bind", "-b", help="a gin binding that overrides the run's own")]
 
 
@@ -79,7 +80,9 @@ def lint(
 @app.command()
 def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads the default; no code changes it
     """Prints the configuration of a run or a frozen file: every value, and a hash of each component's code."""
-    for stage, frozen in _stages(config, bind).items():
+    from boot_exp.config.runs import stages_of
+
+    for stage, frozen in stages_of(config, bind).items():
         print(f"# stage {stage}\n{frozen.text()}")
 
 
@@ -87,8 +90,9 @@ def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads t
 def diff(a: Config, b: Config) -> None:
     """Prints the values in which two runs or frozen files differ."""
     from boot_exp.config.frozen import differences
+    from boot_exp.config.runs import stages_of
 
-    first, second = _stages(a, []), _stages(b, [])
+    first, second = stages_of(a, []), stages_of(b, [])
     for stage in [*first, *(name for name in second if name not in first)]:
         if stage in first and stage in second:
             lines = list(differences(first[stage], second[stage]))
@@ -108,7 +112,7 @@ def data(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
 def reference(
     config: Config,
     out: Out,
-    data: Annotated[Path | None, typer.Option(help="folder written by `data`, unless statistics are published")] = None,
+    data: Prepared = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Computes the statistics that samples are compared with, and trains the suite's feature network if it has one."""
@@ -119,7 +123,7 @@ def reference(
 def teacher(
     config: Config,
     out: Out,
-    data: Annotated[Path | None, typer.Option(help="folder written by `data`, unless the teacher is published")] = None,
+    data: Prepared = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Trains a teacher on prepared images, or reads the weights of a published one."""
@@ -130,9 +134,7 @@ def teacher(
 def verify_teacher(
     config: Config,
     out: Out,
-    reference: Annotated[
-        Path | None, typer.Option(help="folder written by `reference`, unless statistics are published")
-    ] = None,
+    reference: Referred = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Samples a published teacher and prints its FID beside the published one; for use before distillation."""
@@ -147,37 +149,45 @@ def check(
 ) -> None:
     """Builds a run without its weights, prints its costs, and takes one training step at reduced size on the CPU."""
     from boot_exp.config.plan import one_of_each
+    from boot_exp.config.runs import stages_of
     from boot_exp.stages.costs import costs
     from boot_exp.stages.dry_run import check as dry_run
 
-    for line in costs(one_of_each(str(config), bind)) if everything else dry_run(_stages(config, bind)):
+    for line in costs(one_of_each(str(config), bind)) if everything else dry_run(stages_of(config, bind)):
         print(line, flush=True)
+
+
+@app.command()
+def prompts(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
+    """Reads, filters and encodes the prompts of a text-to-image suite, once."""
+    _run("prompts", config, bind, out)
 
 
 @app.command()
 def pairs(
     config: Config,
-    out: Out,
-    teacher: Annotated[Path, typer.Option(help="folder written by `teacher`")],
+    out: OutOrPlace = None,
+    teacher: Taught = None,
+    prompts: Prompted = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Solves noise to images with a teacher, and stores the pairs for methods that start from them."""
-    _run("pairs", config, bind, out, teacher=teacher)
+    _run_at("pairs", config, bind, needed={"out": out, "teacher": teacher}, more={"prompts": prompts})
 
 
 @app.command()
 def distil(
     config: Config,
     out: OutOrPlace = None,
-    teacher: Annotated[
-        Path | None, typer.Option(help="folder written by `teacher`, or by `distil` in an earlier phase")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="folder written by `data`, for methods that need images")] = None,
+    teacher: Taught = None,
+    data: Prepared = None,
     pairs: Annotated[Path | None, typer.Option(help="folder written by `pairs`, for methods that need pairs")] = None,
+    prompts: Prompted = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Distils a student from a teacher. The method determines whether data or pairs are needed."""
-    _run_at("distil", config, bind, needed={"out": out, "teacher": teacher}, more={"data": data, "pairs": pairs})
+    more = {"data": data, "pairs": pairs, "prompts": prompts}
+    _run_at("distil", config, bind, needed={"out": out, "teacher": teacher}, more=more)
 
 
 @app.command()
@@ -185,10 +195,11 @@ def sample(
     config: Config,
     out: OutOrPlace = None,
     model: Annotated[Path | None, typer.Option(help="folder written by `teacher` or `distil`")] = None,
+    prompts: Prompted = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Draws images with each of a model's samplers."""
-    _run_at("sample", config, bind, needed={"out": out, "model": model})
+    _run_at("sample", config, bind, needed={"out": out, "model": model}, more={"prompts": prompts})
 
 
 @app.command()
@@ -196,7 +207,7 @@ def evaluate(
     config: Config,
     out: Annotated[Path | None, typer.Option(help="the .json to write")] = None,
     samples: Annotated[Path | None, typer.Option(help="folder written by `sample`")] = None,
-    reference: Annotated[Path | None, typer.Option(help="folder written by `reference`")] = None,
+    reference: Referred = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Scores each sampler's images against the reference."""
@@ -212,7 +223,7 @@ def _run_at(
     more: dict[str, Path | None] = {},  # noqa: B006
 ) -> None:
     """Runs a stage on the folders that the options name; if none is named, on those of the frozen file's run."""
-    from boot_exp.config.plan import places
+    from boot_exp.config.places import places
 
     given = _given(**needed, **more)
     given = given or places(config, stage)
@@ -231,33 +242,16 @@ def lock() -> None:
     keep_or_restore()
 
 
-def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
-    """Returns the frozen stages by name: the one stage of a frozen file, or all stages that a run configures."""
-    from boot_exp.config import runs
-    from boot_exp.config.faults import Faults
-    from boot_exp.config.frozen import Frozen
-
-    if config.suffix == ".json":
-        if bind:
-            raise ConfigurationFault(
-                f"--bind overrides a run's own bindings, but {config} is frozen; give SUITE/NAME, or resolve again"
-            )
-        frozen = Frozen.read(config)
-        return {frozen.stage: frozen}
-    faults = Faults()
-    ((_, stages),) = runs.compiled([runs.named_run(config)], {}, faults, bind)
-    faults.raise_if_any()
-    return stages
-
-
 def _given(**folders: Path | None) -> dict[str, Path]:
     return {name: folder for name, folder in folders.items() if folder is not None}
 
 
 def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -> None:
     """Builds a stage, then runs it on its inputs. Nothing is read or written before it is built."""
+    from boot_exp.config.runs import stages_of
+
     here = launched()
-    stages = _stages(config, bind)
+    stages = stages_of(config, bind)
     if stage not in stages:
         raise ConfigurationFault(f"{config} configures {', '.join(sorted(stages))}, not {stage}; give another file")
     from boot_exp.config import runtime

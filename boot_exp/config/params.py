@@ -163,6 +163,14 @@ def planned(path: Path = PLAN) -> dict[str, dict[str, Any]]:
         return {key: dict(line) for key, line in YAML(typ="safe").load(path)["plan"]["students"].items()}
 
 
+def planned_suites(kind: str, path: Path = PLAN) -> list[str]:
+    """Returns one of plan.yaml's lists of suites; empty without a plan. ConfigurationFault: it cannot be read."""
+    if not path.exists():
+        return []
+    with reading(path, "must be a plan", CURE, ConfigurationFault):
+        return [str(name) for name in YAML(typ="safe").load(path)["plan"][kind]]
+
+
 def planned_images(path: Path = PLAN) -> dict[str, int]:
     """Returns plan.yaml's number of training images for each student of a suite with a budget, by key."""
     with reading(path, "must be a plan", CURE, ConfigurationFault):

@@ -11,7 +11,15 @@ from typing import Any
 from boot_exp.config import source
 from boot_exp.config.faults import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen
-from boot_exp.config.params import CURE, PLAN, STUDENTS, Student, planned, planned_images, read_params
+from boot_exp.config.params import (
+    CURE,
+    PLAN,
+    STUDENTS,
+    Student,
+    planned,
+    planned_images,
+    read_params,
+)
 from boot_exp.config.parse import Macro, parse_file
 from boot_exp.config.runs import (
     ABLATIONS,
@@ -33,8 +41,8 @@ from evals.ground.files import replacing
 HEAD = """\
 # `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. Each student has a line with its run;
 # the suite whose reference it is scored against; images, its number of training images, if its suite has a budget of
-# network calls; inputs, the folders that the stage distil reads; and source, the folder of data or pairs among them. A
-# student that starts from noise alone names its frozen file as the source.
+# network calls; inputs, the folders that the stage distil reads; source, the folder of data, pairs or prompts among
+# them; and prompts, the folder that samples need. Whatever a run does not need is one of its frozen files again.
 """
 Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
 
@@ -62,6 +70,11 @@ class Suite:
         roots = {self.teacher[stage].root for stage in ("teacher", "reference") if stage in self.teacher}
         return roots == {"teacher.PublishedTeacher", "reference.PublishedReference"}
 
+    @property
+    def prompted(self) -> bool:
+        """Returns whether its teacher takes text."""
+        return "prompts" in self.teacher
+
     def lines(self) -> dict[str, str]:
         """Returns the line of each student, by key."""
         return {run.key: self.line(run, stages["distil"]) for run, stages in self.runs if "distil" in stages}
@@ -72,11 +85,21 @@ class Suite:
         taught_by = run.student and run.student.teacher
         teacher = f"models/{run.suite}/{f'{taught_by}/{run.seed}' if taught_by else TEACHER}"
         start = starts_from(distil)
-        given = {"images": f"data: data/{run.suite}", "pairs": f"pairs: pairs/{run.suite}"}.get(start)
-        inputs = f"teacher: {teacher}" + (f", {given}" if given else "")
-        origin = given.split(": ")[1] if given else f"{run.folder}/distil.json"
+        given = [{"images": "data", "pairs": "pairs"}.get(start, ""), "prompts" if self.prompted else ""]
+        folders = {kind: f"{kind}/{run.suite}" for kind in given if kind}
+        inputs = ", ".join(f"{kind}: {folder}" for kind, folder in {"teacher": teacher, **folders}.items())
+        origin = next(iter(folders.values()), f"{run.folder}/distil.json")
         images = f"images: {run.images}, " if run.images is not None else ""
-        return f"{{run: {run_folder}, suite: {run.suite}, {images}inputs: {{{inputs}}}, source: {origin}}}"
+        prompts = folders.get("prompts", f"{run.folder}/sample.json")
+        return (
+            f"{{run: {run_folder}, suite: {run.suite}, {images}inputs: {{{inputs}}}, source: {origin}, "
+            f"prompts: {prompts}}}"
+        )
+
+    def drawn(self, stage: str) -> str:
+        """Returns the line of a stage that draws images with the teacher: the prompts, or its frozen file again."""
+        folder = f"prompts/{self.name}" if self.prompted else f"resolved/{self.name}/{TEACHER}/{stage}.json"
+        return f"{{prompts: {folder}}}"
 
     def misfits(self, faults: Faults) -> None:
         """Adds a fault for each student whose method needs what the suite or the student's teacher does not give."""
@@ -219,11 +242,14 @@ def plan_text(suites: Iterable[Suite]) -> str:
         "suites": teachers,
         "trained": [suite for suite in teachers if not suite.published],
         "published": [suite for suite in teachers if suite.published],
-        "pairs": [suite for suite in teachers if "pairs" in suite.teacher],
+        "prompts": [suite for suite in teachers if suite.prompted],
         "leaderboards": [suite for suite in teachers if suite.calls is None],
         "comparisons": [suite for suite in teachers if suite.calls is not None],
     }
     text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
+    drawing = {"baselines": "sample", "pairs": "pairs"}
+    for key, stage in drawing.items():
+        text += [f"  {key}:", *(f"    {of.name}: {of.drawn(stage)}" for of in teachers if stage in of.teacher)]
     text += ["  calls:", *(f"    {suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None)]
     text += ["  students:", *(f"    {key}: {line}" for suite in suites for key, line in suite.lines().items())]
     return "\n".join(text) + "\n"
@@ -233,28 +259,6 @@ def write_plan(text: str) -> None:
     """Writes plan.yaml."""
     with replacing(PLAN) as partial:
         partial.write_text(text)
-
-
-def places(config: Path, stage: str) -> dict[str, Path]:
-    """Returns the folders that a run's stage reads and writes, from the path resolved/RUN/STAGE.json.
-
-    ConfigurationFault: the path is another one, or plan.yaml has no line for the run.
-    """
-    run = config.parent.relative_to("resolved") if config.parts[:1] == ("resolved",) else None
-    if run is None or config.name != f"{stage}.json":
-        raise ConfigurationFault(
-            f"without folders {stage} must be given resolved/RUN/{stage}.json, got {config}; name its folders"
-        )
-    if stage == "sample":
-        return {"model": "models" / run, "out": "samples" / run}
-    if stage == "evaluate":
-        reference = Path("reference", Frozen.read(config).suite)
-        return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
-    key = str(run).replace("/", "-")
-    line = planned().get(key)
-    if line is None:
-        raise ConfigurationFault(f"{PLAN} must have a line of {key}, got none; {CURE}, or name its folders")
-    return {**{name: Path(folder) for name, folder in line["inputs"].items()}, "out": "models" / run}
 
 
 def check_fresh(suite: Suite) -> None:

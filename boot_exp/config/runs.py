@@ -225,6 +225,24 @@ def compiled(
     return result
 
 
+def stages_of(config: Path, bindings: Sequence[str]) -> dict[str, Frozen]:
+    """Returns the frozen stages by name: the one stage of a frozen file, or all stages that a run configures.
+
+    ConfigurationFault: bindings are given for a frozen file.
+    """
+    if config.suffix == ".json":
+        if bindings:
+            raise ConfigurationFault(
+                f"--bind overrides a run's own bindings, but {config} is frozen; give SUITE/NAME, or resolve again"
+            )
+        frozen = Frozen.read(config)
+        return {frozen.stage: frozen}
+    faults = Faults()
+    ((_, stages),) = compiled([named_run(config)], {}, faults, bindings)
+    faults.raise_if_any()
+    return dict(stages)
+
+
 def write(runs: Sequence[tuple[Run, Mapping[str, Frozen]]], folder: Path) -> None:
     """Writes the frozen files of runs into a folder, whole or not at all, and `rows`, the rows of their table."""
     with replacing_folder(folder, holding=ROWS) as partial:

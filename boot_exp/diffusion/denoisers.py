@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, Protocol
 
 import torch
@@ -29,6 +30,12 @@ class Denoiser(DiffusionModel, Protocol):
     """A model that predicts E[x0 | x_t] from x_t."""
 
 
+class Decoder(Protocol):
+    """Turns latents, [B, C, H, W], into images in [-1, 1], [B, 3, H', W'], on the device of the latents."""
+
+    def __call__(self, latents: Tensor) -> Tensor: ...
+
+
 def read(
     net: nn.Module, prediction: Prediction, x: Tensor, at: Level, t: Tensor, level: Level, condition: Condition
 ) -> Tensor:
@@ -38,20 +45,25 @@ def read(
     at: the level whose coefficients scale x and convert the output. A denoiser passes the same level twice. A signal
     student, whose input is pure noise at every t, passes the level of its `Reading` as `at`.
     """
-    time = prediction.told(t, level).to(x.dtype)
-    output = net(prediction.given(x, at), time, condition.label, condition.w)
+    # Never in 16 bit, where 981 would become 980.
+    time = prediction.told(t, level).to(torch.promote_types(x.dtype, torch.float32))
+    given = condition.given
+    output = net(prediction.given(x, at), time, given.pop("label", None), given.pop("w", None), **given)
     return prediction(output, x, at)
 
 
 class Networked(nn.Module):
     """Makes a denoiser of a network, whatever the network predicts.
 
-    net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]. prediction: computes the network's
-    inputs from x_t and t, and x0 from its output. classes: the number of labels, or None for an unconditional network.
+    net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]; a text-to-image network gets the
+    other parts of the condition by name. prediction: computes the network's inputs from x_t and t, and x0 from its
+    output. classes: the number of labels, or None for an unconditional network.
     shape: the shape (C, H, W) of an image; None: that of the data.
     """
 
     evaluations: ClassVar[int] = 1
+    negative: Condition = NOTHING
+    """For a network that takes text: the negative prompt, a batch of one."""
 
     def __init__(
         self,
@@ -74,6 +86,24 @@ class Networked(nn.Module):
         """Whether the network receives w itself: it has AdaIN layers for it."""
         return getattr(self.net, "guidance", None) is not None
 
+    def without(self, condition: Condition) -> Condition:
+        """Returns what guidance compares with: the condition without its label, or with the negative prompt.
+
+        ValueError: there are no labels or no classes; there is text and no negative prompt.
+        """
+        if condition.text is not None:
+            if self.negative.text is None:
+                raise ValueError("guidance by text needs a negative prompt, got none; let the stage read the prompts")
+            count = len(condition.text)
+            return replace(condition, **self.negative.each(lambda value: value.expand(count, *value.shape[1:])).given)
+        if condition.label is None or self.classes is None:
+            raise ValueError(
+                f"guidance needs a teacher with classes, and labels, got classes={self.classes}, "
+                f"{'no ' if condition.label is None else ''}labels; bind Networked.classes and train the teacher with "
+                "labels"
+            )
+        return replace(condition, label=torch.full_like(condition.label, self.classes))
+
     def extra_repr(self) -> str:
         return f"prediction={self.prediction}, schedule={self.schedule}"
 
@@ -82,12 +112,17 @@ class Networked(nn.Module):
         return read(self.net, self.prediction, x_t, level, t, level, condition)
 
 
+def takes_text(model: nn.Module) -> bool:
+    """Returns whether the network of a model is conditioned on text."""
+    return bool(getattr(getattr(model, "net", None), "takes_text", False))
+
+
 class Guided:
     """Guides a denoiser: f(0) + w (f(c) - f(0)), where w = 1 is the conditional model and w = 0 the unconditional one.
 
-    This is classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, whose w is ours minus 1). w and the label c
-    come with the condition. The network computes f(0) and f(c) in one call on a batch of twice the size. ValueError:
-    the denoiser has no classes, or the condition has no labels or no w.
+    This is classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, whose w is ours minus 1). w and c, a label
+    or a text, come with the condition; the denoiser says what 0 is. The network computes f(0) and f(c) in one call on a
+    batch of twice the size. ValueError: the condition has no w, or the denoiser needs more than it has.
     """
 
     evaluations: ClassVar[int] = 2
@@ -101,14 +136,10 @@ class Guided:
         return self.denoiser.schedule
 
     def __call__(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
-        label, w, classes = condition.label, condition.w, self.denoiser.classes
-        if label is None or w is None or classes is None:
-            raise ValueError(
-                "guidance needs a teacher with classes, labels and w, got "
-                f"classes={classes}, {'no ' if label is None else ''}labels, {'no ' if w is None else ''}w; bind "
-                "Networked.classes and train the teacher with labels"
-            )
-        both = Condition(label=torch.cat([label, torch.full_like(label, classes)]))
+        w, told = condition.w, replace(condition, w=None)
+        if w is None:
+            raise ValueError("guidance needs w, got none; bind Distil.guidance, or sample with @samplers.AtGuidance()")
+        both = told.and_then(self.denoiser.without(told))
         conditional, unconditional = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
         x0: Tensor = unconditional + over(w, x_t) * (conditional - unconditional)
         return x0

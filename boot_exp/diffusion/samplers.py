@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cache
 from typing import Annotated, ClassVar, Protocol
 
@@ -248,7 +248,7 @@ class AtGuidance:
         self, model: DiffusionModel, eps: Tensor, condition: Condition = NOTHING, fresh: Fresh = no_more_noise
     ) -> Tensor:
         w = torch.full((len(eps),), float(self.w), device=eps.device)
-        return self.sampler(model, eps, Condition(label=condition.label, w=w), fresh)
+        return self.sampler(model, eps, replace(condition, w=w), fresh)
 
 
 @component

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from boot_exp.diffusion.conditions import Condition, Guidance
+from boot_exp.diffusion.conditions import Condition, Conditions, Guidance
 from boot_exp.diffusion.denoisers import DiffusionModel, Guided, Networked
 from boot_exp.engine.averages import Average
 from boot_exp.engine.compute import on
@@ -23,25 +23,23 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """What comes after `seen` images: eps [B, C, H, W], x0 [B, C, H, W] or None, label [B] or None."""
+    """Gives what follows `seen` images: eps [B, C, H, W], x0 [B, C, H, W] or None, and conditions without w."""
 
     def __call__(
         self, seen: int, batch: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]: ...
+    ) -> tuple[Tensor, Tensor | None, Condition]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FromNoise:
-    """Noise for images of a shape (C, H, W), and labels where there are classes, both drawn."""
+    """Noise for images of a shape (C, H, W), and conditions (labels or prompts), both drawn."""
 
     shape: tuple[int, ...]
-    classes: int | None
+    conditions: Conditions
 
-    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, None, Tensor | None]:
+    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, None, Condition]:
         eps = torch.randn((batch, *self.shape), generator=generator, device=generator.device)
-        if self.classes is None:
-            return eps, None, None
-        return eps, None, torch.randint(self.classes, (batch,), generator=generator, device=generator.device)
+        return eps, None, self.conditions.drawn(seen, batch, generator)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +50,12 @@ class FromImages:
     seed: int
     classes: int | None
 
-    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Condition]:
         x0, label = self.images.batch(self.images.draw(images_seen=seen, batch=batch, seed=self.seed))
         where = generator.device
         eps = torch.randn(x0.shape, generator=generator, device=where)
-        return eps, on(where, x0), None if self.classes is None or label is None else on(where, label)
+        known = None if self.classes is None or label is None else on(where, label)
+        return eps, on(where, x0), Condition(label=known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +64,14 @@ class FromPairs:
 
     pairs: StoredPairs
     seed: int
+    conditions: Conditions
 
-    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Condition]:
         card, where = self.pairs.card, generator.device
         drawn = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
         indices, x0 = on(where, torch.from_numpy(drawn)), on(where, torch.from_numpy(self.pairs.x0(drawn)))
         eps = sample_noise(card.seed, indices, tuple(card.shape), purpose=PAIRS)
-        return eps, x0, None if card.classes is None else indices % card.classes
+        return eps, x0, self.conditions.of(card.seed, indices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +93,9 @@ class Distilling:
 
     def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
         generator = portion.generator
-        eps, x0, label = self.source(portion.seen, portion.size, generator)
-        w = None if self.guidance is None else self.guidance(generator, portion.size)
-        condition = Condition(label=label, w=w)
+        eps, x0, condition = self.source(portion.seen, portion.size, generator)
+        if self.guidance is not None:
+            condition = replace(condition, w=self.guidance(generator, portion.size))
         drawn = Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=portion.progress)
         # Training knows modules only; the student and its average have a schedule.
         student, average = cast(DiffusionModel, model), cast("DiffusionModel | None", self_teacher)

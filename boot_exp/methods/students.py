@@ -13,6 +13,7 @@ from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.denoisers import Networked, read
 from boot_exp.diffusion.levels import Level, over
 from boot_exp.diffusion.nets.adain import Guidable
+from boot_exp.diffusion.predictions import Plain, Prediction
 from boot_exp.diffusion.schedules import Schedule
 
 
@@ -59,8 +60,11 @@ def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.
 class SignalStudent(nn.Module):
     """The student of BOOT: eps: [B, C, H, W], t: [B], condition -> the signal y: [B, C, H, W] (arXiv 2306.05544).
 
-    net: the network to start from; None: a copy of the teacher's. reading: the level whose coefficients convert the
-    network's output to y. takes_w: whether the network receives the guidance weight, through AdaIN layers.
+    net: the network to start from; None: a copy of the teacher's. prediction: what the network's output is taken for;
+    None: for what the teacher's is. An eps network that is read as eps at t_max multiplies each change of its output by
+    sigma / alpha, which is large there; read as v it does not, but then it is not its teacher at first. reading: the
+    level whose coefficients convert the output to y. takes_w: whether the network receives the guidance weight, through
+    AdaIN layers. ValueError: the prediction needs other inputs than the teacher's.
     """
 
     evaluations: ClassVar[int] = 1
@@ -70,12 +74,18 @@ class SignalStudent(nn.Module):
         teacher: Networked,
         *,
         net: nn.Module | None = None,
+        prediction: Prediction | None = None,
         reading: Reading = AtEnd(),  # noqa: B008 - it holds nothing that could change
         takes_w: bool = False,
     ) -> None:
         super().__init__()
+        if prediction is not None and not (isinstance(prediction, Plain) and isinstance(teacher.prediction, Plain)):
+            raise ValueError(
+                f"a student's output can be taken for another prediction only where both need x_t and t as they are, "
+                f"got {prediction} for a teacher of {teacher.prediction}; leave prediction out"
+            )
         self.net = own_network(teacher, net, takes_w)
-        self.prediction = teacher.prediction
+        self.prediction = teacher.prediction if prediction is None else prediction
         self.schedule = teacher.schedule
         self.classes = teacher.classes
         self.reading = reading

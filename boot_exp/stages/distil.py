@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from boot_exp.config.components import component
-from boot_exp.diffusion.conditions import Condition, Guidance, classes_in_turn
-from boot_exp.diffusion.denoisers import Networked, taking_w
+from boot_exp.diffusion.conditions import Conditions, Guidance, Prompts
+from boot_exp.diffusion.denoisers import Decoder, Networked, taking_w
 from boot_exp.diffusion.samplers import Sampler
 from boot_exp.engine.cards import Distilled, Model
 from boot_exp.engine.checkpoints import load_weights
 from boot_exp.engine.compute import Compute
 from boot_exp.engine.loop import Training
 from boot_exp.engine.processes import join
-from boot_exp.engine.seeds import generator
+from boot_exp.engine.seeds import generator, numbered
 from boot_exp.methods import Method, Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
 from boot_exp.stages.place import Place
-from boot_exp.stages.trained import PREVIEWS, check_unconditional, train_and_write
+from boot_exp.stages.trained import PREVIEWS, check_unconditional, conditions_of, train_and_write
 from evals.ground.faults import ConfigurationFault, DataFault
 
 
@@ -30,7 +30,8 @@ from evals.ground.faults import ConfigurationFault, DataFault
 class Distil:
     """The teacher's network, the student built from it, the method, how long to train, and the sampler of previews.
 
-    guidance: how w is drawn; a teacher that takes no w is then guided (arXiv 2207.12598).
+    guidance: how w is drawn; a teacher that takes no w is then guided (arXiv 2207.12598). prompts, decoder: for a
+    teacher that takes text, and for one of latents.
     """
 
     teacher: Networked
@@ -39,12 +40,23 @@ class Distil:
     training: Training
     preview: Sampler
     guidance: Guidance | None = None
+    prompts: Prompts | None = None
+    decoder: Decoder | None = None
     compute: Compute = field(default_factory=Compute)
 
-    def run(self, place: Place, *, teacher: Path, data: Path | None = None, pairs: Path | None = None) -> None:
+    def run(
+        self,
+        place: Place,
+        *,
+        teacher: Path,
+        data: Path | None = None,
+        pairs: Path | None = None,
+        prompts: Path | None = None,
+    ) -> None:
         """Distils the teacher stored in a folder and writes weights.safetensors and card.json.
 
         data, pairs: folders of the stages of these names, for a method that starts from them, and for no other.
+        prompts: the folder of that stage, for a teacher that takes text.
         """
         start = self.method.starts_from
         self.check_given(start, data=data, pairs=pairs)
@@ -59,14 +71,17 @@ class Distil:
         shape, classes = tuple(stored.shape), stored.classes
         # In this order, because a student must have trainable weights and no dropout.
         model = self.compute.put(self.student(self.teacher.eval()), where)
+        seed = self.training.seed
+        conditions, told = conditions_of(
+            self.teacher, where, classes=classes, seed=seed, prompts=self.prompts, folder=prompts
+        )
         frozen = self.compute.frozen(self.teacher, where)
         self.check_told(start, model)
-        source, inputs = self.source(data, pairs, shape, classes, {"teacher": stored.weights})
-        condition = classes_in_turn(range(PREVIEWS), classes, where)
+        source, inputs = self.source(data, pairs, shape, classes, conditions, {"teacher": stored.weights, **told})
+        condition = conditions.of(seed, numbered(range(PREVIEWS), where))
         if self.guidance is not None:
             check_unconditional(stored)
-            w = self.guidance(generator(self.training.seed, device=where), PREVIEWS)
-            condition = Condition(label=condition.label, w=w)
+            condition = replace(condition, w=self.guidance(generator(seed, device=where), PREVIEWS))
         train_and_write(
             place,
             model=model,
@@ -78,6 +93,7 @@ class Distil:
             ),
             training=self.training,
             preview=self.preview,
+            decoder=self.decoder,
             condition=condition,
             shape=shape,
             inputs=inputs,
@@ -118,6 +134,7 @@ class Distil:
         pairs: Path | None,
         shape: tuple[int, ...],
         classes: int | None,
+        conditions: Conditions,
         inputs: dict[str, Any],
     ) -> tuple[Source, dict[str, Any]]:
         """Returns the source of the batches, and the hashes of everything that the student is made from."""
@@ -142,8 +159,11 @@ class Distil:
             made_for(pairs, tuple(stored.card.shape), shape)
             if stored.card.inputs.get("teacher") != inputs["teacher"]:
                 raise DataFault(f"{pairs} must come from the given teacher, got another's; make the pairs again")
-            return FromPairs(pairs=stored, seed=seed), {**inputs, "pairs": stored.card.sha256_of_pairs}
-        return FromNoise(shape=shape, classes=classes), inputs
+            if stored.card.inputs.get("prompts") != inputs.get("prompts"):
+                raise DataFault(f"{pairs} must be of the given prompts, got others; make the pairs again")
+            made = FromPairs(pairs=stored, seed=seed, conditions=conditions)
+            return made, {**inputs, "pairs": stored.card.sha256_of_pairs}
+        return FromNoise(shape=shape, conditions=conditions), inputs
 
 
 def made_for(folder: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:

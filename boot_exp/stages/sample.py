@@ -19,18 +19,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from boot_exp.config.components import Count, Natural, component
-from boot_exp.diffusion.conditions import Condition, Labels, LabelsInTurn
-from boot_exp.diffusion.denoisers import taking_w
+from boot_exp.diffusion.conditions import Conditions, Labels, LabelsInTurn, Prompts
+from boot_exp.diffusion.denoisers import Decoder, taking_w
 from boot_exp.diffusion.samplers import Sampler, flat, noise_of
 from boot_exp.engine.cards import Model
 from boot_exp.engine.checkpoints import load_weights
-from boot_exp.engine.compute import Compute, on
+from boot_exp.engine.compute import Compute
 from boot_exp.engine.journal import Meter
 from boot_exp.engine.processes import Processes, join
+from boot_exp.engine.seeds import numbered
 from boot_exp.engine.stopping import stop_requests
 from boot_exp.engine.work import Shard, alone, in_shards
 from boot_exp.stages.place import Place, provenance
-from boot_exp.stages.trained import check_unconditional
+from boot_exp.stages.trained import check_unconditional, conditions_of
 from evals.ground.faults import ConfigurationFault, NumericalFault
 from evals.ground.files import read_json, replacing_folder, write_json
 from evals.images.samples import SamplesCard
@@ -61,7 +62,8 @@ def each_image(
 class Sample:
     """Draws n images of a seed with each sampler, `batch` at a time; a sampler may be a sweep of several.
 
-    labels: the class of each image, if there are classes. shard: an interrupted run continues after a multiple of
+    labels: the class of each image, if there are classes. prompts, decoder: for a model that takes text, and for one of
+    latents. shard: an interrupted run continues after a multiple of
     this number of images.
     """
 
@@ -71,6 +73,8 @@ class Sample:
     seed: Natural = 0
     batch: Count = 500
     labels: Labels = field(default_factory=LabelsInTurn)
+    prompts: Prompts | None = None
+    decoder: Decoder | None = None
     shard: Count = 2_000
     compute: Compute = field(default_factory=Compute)
     each: list[Sampler] = field(init=False, repr=False)
@@ -82,16 +86,27 @@ class Sample:
             raise ValueError(f"the samplers of a stage must have different names, got {names}")
         object.__setattr__(self, "each", each)
 
-    def run(self, place: Place, *, model: Path) -> None:
+    def run(self, place: Place, *, model: Path, prompts: Path | None = None) -> None:
         """Writes NAME.zip and NAME.json for each sampler; images that an interrupted run has drawn are kept."""
         card = Model.of(load_weights(self.model, model), model)
         processes = join(self.compute.find())
+        conditions, inputs = conditions_of(
+            self.model,
+            processes.device,
+            classes=card.classes,
+            seed=self.seed,
+            labels=self.labels,
+            prompts=self.prompts,
+            folder=prompts,
+        )
         ready = self.compute.frozen(self.model, processes.device)
-        work = place.work(card.weights)
+        work = place.work(card.weights, *inputs.values())
         with alone(work) if processes.main else nullcontext():
-            self.draw(place, ready, card, work, processes)
+            self.draw(place, ready, card, conditions, work, processes)
 
-    def draw(self, place: Place, model: Any, card: Model, work: Path, processes: Processes) -> None:
+    def draw(
+        self, place: Place, model: Any, card: Model, conditions: Conditions, work: Path, processes: Processes
+    ) -> None:
         """Draws the images that are missing in the work folder, then moves all of them to the result."""
         work.mkdir(parents=True, exist_ok=True)
         if processes.main:
@@ -108,11 +123,11 @@ class Sample:
         with Meter(title=title, total=total, done=total - calls, quiet=not processes.main, unit="calls") as meter:
             for sampler, shards, missing in todo:
                 asked = self.asked(model, sampler, card)
-                self.fill(missing, asked, sampler, card, meter, processes)
+                self.fill(missing, asked, sampler, card, conditions, meter, processes)
                 if processes.main:
                     seconds = sum(read_json(shard.spent)["seconds"] for shard in shards)
                     join_zips(work / f"{sampler.name}.zip", [shard.path for shard in shards])
-                    record = self.record(place, sampler, asked.evaluations, card, seconds, processes)
+                    record = self.record(place, sampler, asked.evaluations, card, conditions, seconds, processes)
                     write_json(work / f"{sampler.name}.json", record.json())
                     shutil.rmtree(work / f"{sampler.name}.shards")
         if not processes.main:
@@ -147,12 +162,13 @@ class Sample:
         model: Any,
         sampler: Sampler,
         card: Model,
+        conditions: Conditions,
         meter: Meter,
         processes: Processes,
     ) -> None:
         """Draws shards; the processes share the batches of all of them."""
         batches = [shard.batches(self.batch) for shard in shards]
-        drawn = self.images(model, sampler, card, list(chain(*batches)), processes)
+        drawn = self.images(model, sampler, card, conditions, list(chain(*batches)), processes)
         for shard, several in zip(shards, batches, strict=True):
             seconds: list[float] = []
             images = each_image(islice(drawn, len(several)), seconds, lambda count: meter.advance(count * sampler.nfe))
@@ -163,24 +179,38 @@ class Sample:
                 deque(images, maxlen=0)
 
     def images(
-        self, model: Any, sampler: Sampler, card: Model, batches: Sequence[range], processes: Processes
+        self,
+        model: Any,
+        sampler: Sampler,
+        card: Model,
+        conditions: Conditions,
+        batches: Sequence[range],
+        processes: Processes,
     ) -> Iterator[tuple[NDArray[np.uint8], float]]:
         """Yields the images of each batch of indices, uint8 [B, H, W, C], and the seconds that the sampler took."""
-        shape, classes, where = tuple(card.shape), card.classes, processes.device
+        shape, where = tuple(card.shape), processes.device
 
         def drawn(indices: range) -> tuple[NDArray[np.uint8], float]:
             started = time.perf_counter()
             noise = noise_of(self.seed, indices, shape, where)
             eps = noise(0)
-            label = None if classes is None else on(where, self.labels(self.seed, indices, classes))
+            condition = conditions.of(self.seed, numbered(indices, where))
             with torch.inference_mode(), self.compute.autocast(where):
-                pixels = to_pixels(sampler(model, eps, Condition(label=label), noise).float())
+                samples = sampler(model, eps, condition, noise).float()
+                pixels = to_pixels(samples if self.decoder is None else self.decoder(samples))
             return pixels, time.perf_counter() - started
 
         return (made for _, made in processes.in_turn(batches, drawn))
 
     def record(
-        self, place: Place, sampler: Sampler, calls: int, card: Model, seconds: float, processes: Processes
+        self,
+        place: Place,
+        sampler: Sampler,
+        calls: int,
+        card: Model,
+        conditions: Conditions,
+        seconds: float,
+        processes: Processes,
     ) -> SamplesCard:
         """Returns what the evaluator needs to know about these samples, and their provenance.
 
@@ -201,7 +231,7 @@ class Sample:
                 "selection": "single",
                 "solver": repr(sampler),
                 "ema": card.ema,
-                **({} if card.classes is None else {"labels": repr(self.labels)}),
+                **conditions.record,
                 "weights_sha256": card.weights,
                 "training_images": card.images,
                 "training_seed": card.seed,

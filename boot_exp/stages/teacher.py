@@ -11,7 +11,7 @@ import torch
 
 from boot_exp.config.components import Share, component
 from boot_exp.data import DatasetCard, Images
-from boot_exp.diffusion.conditions import classes_in_turn
+from boot_exp.diffusion.conditions import ByClass
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.samplers import Sampler
 from boot_exp.diffusion.times import Times, UniformTimes
@@ -68,7 +68,7 @@ class Teacher:
             objective=objective,
             training=self.training,
             preview=self.preview,
-            condition=classes_in_turn(range(PREVIEWS), classes, processes.device),
+            condition=ByClass(classes=classes).of(self.training.seed, torch.arange(PREVIEWS, device=processes.device)),
             shape=(card.channels, card.height, card.width),
             inputs={"data": card.images_sha256},
             classes=classes,

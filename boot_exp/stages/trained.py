@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
-from boot_exp.diffusion.conditions import Condition
-from boot_exp.diffusion.denoisers import DiffusionModel
+from boot_exp.diffusion.conditions import ByClass, Condition, Conditions, Labels, LabelsInTurn, Prompts
+from boot_exp.diffusion.denoisers import Decoder, DiffusionModel, Networked, takes_text
 from boot_exp.diffusion.samplers import Sampler, noise_of
 from boot_exp.engine.cards import Distilled, Effort, Model, ModelCard, Taught
 from boot_exp.engine.checkpoints import write_folder
@@ -35,6 +37,35 @@ def check_unconditional(model: Model) -> None:
         )
 
 
+def conditions_of(
+    model: nn.Module,
+    where: torch.device,
+    *,
+    classes: int | None,
+    seed: int,
+    labels: Labels = LabelsInTurn(),  # noqa: B008 - it holds nothing that could change
+    prompts: Prompts | None,
+    folder: Path | None,
+) -> tuple[Conditions, dict[str, str]]:
+    """Returns the conditions that a run's images have, and the hashes of what they are made from.
+
+    prompts, folder: for a text-to-image model; a teacher is then told the negative prompt. ConfigurationFault: such a
+    model has no prompts, or another one has some.
+    """
+    text = takes_text(model)
+    if (text, text) != (prompts is not None, folder is not None):
+        raise ConfigurationFault(
+            f"a model that takes {'text needs prompts' if text else 'no text needs no prompts'}, got "
+            f"{prompts or 'none'} bound and --prompts {folder or 'none'}; {'give both' if text else 'leave them out'}"
+        )
+    if prompts is None or folder is None:
+        return ByClass(classes=classes, labels=labels), {}
+    read = prompts(folder, seed, where)
+    if isinstance(model, Networked):
+        model.negative = read.without
+    return read, {"prompts": read.sha256}
+
+
 def train_and_write(
     place: Place,
     *,
@@ -42,6 +73,7 @@ def train_and_write(
     objective: Objective,
     training: Training,
     preview: Sampler,
+    decoder: Decoder | None = None,
     condition: Condition,
     shape: tuple[int, ...],
     inputs: Mapping[str, str],
@@ -53,7 +85,8 @@ def train_and_write(
     """Trains, then writes the averaged weights and a card; deletes the work state once both are written.
 
     condition: of the pictures shown on the way, PREVIEWS or as many as a batch has; shape: of one image, (C, H, W);
-    inputs: hashes of what the model was made from; classes, kind: for its card.
+    decoder: what turns the preview's samples into pictures, for a model of latents; inputs: hashes of what the model
+    was made from; classes, kind: for its card.
     """
     where = processes.device
     shown = range(min(PREVIEWS, training.batch))
@@ -61,7 +94,8 @@ def train_and_write(
     eps, told = noise(0), condition[: len(shown)]
 
     def draw(average: nn.Module) -> Tensor:
-        return preview(cast(DiffusionModel, average.eval()), eps, told, noise)
+        drawn = preview(cast(DiffusionModel, average.eval()), eps, told, noise)
+        return drawn if decoder is None else decoder(drawn)
 
     made_by = provenance(where)
     work = Work(folder=place.work(*inputs.values()), keep=training.keep, keep_every=training.keep_every)

@@ -24,6 +24,7 @@ from torch.distributed.tensor.debug import CommDebugMode
 
 import boot_exp.methods
 from boot_exp.data.images import draw
+from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.nets.embeddings import Sinusoidal
 from boot_exp.diffusion.nets.unet import UNet
@@ -71,11 +72,11 @@ class Made:
         made = torch.Generator().manual_seed(5)
         self.images = None if start is Start.NOISE else torch.rand(N, 1, 4, 4, generator=made) * 2 - 1
 
-    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None, None]:
+    def __call__(self, seen: int, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None, Condition]:
         eps = torch.randn((batch, 1, 4, 4), generator=generator)
         if self.images is None:
-            return eps, None, None
-        return eps, self.images[torch.from_numpy(draw(n=N, images_seen=seen, batch=batch, seed=0))], None
+            return eps, None, NOTHING
+        return eps, self.images[torch.from_numpy(draw(n=N, images_seen=seen, batch=batch, seed=0))], NOTHING
 
 
 def network(seed: int) -> Networked:

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from boot_exp.data.images import Images
 from boot_exp.data.images import draw as drawn
 from boot_exp.data.stored_pairs import PairsCard, StoredPairs
+from boot_exp.diffusion.conditions import ByClass
 from boot_exp.engine.averages import Average, Ema
 from boot_exp.engine.loop import Trained, Training, fit
 from boot_exp.engine.objectives import Portion
@@ -62,11 +63,13 @@ class SomeImages:
 def source(start: Start) -> Source:
     """What a method starts from, made up."""
     if start is Start.NOISE:
-        return FromNoise(shape=SHAPE, classes=None)
+        return FromNoise(shape=SHAPE, conditions=ByClass(classes=None))
     if start is Start.IMAGES:
         return FromImages(images=cast(Images, SomeImages()), seed=0, classes=None)
     card = PairsCard(n=N, shard=N, seed=0, shape=list(SHAPE), classes=None, inputs={}, sha256={}, sha256_of_pairs="")
-    return FromPairs(pairs=StoredPairs(folder=Path(), card=card, shards=(PIXELS,)), seed=0)
+    return FromPairs(
+        pairs=StoredPairs(folder=Path(), card=card, shards=(PIXELS,)), seed=0, conditions=ByClass(classes=card.classes)
+    )
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -63,6 +63,11 @@ class Classes:
     def classes(self) -> int:
         """The number of classes, which is the label of none."""
         return len(self.means) - 1
+
+    def without(self, condition: Condition) -> Condition:
+        """The condition with "no label" for each label."""
+        assert condition.label is not None
+        return replace(condition, label=torch.full_like(condition.label, self.classes))
 
     def given(self, condition: Condition) -> Gaussian:
         """The Gaussian of each sample's label, guided with its w where there is one."""
@@ -206,6 +211,11 @@ class Counting:
     def __init__(self, inner: Any) -> None:
         self.inner, self.schedule, self.images, self.calls = inner, inner.schedule, 0, 0
         self.classes = 3
+
+    def without(self, condition: Condition) -> Condition:
+        """The inner one's."""
+        told: Condition = self.inner.without(condition)
+        return told
 
     def __call__(self, x: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
         self.images += len(x)

@@ -7,27 +7,36 @@ import torch
 
 from boot_exp.diffusion.conditions import (
     NOTHING,
+    ByClass,
     Condition,
     DrawnLabels,
     FixedGuidance,
     LabelsInTurn,
     UniformGuidance,
-    classes_in_turn,
 )
 from boot_exp.engine.seeds import generator
 
 BOTH = Condition(label=torch.arange(6), w=torch.arange(6) / 2)
+ALL = Condition(
+    text=torch.randn(6, 3, 4),
+    pooled=torch.randn(6, 5),
+    mask=torch.arange(18).view(6, 3) % 2 == 0,
+    low=torch.randn(6, 3, 2, 2),
+    low_time=torch.arange(6.0),
+    **BOTH.given,
+)
 
 
 def alike(a: Condition, b: Condition) -> bool:
-    def same(x: torch.Tensor | None, y: torch.Tensor | None) -> bool:
-        return x is y if x is None or y is None else torch.equal(x, y)
-
-    return same(a.label, b.label) and same(a.w, b.w)
+    return a.given.keys() == b.given.keys() and all(
+        torch.equal(value, b.given[name]) for name, value in a.given.items()
+    )
 
 
 @pytest.mark.parametrize(
-    "condition", [BOTH, Condition(label=BOTH.label), Condition(w=BOTH.w), NOTHING], ids=["both", "label", "w", "none"]
+    "condition",
+    [ALL, BOTH, Condition(label=BOTH.label), Condition(w=BOTH.w), NOTHING],
+    ids=["all", "both", "label", "w", "none"],
 )
 @pytest.mark.parametrize("cut", [0, 2, 6])
 def test_a_cut_condition_put_together_is_itself(condition: Condition, cut: int) -> None:
@@ -38,23 +47,24 @@ def test_a_cut_condition_put_together_is_itself(condition: Condition, cut: int) 
 
 
 def test_classes_come_in_turn_whatever_the_batch() -> None:
-    whole = classes_in_turn(range(25), 10)
-    parts = classes_in_turn(range(7), 10).and_then(classes_in_turn(range(7, 25), 10))
+    conditions = ByClass(classes=10)
+    whole = conditions.of(0, torch.arange(25))
+    parts = conditions.of(0, torch.arange(7)).and_then(conditions.of(0, torch.arange(7, 25)))
     assert alike(whole, parts) and whole.label is not None and whole.label.dtype == torch.int64
     assert whole.label[:20].bincount().tolist() == [2] * 10 and int(whole.label[24]) == 4
-    assert classes_in_turn(range(25), None) is NOTHING
+    assert ByClass(classes=None).of(0, torch.arange(25)) is NOTHING
 
 
 def test_drawn_labels_are_uniform_and_the_same_whatever_the_batch() -> None:
     """Counts of ten classes among 20,000 have a chi-square of nine degrees, below 33.7 but once in 10,000."""
     labels = DrawnLabels()
-    whole = labels(3, range(20_000), 10)
-    assert torch.equal(whole[7:50], labels(3, range(7, 50), 10)) and whole.dtype == torch.int64
+    whole = labels(3, torch.arange(20_000), 10)
+    assert torch.equal(whole[7:50], labels(3, torch.arange(7, 50), 10)) and whole.dtype == torch.int64
     counts = whole.bincount(minlength=10).double()
     assert len(counts) == 10 and float(((counts - 2000) ** 2 / 2000).sum()) < 33.7
-    assert not torch.equal(whole, labels(4, range(20_000), 10)), "another seed, other labels"
+    assert not torch.equal(whole, labels(4, torch.arange(20_000), 10)), "another seed, other labels"
     assert not torch.equal(whole[:9_999], whole[1:10_000]), "not in turn"
-    assert torch.equal(LabelsInTurn()(3, range(7, 50), 10), torch.arange(7, 50) % 10)
+    assert torch.equal(LabelsInTurn()(3, torch.arange(7, 50), 10), torch.arange(7, 50) % 10)
 
 
 def test_fixed_guidance_is_one_w_and_draws_nothing() -> None:

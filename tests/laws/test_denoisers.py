@@ -59,17 +59,28 @@ def test_both_halves_are_asked_in_one_call_and_count_twice() -> None:
 @pytest.mark.parametrize(
     ("condition", "classes", "said"),
     [
-        (NOTHING, 3, "got classes=3, no labels, no w"),
-        (Condition(label=LABEL), 3, "got classes=3, labels, no w"),
-        (Condition(w=torch.ones(12)), 3, "got classes=3, no labels, w"),
-        (Condition(label=LABEL, w=torch.ones(12)), None, "got classes=None, labels, w"),
+        (NOTHING, 3, "w, got none; bind Distil.guidance"),
+        (Condition(label=LABEL), 3, "w, got none; bind Distil.guidance"),
+        (Condition(w=torch.ones(12)), 3, "got classes=3, no labels; bind Networked.classes"),
+        (Condition(label=LABEL, w=torch.ones(12)), None, "got classes=None, labels; bind Networked.classes"),
+        (Condition(text=torch.ones(12, 1, 1), w=torch.ones(12)), None, "negative prompt, got none; let the stage read"),
     ],
 )
 def test_what_is_missing_is_said(condition: Condition, classes: int | None, said: str) -> None:
     teacher = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=SCHEDULE, classes=classes)
-    with pytest.raises(ValueError, match=f"guidance needs .*{said}; bind Networked.classes") as caught:
+    with pytest.raises(ValueError, match=f"guidance .*needs? .*{said}") as caught:
         Guided(teacher)(noise(12), T, condition)
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_is_compared_with_the_negative_prompt_and_the_rest_stays() -> None:
+    teacher = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=SCHEDULE)
+    teacher.negative = Condition(text=torch.full((1, 2, 3), 7.0), mask=torch.ones(1, 2, dtype=torch.bool))
+    low = torch.randn(12, 1, 2, 2)
+    told = Condition(text=torch.randn(12, 2, 3), mask=torch.zeros(12, 2, dtype=torch.bool), low=low)
+    without = teacher.without(told).given
+    assert without.keys() == told.given.keys() and without["low"] is low
+    assert torch.equal(without["text"], torch.full((12, 2, 3), 7.0)) and bool(without["mask"].all())
 
 
 def test_who_takes_w_is_asked_himself() -> None:

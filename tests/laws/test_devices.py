@@ -26,7 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from boot_exp.data.images import Images
 from boot_exp.data.stored_pairs import PairsCard, StoredPairs
-from boot_exp.diffusion.conditions import Condition, UniformGuidance
+from boot_exp.diffusion.conditions import ByClass, Condition, UniformGuidance
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.samplers import Sampler, noise_of
 from boot_exp.diffusion.schedules import Clamped, Schedule, SquaredCosineTable
@@ -150,16 +150,21 @@ class TwoImages:
 
 PAIRS = PairsCard(n=6, shard=6, seed=0, shape=[1, 4, 4], classes=2, inputs={}, sha256={}, sha256_of_pairs="")
 SOURCES: list[Source] = [
-    FromNoise(shape=(1, 4, 4), classes=2),
+    FromNoise(shape=(1, 4, 4), conditions=ByClass(classes=2)),
     FromImages(images=cast(Images, TwoImages()), seed=0, classes=2),
-    FromPairs(pairs=StoredPairs(folder=Path(), card=PAIRS, shards=(np.zeros((6, 1, 4, 4), np.float32),)), seed=0),
+    FromPairs(
+        pairs=StoredPairs(folder=Path(), card=PAIRS, shards=(np.zeros((6, 1, 4, 4), np.float32),)),
+        seed=0,
+        conditions=ByClass(classes=2),
+    ),
 ]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
 def test_what_a_method_starts_from_is_sent_there(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     with on_a_gpu(monkeypatch):
-        drawn = [value for value in source(0, 6, OnGpu()) if value is not None]
+        eps, x0, condition = source(0, 6, OnGpu())
+        drawn = [eps, *condition.given.values(), *([] if x0 is None else [x0])]
         drawn.append(UniformGuidance(low=1.0, high=5.0)(OnGpu(), 6))
         assert all(len(value) == 6 and value.device.type == "cuda" for value in drawn)
 

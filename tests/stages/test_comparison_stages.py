@@ -26,7 +26,7 @@ from boot_exp.config.params import planned_images, read_params, students
 from boot_exp.config.plan import suite_of
 from boot_exp.data.images import Images
 from boot_exp.data.stored_pairs import StoredPairs
-from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.conditions import ByClass, Condition
 from boot_exp.diffusion.denoisers import Networked, taking_w
 from boot_exp.diffusion.nets.unet import UNet
 from boot_exp.engine.checkpoints import load_weights
@@ -273,10 +273,11 @@ def test_a_pair_is_what_the_sampler_makes_of_the_noise_and_class_of_its_index(ho
         x0 = torch.from_numpy(stored.x0(np.array([i])))
         assert torch.allclose(x0, own, atol=1e-5) and not torch.allclose(x0, other, atol=1e-4)
         assert not torch.allclose(eps, sample_noise(0, torch.tensor([i]), (1, 8, 8)))
-    eps, x0, label = FromPairs(pairs=stored, seed=3)(seen=16, batch=16, generator=torch.Generator())
-    assert label is not None
+    source = FromPairs(pairs=stored, seed=3, conditions=ByClass(classes=stored.card.classes))
+    eps, x0, condition = source(seen=16, batch=16, generator=torch.Generator())
+    assert condition.label is not None
     with torch.no_grad():
-        assert torch.allclose(x0, stage.sampler(teacher, eps, Condition(label=label)), atol=1e-5)
+        assert torch.allclose(x0, stage.sampler(teacher, eps, condition), atol=1e-5)
 
 
 def test_stopped_pairs_go_on_and_give_the_same_bytes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

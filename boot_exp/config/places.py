@@ -1,0 +1,35 @@
+"""The folders that a run's stages read and write, which follow from the path of its frozen file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from boot_exp.config.frozen import Frozen
+from boot_exp.config.params import CURE, PLAN, planned, planned_suites
+from evals.ground.faults import ConfigurationFault
+
+
+def places(config: Path, stage: str) -> dict[str, Path]:
+    """Returns the folders that a run's stage reads and writes, from the path resolved/RUN/STAGE.json.
+
+    ConfigurationFault: the path is another one, or plan.yaml has no line for the run.
+    """
+    run = config.parent.relative_to("resolved") if config.parts[:1] == ("resolved",) else None
+    if run is None or config.name != f"{stage}.json":
+        raise ConfigurationFault(
+            f"without folders {stage} must be given resolved/RUN/{stage}.json, got {config}; name its folders"
+        )
+    if stage in ("sample", "pairs"):
+        suite = Frozen.read(config).suite
+        prompts = {"prompts": Path("prompts", suite)} if suite in planned_suites("prompts") else {}
+        if stage == "pairs":
+            return {"teacher": "models" / run, **prompts, "out": Path("pairs", suite)}
+        return {"model": "models" / run, **prompts, "out": "samples" / run}
+    if stage == "evaluate":
+        reference = Path("reference", Frozen.read(config).suite)
+        return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
+    key = str(run).replace("/", "-")
+    line = planned().get(key)
+    if line is None:
+        raise ConfigurationFault(f"{PLAN} must have a line of {key}, got none; {CURE}, or name its folders")
+    return {**{name: Path(folder) for name, folder in line["inputs"].items()}, "out": "models" / run}
