@@ -49,7 +49,7 @@ def test_each_image_is_of_the_class_that_it_was_asked_for(
     card = {"shape": [1, 2, 2], "classes": 5, "ema": {}, "images": 1, "seed": 0}
     write_folder(Path("model"), {"weights": nn.Linear(1, 1).state_dict()}, card)
     cpu = Compute(device="cpu")
-    class_of = labels(3, range(11), 5)
+    class_of = labels(3, torch.arange(11), 5)
     for name, batch, shard in (("one", 11, 11), ("many", 2, 5)):
         place = Place(out=Path(name), suite="made", name="painted", config=name)
         made = Sample(
