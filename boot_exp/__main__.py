@@ -44,7 +44,7 @@ def resolve(
 ) -> None:
     """Freezes the runs of params.yaml into resolved/, or reports all faults of their configurations."""
     from boot_exp.config import runs
-    from boot_exp.config.faults import Faults
+    from boot_exp.config.fault_list import Faults
     from boot_exp.config.params import planned_images, read_params
     from boot_exp.config.plan import check_fresh, suite_of
 
@@ -63,7 +63,7 @@ def lint(
 ) -> None:
     """Reports all faults of configurations, before anything is imported, read or trained."""
     from boot_exp.config import runs
-    from boot_exp.config.faults import Faults
+    from boot_exp.config.fault_list import Faults
     from boot_exp.config.params import read_params
     from boot_exp.config.plan import check_all
 
@@ -234,7 +234,7 @@ def lock() -> None:
 def _stages(config: Path, bind: list[str]) -> dict[str, Frozen]:
     """Returns the frozen stages by name: the one stage of a frozen file, or all stages that a run configures."""
     from boot_exp.config import runs
-    from boot_exp.config.faults import Faults
+    from boot_exp.config.fault_list import Faults
     from boot_exp.config.frozen import Frozen
 
     if config.suffix == ".json":
