@@ -61,9 +61,11 @@ class DatasetCard:
         counts: dict[str, Any] = {"n": card.n, "height": card.height, "width": card.width}
         counts |= {} if card.classes is None else {"classes": card.classes}
         counts |= {f"notes.{name}": count for name, count in card.notes.items()}
-        wrong = next((name for name, count in counts.items() if type(count) is not int or count < 1), None)
+        wrong = next((name for name, count in counts.items() if type(count) is not int or not 0 < count < 2**63), None)
         if wrong is not None:
-            raise DataFault(f"{path}: {wrong} must be a whole number from 1, got {counts[wrong]!r:.60}; {CURE}")
+            raise DataFault(
+                f"{path}: {wrong} must be a whole number from 1 to 2^63 - 1, got {counts[wrong]!r:.60}; {CURE}"
+            )
         return card
 
 
