@@ -14,7 +14,7 @@ from torch import nn
 
 from benchmarks.places import leaf
 from boot_exp.config import runs, runtime
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import all_students, read_params, students
 from boot_exp.data import Example, prepare

@@ -11,7 +11,7 @@ _OFFERED = {
     "diffusion.distances": "Distance PseudoHuber SquaredError",
     "diffusion.levels": "Level",
     "diffusion.nets.unet": "Convolutions Groups NarrowGroups Resampling ResidualBlocks ThirtyTwoGroups UNet WideGroups",
-    "diffusion.perceptual": "Lpips VggFeatures",
+    "diffusion.perceptual": "Lpips",
     "diffusion.predictions": "FromEps FromF FromScore FromV FromX Prediction",
     "diffusion.samplers": "Along AtGuidance EdmSampler GuidanceSweep OneJump Renoised RenoisedSweep Sampler Sweep",
     "diffusion.schedules": "Clamped Cosine GivenTable KarrasTime LinearBeta LinearTable ScaledLinearTable Schedule "

@@ -45,7 +45,7 @@ def resolve(
 ) -> None:
     """Freezes the runs of params.yaml into resolved/, or reports all faults of their configurations."""
     from boot_exp.config import runs
-    from boot_exp.config.faults import Faults
+    from boot_exp.config.fault_list import Faults
     from boot_exp.config.params import planned_images, read_params
     from boot_exp.config.plan import check_fresh, suite_of
 
@@ -64,7 +64,7 @@ def lint(
 ) -> None:
     """Reports all faults of configurations, before anything is imported, read or trained."""
     from boot_exp.config import runs
-    from boot_exp.config.faults import Faults
+    from boot_exp.config.fault_list import Faults
     from boot_exp.config.params import read_params
     from boot_exp.config.plan import check_all
 

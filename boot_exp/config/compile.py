@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from boot_exp.config import code, signatures, source
 from boot_exp.config.check import Target, misfit, words
-from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
 from boot_exp.config.parse import DEEPEST, Binding, Macro, Pointer
 from boot_exp.config.signatures import Parameter

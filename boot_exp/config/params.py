@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.parse import Binding, parse
 from boot_exp.config.strict_yaml import load
 from evals.ground.faults import ConfigurationFault

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.fault_list import Faults, Spot
 from evals.ground.files import first_line
 from gin import config_parser
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from boot_exp.config import source
-from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen
 from boot_exp.config.params import (
     CURE,

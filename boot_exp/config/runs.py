@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from boot_exp.config.compile import Compiler
-from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import (
     PARAMS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.ground.faults import DataFault
+from evals.ground.fields import from_json
 from evals.ground.files import read_json, write_json
+
+CURE = "prepare the data again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,7 @@ class DatasetCard:
     classes: int | None
     images_sha256: str
     labels_sha256: str | None
-    transforms: Sequence[str]
+    transforms: list[str]
     source: str
     notes: Mapping[str, int] = field(default_factory=dict)
 
@@ -48,40 +51,22 @@ class DatasetCard:
 
     @classmethod
     def read(cls, path: Path) -> DatasetCard:
-        """Reads a card. DataFault: it is missing, damaged, or has other fields."""
-        values = {"notes": {}} | read_json(path)
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise DataFault(
-                f"{path} must have the fields of a data card, got {sorted(set(values) ^ names)} missing or "
-                "unknown; prepare the data again"
-            )
-        wrong = next((name for name, sound in _SOUND.items() if not sound(values[name])), None)
+        """Reads a card. DataFault: it is missing or damaged, or a field is missing, unknown or impossible."""
+        said = read_json(path, cure=CURE)
+        if unknown := sorted(set(said) - {field.name for field in fields(cls)}):
+            raise DataFault(f"{path} must have the fields of a data card only, got {', '.join(unknown)}; {CURE}")
+        card = from_json(cls, said, where=path, cure=CURE)
+        if card.channels not in (1, 3):
+            raise DataFault(f"{path}: channels must be 1 or 3, got {card.channels}; {CURE}")
+        counts: dict[str, Any] = {"n": card.n, "height": card.height, "width": card.width}
+        counts |= {} if card.classes is None else {"classes": card.classes}
+        counts |= {f"notes.{name}": count for name, count in card.notes.items()}
+        wrong = next((name for name, count in counts.items() if type(count) is not int or not 0 < count < 2**63), None)
         if wrong is not None:
             raise DataFault(
-                f"{path} must say of a data set what a card says, got {str(values[wrong])[:100]!r} for {wrong}; "
-                "prepare the data again"
+                f"{path}: {wrong} must be a whole number from 1 to 2^63 - 1, got {counts[wrong]!r:.60}; {CURE}"
             )
-        return cls(**values)
-
-
-def _count(value: object) -> bool:
-    return type(value) is int and 0 < value < 2**63
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-_SOUND: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("name", "split", "images_sha256", "source"), _text),
-    **dict.fromkeys(("n", "height", "width"), _count),
-    "channels": lambda value: type(value) is int and value in (1, 3),
-    "classes": lambda value: value is None or _count(value),
-    "labels_sha256": lambda value: value is None or _text(value),
-    "transforms": lambda value: isinstance(value, list) and all(map(_text, value)),
-    "notes": lambda value: isinstance(value, dict) and all(map(_count, value.values())),
-}
+        return card
 
 
 def labels_sha256(labels: NDArray[np.int64]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.files import reading, unique_keys
 from evals.images.listing import Listing
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"})
@@ -35,18 +35,10 @@ def labels_of(path: str, found: Listing, notes: Counter[str]) -> Labels:
     place = "dataset.json" if "dataset.json" in found.said else next(iter(found.said))
     said = None
     with reading(f"{place} of {path}", "must be readable JSON", "correct it"):
-        said = json.loads(found.said[place](), object_pairs_hook=_once)
+        said = json.loads(found.said[place](), object_pairs_hook=unique_keys)
     if not isinstance(said, dict):
         raise DataFault(f"{place} of {path} must hold an object, got {type(said).__name__}; correct it")
     return _by_name(f"{place} of {path}", place.removesuffix("dataset.json"), names, said, notes)
-
-
-def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"the name {twice!r} twice in one object")
-    return found
 
 
 def _shown(value: object) -> str:

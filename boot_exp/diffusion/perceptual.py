@@ -1,4 +1,4 @@
-"""Distances between images in the features of VGG16 (arXiv 1409.1556). The user downloads its weights.
+"""LPIPS, the distance between images in the features of VGG16 (arXiv 1409.1556). The user downloads its weights.
 
 A component is built without the files. It reads them at its first use, once in a process for each device and dtype.
 """
@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Interval
 from torch import Tensor
 
 from boot_exp.config.components import Count, component
@@ -77,51 +75,16 @@ class Lpips:
     linear_sha256: str = LINEAR_SHA256
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        place = a.device, _precise(a, b)
-        vgg = _vgg16(self.backbone, self.backbone_sha256, *place)
-        return _compare(a, b, vgg, dict(enumerate(_linear(self.linear, self.linear_sha256, *place), 1)), self.size)
-
-
-@component
-class VggFeatures:
-    """Squared distance of VGG16's features, each place's scaled to norm one: [B, C, H, W] twice -> [B]. It isn't LPIPS.
-
-    Summed over channels, averaged over places, summed over `layers`: 1 to 5 for relu1_2, relu2_2, relu3_3, relu4_3,
-    relu5_3. All five are the untuned baseline of Zhang et al. 2018 (arXiv 1801.03924); one is the feature
-    reconstruction of Johnson et al. 2016 (arXiv 1603.08155) but for the scaling. Images, `size`, `backbone` and faults
-    are those of Lpips; any VGG16 will do, and its SHA-256 is compared where one is stated.
-    """
-
-    backbone: str
-    layers: Sequence[Annotated[int, Interval(ge=1, le=5)]] = (1, 2, 3, 4, 5)
-    size: Count | None = None
-    backbone_sha256: str | None = None
-
-    def __post_init__(self) -> None:
-        if not self.layers:
-            raise ValueError("VggFeatures.layers must name one of the layers 1 to 5 at least, got none")
-
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        dtype = _precise(a, b)
+        # Sums of squares of VGG's features over 512 channels exceed float16.
+        dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
         vgg = _vgg16(self.backbone, self.backbone_sha256, a.device, dtype)
-        return _compare(a, b, vgg, {layer: a.new_ones(1, dtype=dtype) for layer in self.layers}, self.size)
-
-
-def _precise(a: Tensor, b: Tensor) -> torch.dtype:
-    # Sums of squares of VGG's features over 512 channels exceed float16.
-    return torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
-
-
-def _compare(a: Tensor, b: Tensor, vgg: Vgg, weights: Mapping[int, Tensor], size: int | None) -> Tensor:
-    """Compares unit features layer by layer: weighted squares, averaged over places; weights of a layer: [C]."""
-    depth, dtype = max(weights), _precise(a, b)
-    seen = [_features(_enlarged(x, size, depth).to(dtype), vgg[:depth]) for x in (a, b)]
-    total = a.new_zeros(len(a))
-    for layer, (one, other) in enumerate(zip(*seen, strict=True), 1):
-        if layer in weights:
+        linear = _linear(self.linear, self.linear_sha256, a.device, dtype)
+        seen = [_features(_enlarged(x, self.size).to(dtype), vgg) for x in (a, b)]
+        total = a.new_zeros(len(a))
+        for one, other, weights in zip(*seen, linear, strict=True):
             square = (F.normalize(one, eps=1e-10) - F.normalize(other, eps=1e-10)).square()
-            total = total + (weights[layer][:, None, None] * square).sum(1).mean((1, 2))
-    return total
+            total = total + (weights[:, None, None] * square).sum(1).mean((1, 2))
+        return total
 
 
 def _features(x: Tensor, vgg: Vgg) -> Iterator[Tensor]:
@@ -134,19 +97,18 @@ def _features(x: Tensor, vgg: Vgg) -> Iterator[Tensor]:
         yield x
 
 
-def _enlarged(x: Tensor, size: int | None, depth: int) -> Tensor:
+def _enlarged(x: Tensor, size: int | None) -> Tensor:
     if x.dim() != 4 or x.shape[1] not in (1, 3):
         raise ConfigurationFault(
-            f"a distance on VGG16 must be given images, [B, 1 or 3, H, W], got {list(x.shape)}; "
-            "take PseudoHuber or SquaredError"
+            f"LPIPS must be given images, [B, 1 or 3, H, W], got {list(x.shape)}; take PseudoHuber or SquaredError"
         )
     height, width = x.shape[2:]
-    shorter, least = min(height, width), 2 ** (depth - 1)
+    shorter, least = min(height, width), 2 ** (len(BLOCKS) - 1)
     side = max(size or 0, shorter)
     if side < least:
         raise ConfigurationFault(
-            f"images must be {least} pixels high and wide for layer {depth} of VGG16, got {height}x{width} and size "
-            f"{size}; set size to {least} or more, such as 224"
+            f"images must be {least} pixels high and wide for VGG16, got {height}x{width} and size {size}; "
+            f"set size to {least} or more, such as 224"
         )
     if side == shorter:
         return x
@@ -155,7 +117,7 @@ def _enlarged(x: Tensor, size: int | None, depth: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _vgg16(path: str, sha256: str | None, device: torch.device, dtype: torch.dtype) -> Vgg:
+def _vgg16(path: str, sha256: str, device: torch.device, dtype: torch.dtype) -> Vgg:
     shapes: dict[str, tuple[int, ...]] = {}
     channels = 3
     for block, width in zip(BLOCKS, WIDTHS, strict=True):
@@ -177,16 +139,14 @@ def _kept(x: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
         return x.detach().to(device, dtype).clone()
 
 
-def _read(
-    source: WeightsFile, path: str, sha256: str | None, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Tensor]:
+def _read(source: WeightsFile, path: str, sha256: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Reads the tensors of these names from a state dict after comparing its hash; runs nothing in the file."""
     if not Path(path).is_file():
         raise MissingResource(
             f"{source.what} must be a file, got {path!r}, which is not there; fetch {source.url} (SHA-256 "
             f"{source.sha256}) and bind its path to {source.field}"
         )
-    if sha256 is not None and (found := sha256_of(Path(path))) != sha256.lower():
+    if (found := sha256_of(Path(path))) != sha256.lower():
         raise StateFault(
             f"{source.what} must have the SHA-256 {sha256}, got {found} ({path}); fetch {source.url} again, or state "
             f"the hash of another file as {source.field}_sha256"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from boot_exp.config import runtime
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.plan import plan_text, suite_of
 from boot_exp.config.runs import TEACHER, Run, is_compared, names

@@ -17,7 +17,7 @@ from boot_exp.diffusion.nets.unet import Attention, NarrowGroups, ResidualBlocks
 from boot_exp.diffusion.predictions import FromEps, FromF, FromScore, Prediction
 from boot_exp.diffusion.schedules import LinearBeta, Schedule, SquaredCosineTable, unclamped
 from boot_exp.teachers import PublishedNetwork, check_finite, check_levels, differences, fitting, shown
-from boot_exp.teachers.pickles import Snapshot, children, plain, state
+from boot_exp.teachers.snapshots import Snapshot, children, plain, state
 from evals.features.pickles import Refused, foreign
 from evals.ground.faults import StateFault
 

@@ -167,14 +167,15 @@ def strict_json(text: str, *, finite: bool = True) -> Any:
     """
     number = _finite if finite else float
     value = json.loads(
-        text, object_pairs_hook=_object, parse_constant=number, parse_float=number, parse_int=_whole_number
+        text, object_pairs_hook=unique_keys, parse_constant=number, parse_float=number, parse_int=_whole_number
     )
     if SURROGATE.search(text):
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # raises for half a surrogate pair
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object of JSON, as the `object_pairs_hook` of json.loads. ValueError: it has a key twice."""
     made = dict(pairs)
     if len(made) < len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)

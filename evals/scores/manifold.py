@@ -3,9 +3,9 @@
 import numpy as np
 
 from evals.ground.faults import DataFault
-from evals.scores.distances import squared_distances
 from evals.scores.frechet import Array
 from evals.scores.moments import Features
+from evals.scores.pairwise import squared_distances
 
 NEIGHBOURS = 3
 

@@ -11,12 +11,12 @@ from evals.features.extractors import Extractor
 from evals.ground.faults import ConfigurationFault, DataFault, StateFault
 from evals.ground.files import read_json, reading, replacing, unicode_only
 from evals.images.reading import ImageSet, open_images
-from evals.scores.distances import pairwise_distance
 from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.gaussians import is_statistics as is_statistics
 from evals.scores.gaussians import read_stored
 from evals.scores.manifold import radii
 from evals.scores.moments import Features
+from evals.scores.pairwise import pairwise_distance
 from evals.scores.see import see
 
 

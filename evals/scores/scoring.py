@@ -11,10 +11,10 @@ from evals.ground.fields import check_finite
 from evals.ground.files import write_json
 from evals.images.reading import open_images
 from evals.images.samples import read_samples_card
-from evals.scores.distances import pairwise_distance
 from evals.scores.frechet import frechet_distance
 from evals.scores.kid import STANDARD, KernelDistance
 from evals.scores.manifold import NEIGHBOURS, precision_recall, radii
+from evals.scores.pairwise import pairwise_distance
 from evals.scores.protocols import ScoreProtocol
 from evals.scores.references import ReferenceStatistics
 from evals.scores.see import Seen, Share, one_by_one, see

@@ -18,7 +18,7 @@ import torch
 
 import gin
 from boot_exp.config import code, runs, runtime, signatures, source
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen, differences
 from boot_exp.config.params import planned_images, read_params
 from boot_exp.config.source import Definition

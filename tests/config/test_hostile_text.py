@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from boot_exp.config import runs
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.plan import check_all
 from evals.ground.faults import ConfigurationFault

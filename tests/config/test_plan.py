@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from boot_exp.config import runs
-from boot_exp.config.faults import Faults, Spot
+from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
 from boot_exp.config.parse import parse_file

@@ -229,7 +229,10 @@ def test_labels_may_be_pairs_or_an_object_and_lie_at_the_top_or_below(tmp_path: 
         ('{"labels": [["a/1.png", -1], ["b/2.png", 0]]}', "from 0 to 999,999.*got a/1.png: -1"),
         ('{"labels": [["a/1.png", 1180591620717411303424], ["b/2.png", 0]]}', "got a/1.png: 1180591620717411303424"),
         ('{"labels": [["a/1.png", 1], ["a/1.png", 2], ["b/2.png", 0]]}', "one class, got 1 and 2 for a/1.png"),
-        ('{"labels": {"a/1.png": 1, "a/1.png": 2, "b/2.png": 0}}', "'a/1.png' twice"),
+        (
+            '{"labels": {"a/1.png": 1, "a/1.png": 2, "b/2.png": 0}}',
+            r"^dataset\.json of .* must be readable JSON, got .*the key 'a/1.png' twice.*; correct it$",
+        ),
         ('{"labels": null, "labels": []}', "'labels' twice"),
         ("[" * 100_000, "must be readable JSON, got RecursionError"),
     ],

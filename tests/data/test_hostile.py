@@ -139,20 +139,41 @@ def test_an_idx_of_more_axes_than_numpy_has_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "says"),
     [
-        *({"n": value} for value in ("7", 7.0, -7)),
-        *({"classes": value} for value in ("3", 0)),
-        *({"notes": value} for value in ([], {"a": "b"})),
-        *({"channels": 2}, {"transforms": "Pad"}, {"height": None}, {"name": 3}, {"images_sha256": None}),
+        *(({"n": value}, "n must be a whole number") for value in ("7", 7.0, True, None)),
+        *(
+            ({name: -7}, f"{name} must be a whole number from 1 to .*, got -7")
+            for name in ("n", "height", "width", "classes")
+        ),
+        ({"classes": "3"}, "classes must be a whole number or null, got '3'"),
+        ({"classes": 0}, "classes must be a whole number from 1 to .*, got 0"),
+        ({"classes": 2**63}, "classes must be a whole number from 1 to .*, got 9223372036854775808"),
+        ({"channels": 2}, "channels must be 1 or 3, got 2"),
+        ({"notes": []}, "notes must be an object"),
+        *(({"notes": {"a": value}}, r"notes\.a must be a whole number from 1 to") for value in ("b", 0, True, 1.5)),
+        *(({"transforms": value}, "transforms must be a list") for value in ("Pad", [1])),
+        *(({name: 3}, f"{name} must be a text") for name in ("name", "split", "source", "images_sha256")),
+        ({"labels_sha256": 3}, "labels_sha256 must be a text or null"),
+        ({"depth": 8, "more": "a"}, "must have the fields of a data card only, got depth, more"),
     ],
     ids=str,
 )
-def test_a_card_of_other_kinds_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+def test_a_card_of_other_kinds_is_refused(change: dict[str, Any], says: str, tmp_path: Path) -> None:
     prepare(made(), (), tmp_path)
     card = json.loads((tmp_path / "card.json").read_text())
     (tmp_path / "card.json").write_text(json.dumps(card | change))
-    with pytest.raises(DataFault, match=r"must say of a data set what a card says, got .*; prepare the data again"):
+    with pytest.raises(DataFault, match=rf"card\.json:? {says}.*; prepare the data again$") as caught:
+        Images.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["n", "classes", "labels_sha256", "source"])
+def test_a_card_without_a_field_is_refused(name: str, tmp_path: Path) -> None:
+    prepare(made(), (), tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({key: value for key, value in card.items() if key != name}))
+    with pytest.raises(DataFault, match=rf"card\.json must say its {name}, got .*; prepare the data again$"):
         Images.load(tmp_path)
 
 

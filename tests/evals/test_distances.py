@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
 from evals.ground.faults import ConfigurationFault, DataFault, NumericalFault
-from evals.scores.distances import pairwise_distance, squared_distances
 from evals.scores.entropy import EntropyScore
 from evals.scores.frechet import Gaussian, frechet_distance
 from evals.scores.kid import KernelDistance, squared_mmd
 from evals.scores.manifold import precision_recall, radii
 from evals.scores.moments import Moments
+from evals.scores.pairwise import pairwise_distance, squared_distances
 
 Array = NDArray[np.float64]
 

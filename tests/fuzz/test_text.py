@@ -16,7 +16,7 @@ from types import FrameType
 import pytest
 
 from boot_exp.config import parse, runs
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import planned, read_params
 from boot_exp.data.card import DatasetCard

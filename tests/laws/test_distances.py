@@ -21,12 +21,12 @@ from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
 from boot_exp.diffusion.distances import Distance, PseudoHuber, SquaredError
-from boot_exp.diffusion.perceptual import LINEAR, LINEAR_SHA256, VGG16, VGG16_SHA256, Lpips, VggFeatures
+from boot_exp.diffusion.perceptual import LINEAR, LINEAR_SHA256, VGG16, VGG16_SHA256, Lpips
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from tests.house.made_components import DISTANCES
 
 SHIPPED = Path(lpips.__file__).parent / "weights" / "v0.1" / "vgg.pth"
-OF_IMAGES = ["lpips", "lpips-24", "features", "features-2"]
+SIZES = {"lpips": None, "lpips-24": 24}
 
 
 @cache
@@ -59,22 +59,15 @@ def perceptual(weights: Path, size: int | None = None) -> Lpips:
     return Lpips(backbone=str(weights), linear=str(SHIPPED), size=size, backbone_sha256=sha256(weights))
 
 
-def made(name: str, weights: Path) -> Distance:
-    kind, _, number = name.partition("-")
-    if kind == "lpips":
-        return perceptual(weights, size=int(number) if number else None)
-    return VggFeatures(backbone=str(weights), layers=(int(number),) if number else (1, 2, 3, 4, 5))
-
-
-@pytest.fixture(scope="session", params=[*DISTANCES, *OF_IMAGES], ids=str)
+@pytest.fixture(scope="session", params=[*DISTANCES, *SIZES], ids=str)
 def distance(request: pytest.FixtureRequest, weights: Path) -> Distance:
     given: Distance | str = request.param
-    return made(given, weights) if isinstance(given, str) else given
+    return perceptual(weights, size=SIZES[given]) if isinstance(given, str) else given
 
 
-@pytest.fixture(scope="session", params=OF_IMAGES)
+@pytest.fixture(scope="session", params=SIZES)
 def of_images(request: pytest.FixtureRequest, weights: Path) -> Distance:
-    return made(request.param, weights)
+    return perceptual(weights, size=SIZES[request.param])
 
 
 def images(seed: int, *, n: int = 3, channels: int = 3, side: int = 16, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -176,18 +169,6 @@ def test_lpips_is_that_of_its_authors(package: lpips.LPIPS, weights: Path, side:
         assert torch.allclose(perceptual(weights)(a, other), expected.flatten(), rtol=1e-5, atol=0)
 
 
-def test_features_are_the_untuned_baseline_of_lpips_authors(
-    package: lpips.LPIPS, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(package, "lpips", False)
-    a, b = images(0), images(1)
-    expected, layers = package(a, b, retPerLayer=True)
-    assert torch.allclose(VggFeatures(backbone=str(weights))(a, b), expected.flatten(), rtol=1e-5, atol=0)
-    for chosen in [(1,), (3,), (4, 2)]:
-        found = VggFeatures(backbone=str(weights), layers=chosen)(a, b)
-        assert torch.allclose(found, sum(layers[layer - 1] for layer in chosen).flatten(), rtol=1e-5, atol=0)
-
-
 def test_gray_is_its_channel_three_times(of_images: Distance) -> None:
     a, b = images(0, channels=1), images(1, channels=1)
     repeated = of_images(a.expand(-1, 3, -1, -1), b.expand(-1, 3, -1, -1))
@@ -212,8 +193,6 @@ def test_images_too_small_for_the_poolings_are_refused_with_the_cure(weights: Pa
     with pytest.raises(ConfigurationFault, match=rf"must be 16 pixels .*got {side}x{side}.*; set size to 16 or more"):
         perceptual(weights)(a, a)
     assert perceptual(weights, size=16)(a, images(1, side=side)).min() > 0
-    if side == 8:
-        assert VggFeatures(backbone=str(weights), layers=(4,))(a, images(1, side=side)).min() > 0
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 16, 16), (2, 16), (3, 16, 16)])
@@ -275,12 +254,12 @@ def test_another_file_than_the_published_goes_by_no_such_name(weights: Path, tmp
     for distance, path, field in [
         (Lpips(backbone=str(weights), linear=str(SHIPPED)), weights, "backbone_sha256"),
         (Lpips(backbone=str(weights), linear=str(other), backbone_sha256=sha256(weights)), other, "linear_sha256"),
-        (VggFeatures(backbone=str(weights), backbone_sha256="0" * 64), weights, "backbone_sha256"),
     ]:
         with pytest.raises(StateFault, match=rf"must have the SHA-256 .*as {field}$") as caught:
             distance(images(0), images(1))
         assert sha256(path) in str(caught.value)
-    assert VggFeatures(backbone=str(weights), backbone_sha256=sha256(weights).upper())(images(0), images(1)).min() > 0
+    shouted = replace(perceptual(weights), backbone_sha256=sha256(weights).upper())
+    assert shouted(images(0), images(1)).min() > 0
 
 
 class Malicious:
@@ -307,7 +286,7 @@ def test_a_file_that_is_no_state_dict_is_refused_and_runs_nothing(
     else:
         path.write_bytes({"cut.pth": whole[:100_000], "empty.pth": b"", "text.safetensors": b"text" * 99}[name])
     with pytest.raises(StateFault, match=r"must be a state dict, got .*; fetch https://") as caught:
-        VggFeatures(backbone=str(path))(images(0), images(1))
+        perceptual(path)(images(0), images(1))
     assert "\n" not in str(caught.value) and not (tmp_path / "ran").exists()
     if name == "code.pth":
         torch.load(path, weights_only=False)
@@ -320,7 +299,7 @@ def test_weights_that_are_not_finite_are_refused(weights: Path, tmp_path: Path) 
     state[name] = torch.full_like(state[name], float("nan"))
     torch.save(state, tmp_path / "net.pth")
     with pytest.raises(StateFault, match=r"VGG16's weights must be finite, got others in 28\.bias"):
-        VggFeatures(backbone=str(tmp_path / "net.pth"))(images(0), images(1))
+        perceptual(tmp_path / "net.pth")(images(0), images(1))
 
 
 @pytest.mark.parametrize(
@@ -341,18 +320,13 @@ def test_a_network_of_another_shape_is_named(
     state = {name: x for name, x in {**network[:11].state_dict(), **change}.items() if x is not None}
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(StateFault, match=rf"VGG16's weights must hold a tensor {said} \(.*\); fetch https://"):
-        VggFeatures(backbone=str(tmp_path / "other.pth"))(images(0), images(1))
+        perceptual(tmp_path / "other.pth")(images(0), images(1))
 
 
 def test_linear_weights_of_another_network_are_refused(weights: Path) -> None:
     alex = SHIPPED.with_name("alex.pth")
     with pytest.raises(StateFault, match=r"lin1.model.1.weight of \[1, 128, 1, 1\], got one of \[1, 192, 1, 1\]"):
         replace(perceptual(weights), linear=str(alex), linear_sha256=sha256(alex))(images(0), images(1))
-
-
-def test_no_layers_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^VggFeatures\.layers must name one of the layers .*, got none$"):
-        VggFeatures(backbone="x", layers=())
 
 
 def test_the_published_files_are_those_that_their_authors_name() -> None:

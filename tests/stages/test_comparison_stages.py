@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.config import runs, runtime
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import planned_images, read_params, students
 from boot_exp.config.plan import suite_of

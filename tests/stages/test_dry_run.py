@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from boot_exp.__main__ import app
 from boot_exp.config import runs
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.config.params import read_params
 from boot_exp.diffusion.predictions import FromEps
 from boot_exp.diffusion.schedules import KarrasTime, LinearTable

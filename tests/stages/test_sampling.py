@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from boot_exp.config.components import component

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from boot_exp.config import runs
-from boot_exp.config.faults import Faults
+from boot_exp.config.fault_list import Faults
 from boot_exp.engine.processes import Processes
 from boot_exp.stages import distil
 from evals.__main__ import app as evals_app
