@@ -104,6 +104,10 @@ class Networked(nn.Module):
             )
         return replace(condition, label=torch.full_like(condition.label, self.classes))
 
+    def bounded(self, x0: Tensor) -> Tensor:
+        """Returns a guided x0, [B, C, H, W], within the range that the model's own sampler keeps it in: here any."""
+        return x0
+
     def extra_repr(self) -> str:
         return f"prediction={self.prediction}, schedule={self.schedule}"
 
@@ -141,8 +145,7 @@ class Guided:
             raise ValueError("guidance needs w, got none; bind Distil.guidance, or sample with @samplers.AtGuidance()")
         both = told.and_then(self.denoiser.without(told))
         conditional, unconditional = self.denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
-        x0: Tensor = unconditional + over(w, x_t) * (conditional - unconditional)
-        return x0
+        return self.denoiser.bounded(unconditional + over(w, x_t) * (conditional - unconditional))
 
 
 def taking_w(denoiser: Networked) -> Networked | Guided:

@@ -69,6 +69,10 @@ class Classes:
         assert condition.label is not None
         return replace(condition, label=torch.full_like(condition.label, self.classes))
 
+    def bounded(self, x0: Tensor) -> Tensor:
+        """x0 as it is."""
+        return x0
+
     def given(self, condition: Condition) -> Gaussian:
         """The Gaussian of each sample's label, guided with its w where there is one."""
         means = torch.tensor(self.means, dtype=torch.float64)
@@ -216,6 +220,10 @@ class Counting:
         """The inner one's."""
         told: Condition = self.inner.without(condition)
         return told
+
+    def bounded(self, x0: Tensor) -> Tensor:
+        """x0 as it is."""
+        return x0
 
     def __call__(self, x: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
         self.images += len(x)
