@@ -6,13 +6,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _OFFERED = {
-    "diffusion.conditions": "Condition DrawnLabels FixedGuidance Guidance Labels LabelsInTurn UniformGuidance",
-    "diffusion.denoisers": "Denoiser DiffusionModel Guided Networked",
+    "diffusion.conditions": "ByClass Condition Conditions DrawnLabels FixedGuidance Guidance Labels LabelsInTurn "
+    "PromptConditions Prompts UniformGuidance",
+    "diffusion.denoisers": "Decoder Denoiser DiffusionModel Guided Networked",
     "diffusion.distances": "Distance PseudoHuber SquaredError",
     "diffusion.levels": "Level",
     "diffusion.nets.unet": "Convolutions Groups NarrowGroups Resampling ResidualBlocks ThirtyTwoGroups UNet WideGroups",
     "diffusion.perceptual": "Lpips",
     "diffusion.predictions": "FromEps FromF FromScore FromV FromX Prediction",
+    "diffusion.pure_noise": "NoSignalLeft ZeroTerminalSnr",
     "diffusion.samplers": "Along AtGuidance EdmSampler GuidanceSweep OneJump Renoised RenoisedSweep Sampler Sweep",
     "diffusion.schedules": "Clamped Cosine GivenTable KarrasTime LinearBeta LinearTable ScaledLinearTable Schedule "
     "SigmoidTable SquaredCosineTable Table",

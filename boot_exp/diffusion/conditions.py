@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.config.components import NonNegative, component
-from boot_exp.engine.seeds import drawn_labels
+from boot_exp.engine.seeds import SAMPLES, drawn_labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +89,11 @@ class Conditions(Protocol):
     def drawn(self, seen: int, batch: int, generator: torch.Generator) -> Condition:
         """Draws those of the next training batch, after `seen` images."""
 
-    def of(self, seed: int, indices: Tensor) -> Condition:
-        """Chooses those of samples or pairs by their numbers, [B] int64, independently of the batch size."""
+    def of(self, seed: int, indices: Tensor, purpose: int = SAMPLES) -> Condition:
+        """Chooses those of images by their numbers, [B] int64, independently of the batch size.
+
+        purpose: SAMPLES, or PAIRS for images that a student is trained on.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ class ByClass:
             return NOTHING
         return Condition(label=torch.randint(self.classes, (batch,), generator=generator, device=generator.device))
 
-    def of(self, seed: int, indices: Tensor) -> Condition:
+    def of(self, seed: int, indices: Tensor, purpose: int = SAMPLES) -> Condition:
         return NOTHING if self.classes is None else Condition(label=self.labels(seed, indices, self.classes))
 
 

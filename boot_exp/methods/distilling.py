@@ -71,7 +71,7 @@ class FromPairs:
         drawn = self.pairs.draw(images_seen=seen, batch=batch, seed=self.seed)
         indices, x0 = on(where, torch.from_numpy(drawn)), on(where, torch.from_numpy(self.pairs.x0(drawn)))
         eps = sample_noise(card.seed, indices, tuple(card.shape), purpose=PAIRS)
-        return eps, x0, self.conditions.of(card.seed, indices)
+        return eps, x0, self.conditions.of(card.seed, indices, PAIRS)
 
 
 @dataclass(frozen=True, kw_only=True)

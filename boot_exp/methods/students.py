@@ -14,6 +14,7 @@ from boot_exp.diffusion.denoisers import Networked, read
 from boot_exp.diffusion.levels import Level, over
 from boot_exp.diffusion.nets.adain import Guidable
 from boot_exp.diffusion.predictions import Plain, Prediction
+from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.schedules import Schedule
 
 
@@ -136,6 +137,7 @@ class ConsistencyStudent(DenoisingStudent):
         sigma_data: Positive = 1.0,
     ) -> None:
         super().__init__(teacher, net=net, takes_w=takes_w)
+        refuse_pure_noise(self.schedule, self)
         self.sigma_data = sigma_data
 
     def extra_repr(self) -> str:

@@ -141,7 +141,8 @@ class Pairs:
         """Samples from the noise of `indices`: [B, C, H, W]."""
         noise = noise_of(self.seed, indices, shape, where, purpose=PAIRS)
         with torch.inference_mode(), self.compute.autocast(where):
-            x0 = self.sampler(model, noise(0), conditions.of(self.seed, numbered(indices, where)), noise)
+            condition = conditions.of(self.seed, numbered(indices, where), PAIRS)
+            x0 = self.sampler(model, noise(0), condition, noise)
         if not bool(x0.isfinite().all()):
             raise NumericalFault(
                 "pairs must be finite, got others; bound the schedule with Clamped, or sample otherwise"
