@@ -6,6 +6,7 @@ from pathlib import Path
 
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import CURE, PLAN, planned, planned_suites
+from boot_exp.config.runs import TEACHER
 from evals.ground.faults import ConfigurationFault
 
 
@@ -19,17 +20,19 @@ def places(config: Path, stage: str) -> dict[str, Path]:
         raise ConfigurationFault(
             f"without folders {stage} must be given resolved/RUN/{stage}.json, got {config}; name its folders"
         )
+    key = str(run).replace("/", "-")
+    line = planned().get(key)
     if stage in ("sample", "pairs"):
-        suite = Frozen.read(config).suite
-        prompts = {"prompts": Path("prompts", suite)} if suite in planned_suites("prompts") else {}
+        prompts = "" if line is None else str(line["inputs"].get("prompts", ""))
+        if run.name == TEACHER and run.parts[0] in planned_suites("prompts"):
+            prompts = f"prompts/{run.parts[0]}"
+        told = {"prompts": Path(prompts)} if prompts else {}
         if stage == "pairs":
-            return {"teacher": "models" / run, **prompts, "out": Path("pairs", suite)}
-        return {"model": "models" / run, **prompts, "out": "samples" / run}
+            return {"teacher": "models" / run, **told, "out": Path("pairs", run.parts[0])}
+        return {"model": "models" / run, **told, "out": "samples" / run}
     if stage == "evaluate":
         reference = Path("reference", Frozen.read(config).suite)
         return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
-    key = str(run).replace("/", "-")
-    line = planned().get(key)
     if line is None:
         raise ConfigurationFault(f"{PLAN} must have a line of {key}, got none; {CURE}, or name its folders")
     return {**{name: Path(folder) for name, folder in line["inputs"].items()}, "out": "models" / run}
