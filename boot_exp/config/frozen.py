@@ -1,6 +1,6 @@
 """A stage's frozen configuration: every value that it uses, bound or default, and a hash of each component's code.
 
-As JSON it is a params file for DVC and contains everything that the stage needs. As gin text it builds the stage.
+As JSON it is a params file for DVC and contains everything that the stage needs to be built.
 """
 
 from __future__ import annotations
@@ -82,16 +82,6 @@ class Frozen:
         """Returns one line per value and one per component's code, as `show` prints and cards store them."""
         return "\n".join(self.lines().values()) + "\n"
 
-    def gin(self) -> str:
-        """Returns the gin text that builds the stage."""
-        imports = []
-        for module, alias in self.alias.items():
-            package, _, last = module.rpartition(".")
-            name = f"{last} as {alias}" if alias != last else last
-            imports.append(f"from {package} import {name}" if package else f"import {module} as {alias}")
-        values = [f"{key} = {_literal(value)}" for key, value in self.settings().items() if not _is_code(value)]
-        return "\n".join(["from __gin__ import dynamic_registration", *imports, *values]) + "\n"
-
     def write(self, path: Path) -> None:
         """Writes {stage: ..., module: {Component: {parameter: value}}}."""
         alias = self.alias
@@ -142,7 +132,7 @@ def _thawed(tree: Any) -> Frozen:
             raise ValueError(f"{odd[0]!r} where the name of a component or of its parameter must be")
     if frozen.root not in {f"{frozen.alias[item.module]}.{item.name}" for item in components}:
         raise ValueError(f"its root {frozen.root} is none of its components")
-    frozen.text(), frozen.gin()  # raises for values that are nested too deeply to be written
+    frozen.text()  # raises for values that are nested too deeply to be written
     return frozen
 
 
@@ -158,7 +148,8 @@ def _code_key(values: Mapping[str, Any]) -> str:
     return OTHER_CODE if OTHER_CODE in values else CODE
 
 
-def _is_code(value: object) -> bool:
+def is_code(value: object) -> bool:
+    """Returns whether a value is the code of a default, which is left to the component."""
     return isinstance(value, str) and value.startswith("=")
 
 

@@ -51,13 +51,14 @@ Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
 class Suite:
     """A suite of params.yaml, compiled. The stages that it needs follow from its teacher's.
 
-    calls: the budget of network calls at which its methods are compared; None: it has a leaderboard.
+    calls: the budget of network calls at which its methods are compared; None: it has a leaderboard. runs: those that
+    are compiled; seeded: the students' runs with every seed, of each of which one at least is compiled.
     """
 
     name: str
     calls: int | None = None
     runs: Compiled
-    keys: Sequence[str] = ()  # of its students with every seed, compiled or not
+    seeded: Sequence[Run] = ()
 
     @property
     def teacher(self) -> Mapping[str, Frozen]:
@@ -77,7 +78,8 @@ class Suite:
 
     def lines(self) -> dict[str, str]:
         """Returns the line of each student, by key."""
-        return {run.key: self.line(run, stages["distil"]) for run, stages in self.runs if "distil" in stages}
+        distil = {run.name: stages["distil"] for run, stages in self.runs if "distil" in stages}
+        return {run.key: self.line(run, distil[run.name]) for run in self.seeded if run.name in distil}
 
     def line(self, run: Run, distil: Frozen) -> str:
         """Returns a student's line of plan.yaml."""
@@ -178,17 +180,14 @@ def suite_of(
     seeds: how many seeds of each run to compile; None: all. A seed changes one number only.
     """
     runs = suite_runs(params, name, faults)
-    keys = [run.key for run in runs if run.seed is not None]
-    chosen = sorted({run.seed for run in runs if run.seed is not None})[:seeds]
     calls = params["suites"][name]["calls"] if runs and is_compared(params, name) else None
-    runs = [
-        replace(run, images=images.get(run.key, 1) if calls is not None and run.student else None)
-        for run in runs
-        if run.seed is None or run.seed in chosen
-    ]
+    runs = [replace(run, images=images.get(run.key, 1) if calls is not None and run.student else None) for run in runs]
+    seeded = [run for run in runs if run.seed is not None]
+    chosen = {None, *sorted({run.seed for run in seeded if run.seed is not None})[:seeds]}
     own = Faults()
-    made = compiled(runs, overrides(params, name), own, bindings) if runs else []
-    suite = Suite(name=name, calls=calls, runs=made, keys=keys)
+    asked = [run for run in runs if run.seed in chosen]
+    made = compiled(asked, overrides(params, name), own, bindings) if runs else []
+    suite = Suite(name=name, calls=calls, runs=made, seeded=seeded)
     if not own.found:
         suite.misfits(own)
     faults.found |= own.found
@@ -266,10 +265,10 @@ def check_fresh(suite: Suite) -> None:
     text = PLAN.read_text() if PLAN.exists() else ""
     if suite.calls is not None and f"    {suite.name}: {suite.calls}\n" not in text:
         raise ConfigurationFault(f"{PLAN} must be of params.yaml as it is, got other calls of {suite.name}; {CURE}")
-    for key, line in suite.lines().items():
-        if f"    {key}: {line}\n" not in text:
-            raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got another {key}; {CURE}")
     given = {key for key, line in planned().items() if str(line.get("run")).startswith(f"{suite.name}/")}
-    for key in sorted(given ^ {*suite.keys}):
+    for key, line in suite.lines().items():
+        if key in given and f"    {key}: {line}\n" not in text:
+            raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got another {key}; {CURE}")
+    for key in sorted(given ^ {run.key for run in suite.seeded}):
         what = "more" if key in given else "less"
         raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got {what}, {key}; {CURE}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from boot_exp.config import runtime
 from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
-from boot_exp.config.plan import plan_text, suite_of
-from boot_exp.config.runs import TEACHER, Run, is_compared, names
+from boot_exp.config.plan import Suite, plan_text, suite_of
+from boot_exp.config.runs import TEACHER, Run, names
 from boot_exp.methods import Start
 from boot_exp.stages.distil import Distil
 from boot_exp.stages.pairs import Pairs
@@ -52,12 +53,13 @@ def budgeted(calls: int, runs: Sequence[tuple[Run, Mapping[str, Frozen]]]) -> di
         given = [Fraction(str(share)) for share in said if share is not None]
         others = (1 - sum(given)) / max(1, len(said) - len(given))
         for run, share in zip(lineage, said, strict=True):
-            with torch.device("meta"):
-                stage: Distil = runtime.build(stages[run.name]["distil"])
+            with torch.device("meta"):  # of a stage only what is asked for is built
+                stage: Any = runtime.Parts(stages[run.name]["distil"])
                 own = calls * (others if share is None else Fraction(str(share)))
                 if stage.method.starts_from is Start.PAIRS:
-                    own -= pairs_calls(runtime.build(stages[TEACHER]["pairs"]))
-            images[run.name] = round(own * stage.training.batch / step_calls(stage) / unit) * unit
+                    pairs: Any = runtime.Parts(stages[TEACHER]["pairs"])
+                    own -= pairs_calls(pairs)
+                images[run.name] = round(own * stage.training.batch / step_calls(stage) / unit) * unit
             if images[run.name] < 1:
                 raise ConfigurationFault(
                     f"params.yaml: {run.suite}.calls must pay for more than the pairs of {run.name}, got {calls}; make "
@@ -69,13 +71,14 @@ def budgeted(calls: int, runs: Sequence[tuple[Run, Mapping[str, Frozen]]]) -> di
 def plan(params: Mapping[str, Any]) -> str:
     """Returns the text of plan.yaml for params.yaml and gin. Raises their faults."""
     faults = Faults()
-    images: dict[str, int] = {}
-    for name, suite in params["suites"].items():
-        if is_compared(params, name):
-            made = suite_of(params, name, faults, {}, seeds=1)
-            faults.raise_if_any()
-            for student, count in budgeted(suite["calls"], made.runs).items():
-                images |= {f"{name}-{student}-{seed}": count for seed in suite["seeds"]}
-    suites = [suite_of(params, name, faults, images) for name in names(params)]
+    suites = [suite_of(params, name, faults, {}, seeds=1) for name in names(params)]
     faults.raise_if_any()
-    return plan_text(suites)
+    return plan_text(map(_paid, suites))
+
+
+def _paid(suite: Suite) -> Suite:
+    """Returns a suite with the training images that its budget pays for, if it has one."""
+    if suite.calls is None:
+        return suite
+    images = budgeted(suite.calls, suite.runs)
+    return replace(suite, seeded=[replace(run, images=images[run.name]) for run in suite.seeded])

@@ -18,11 +18,14 @@ import torch
 
 import gin
 from boot_exp.config import code, runs, runtime, signatures, source
-from boot_exp.config.fault_list import Faults
+from boot_exp.config.compile import Compiler
+from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen, differences
 from boot_exp.config.params import planned_images, read_params
+from boot_exp.config.parse import parse
 from boot_exp.config.source import Definition
 from evals.ground.faults import ConfigurationFault
+from tests.house.alike import unlike
 
 ROOT = Path(__file__).parents[2]
 PARAMS = read_params(ROOT / "params.yaml")
@@ -228,7 +231,7 @@ def as_one_file(run: runs.Run) -> str:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_what_is_frozen_is_what_gin_builds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Side by side with gin's own reading of the same files, for each stage; and once more from the stored file."""
+    """Part by part, with gin's own reading of the same files, for each stage; what is called later is called, too."""
     monkeypatch.chdir(ROOT)
     run = replace(RUNS[name], seed=None)
     faults = Faults()
@@ -243,25 +246,118 @@ def test_what_is_frozen_is_what_gin_builds(name: str, tmp_path: Path, monkeypatc
         assert again.text() == frozen.text()
         with torch.device("meta"):  # networks of hundreds of millions of weights are compared by their words
             built = runtime.build(again)
-            runtime.check_operative(again)
             gin.clear_config(clear_constants=True)
             gin.parse_config_files_and_bindings([str(leaf)], [], print_includes_and_imports=False)
             module = importlib.import_module(f"boot_exp.stages.{stage}")
             direct = gin.get_configurable(getattr(module, frozen.root.split(".")[-1]))()
-        # A list is frozen as a tuple.
-        same = [repr(stage).translate(str.maketrans("[]", "()")).replace(",)", ")") for stage in (built, direct)]
-        assert same[0] == same[1]
+            assert not unlike(built, direct)
+            if stage == "distil":
+                assert not unlike(built.student(built.teacher), direct.student(direct.teacher))
+            if hasattr(built, "training"):
+                weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+                assert not unlike(built.training.optimizer(weights[:1]), direct.training.optimizer(weights[1:]))
 
 
-def test_a_value_that_is_used_and_not_recorded_is_an_error(house: Path) -> None:
+ROOM = """
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True)
+class Lamp:
+    watts: int
+    colours: tuple[str, ...] = ("white",)
+    cable: list[int] = field(default_factory=lambda: [1, 2])
+
+
+@dataclass
+class Desk:
+    lamp: Lamp
+    height: float = 0.75
+
+
+class Room:
+    def __init__(self, *, desk: Desk, others: list[Desk], named: dict[str, Lamp], later: Callable[..., Desk],
+                 last: Callable[..., Desk], unused: Lamp | None = None) -> None:
+        self.desk, self.others, self.named, self.unused = desk, others, named, unused
+        self.later, self.last = later, last
+"""
+ROOM_GIN = """
+from __gin__ import dynamic_registration
+import furnished as room
+room.Room.desk = @room.Desk()
+room.Room.others = [@room.Desk(), @high/room.Desk(), @high/bright/room.Desk()]
+room.Room.named = {'@one': @room.Lamp(), 'two': %LAMP}
+room.Room.later = @room.Desk
+room.Room.last = @high/bright/room.Desk
+LAMP = @room.Lamp()
+room.Desk.lamp = @room.Lamp()
+high/room.Desk.height = 1.1
+room.Lamp.watts = 40
+high/bright/room.Lamp.watts = 100
+bright/room.Lamp.watts = 60
+high/room.Lamp.colours = ('@red', '=green', 'blue')
+"""
+
+
+def test_scopes_calls_and_sharing_are_gins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference without a scope keeps the scope around it; every reference, and every call later, is a new object."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "furnished.py").write_text(ROOM)
+    faults = Faults()
+    compiler = Compiler(list(parse(ROOM_GIN, "room.gin", faults)), faults)
+    root = Definition("furnished", "Room")
+    nodes: dict[tuple[str, Definition], dict[str, object]] = {}
+    compiler.visit(root, "", Spot("room.gin"), nodes, called=True)
+    faults.raise_if_any()
+    found = compiler.freeze("suite", "name", root, nodes)
+    found.write(tmp_path / "room.json")
+    built = runtime.build(Frozen.read(tmp_path / "room.json"))
+    gin.clear_config(clear_constants=True)
+    gin.parse_config(ROOM_GIN)
+    direct = gin.get_configurable(importlib.import_module("furnished").Room)()
+    assert not unlike(built, direct)
+    for name in ("later", "last"):
+        for arguments in ((), (built.desk.lamp,)):
+            for named in ({}, {"height": 2.0}):
+                made, other = (getattr(room, name)(*arguments, **named) for room in (built, direct))
+                assert not unlike(made, other)
+    assert built.last().lamp.watts == 100 and built.last().height == 1.1 and built.later().lamp.watts == 40
+    assert built.later().lamp is not built.later().lamp and built.desk.lamp is not built.others[0].lamp
+    assert unlike(built, runtime.build(replace(found, root="furnished.Desk")))
+    direct.others[0].lamp = direct.desk.lamp
+    assert unlike(built, direct)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("boundary_share", r"boot\.Boot\.boundary_share = 0\.125"), ("amsgrad", r"optim\.Adam\.amsgrad = False")],
+)
+def test_a_value_that_is_used_and_not_recorded_is_an_error(house: Path, name: str, words: str) -> None:
+    """Also where the component is only called later."""
     frozen = stages(Path("digits/boot"))["distil"]
-    cut = tuple(
-        replace(c, values={k: v for k, v in c.values.items() if k != "boundary_share"}) for c in frozen.components
-    )
-    tampered = replace(frozen, components=cut)
-    runtime.build(tampered)
-    with pytest.raises(ConfigurationFault, match=r"boot\.Boot\.boundary_share = 0\.125"):
-        runtime.check_operative(tampered)
+    cut = tuple(replace(c, values={k: v for k, v in c.values.items() if k != name}) for c in frozen.components)
+    assert cut != frozen.components
+    with pytest.raises(ConfigurationFault, match=f"used what its frozen file does not record: {words}"):
+        runtime.build(replace(frozen, components=cut)).training.optimizer([torch.nn.Parameter(torch.zeros(1))])
+
+
+def test_a_part_is_built_without_the_others(house: Path) -> None:
+    frozen = stages(Path("digits/boot"))["distil"]
+    broken = replace(frozen, components=tuple(c for c in frozen.components if c.name != "UNet"))
+    with pytest.raises(ConfigurationFault, match=r"must have unet\.UNet, got none"):
+        runtime.build(broken)
+    whole, parts = runtime.build(frozen), runtime.Parts(broken)
+    assert not unlike(parts.method, whole.method) and parts.guidance is None
+    with pytest.raises(AttributeError, match="got none"):
+        _ = parts.methods
+
+
+def test_a_component_that_a_frozen_file_refers_to_and_lacks_is_an_error(house: Path) -> None:
+    frozen = stages(Path("digits/boot"))["distil"]
+    cut = tuple(c for c in frozen.components if c.name != "Heun")
+    with pytest.raises(ConfigurationFault, match=r"must have solvers\.Heun, got none; resolve it again"):
+        runtime.build(replace(frozen, components=cut))
 
 
 def test_precedence_is_files_ablation_bindings_overrides(house: Path) -> None:
