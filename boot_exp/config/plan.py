@@ -39,10 +39,11 @@ from evals.ground.faults import ConfigurationFault
 from evals.ground.files import replacing
 
 HEAD = """\
-# `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. Each student has a line with its run;
-# the suite whose reference it is scored against; images, its number of training images, if its suite has a budget of
+# `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. It lists the suites by the stages that
+# they need. Each student has a line with its run; images, its number of training images, if its suite has a budget of
 # network calls; inputs, the folders that the stage distil reads; source, the folder of data, pairs or prompts among
-# them; and prompts, the folder that samples need. Whatever a run does not need is one of its frozen files again.
+# them; and prompts, the folder that samples need. Whatever a run does not need is one of its frozen files again. The
+# students that are scored have another line, with the suite whose reference they are scored against.
 """
 Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
 
@@ -76,6 +77,11 @@ class Suite:
         """Returns whether its teacher takes text."""
         return "prompts" in self.teacher
 
+    @property
+    def scored(self) -> bool:
+        """Returns whether its samples are scored against a reference; those of prompts are shown in a gallery."""
+        return self.name == STUDY or "reference" in self.teacher
+
     def lines(self) -> dict[str, str]:
         """Returns the line of each student, by key."""
         distil = {run.name: stages["distil"] for run, stages in self.runs if "distil" in stages}
@@ -93,10 +99,7 @@ class Suite:
         origin = next(iter(folders.values()), f"{run.folder}/distil.json")
         images = f"images: {run.images}, " if run.images is not None else ""
         prompts = folders.get("prompts", f"{run.folder}/sample.json")
-        return (
-            f"{{run: {run_folder}, suite: {run.suite}, {images}inputs: {{{inputs}}}, source: {origin}, "
-            f"prompts: {prompts}}}"
-        )
+        return f"{{run: {run_folder}, {images}inputs: {{{inputs}}}, source: {origin}, prompts: {prompts}}}"
 
     def drawn(self, stage: str) -> str:
         """Returns the line of a stage that draws images with the teacher: the prompts, or its frozen file again."""
@@ -238,11 +241,13 @@ def plan_text(suites: Iterable[Suite]) -> str:
     teachers = [suite for suite in suites if suite.name != STUDY]
     lists = {
         "frozen": suites,
-        "suites": teachers,
-        "trained": [suite for suite in teachers if not suite.published],
-        "published": [suite for suite in teachers if suite.published],
+        "data": [suite for suite in teachers if "data" in suite.teacher],
         "prompts": [suite for suite in teachers if suite.prompted],
-        "leaderboards": [suite for suite in teachers if suite.calls is None],
+        "trained": [suite for suite in teachers if not suite.published and not suite.prompted],
+        "published": [suite for suite in teachers if suite.published or suite.prompted],
+        "published_references": [suite for suite in teachers if suite.published],
+        "scored": [suite for suite in teachers if suite.scored],
+        "leaderboards": [suite for suite in teachers if suite.scored and suite.calls is None],
         "comparisons": [suite for suite in teachers if suite.calls is not None],
     }
     text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
@@ -251,6 +256,9 @@ def plan_text(suites: Iterable[Suite]) -> str:
         text += [f"  {key}:", *(f"    {of.name}: {of.drawn(stage)}" for of in teachers if stage in of.teacher)]
     text += ["  calls:", *(f"    {suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None)]
     text += ["  students:", *(f"    {key}: {line}" for suite in suites for key, line in suite.lines().items())]
+    scored = [run for suite in suites if suite.scored for run in suite.seeded]
+    text += ["  scored_students:"]
+    text += [f"    {run.key}: {{run: {run.folder.relative_to('resolved')}, suite: {run.suite}}}" for run in scored]
     return "\n".join(text) + "\n"
 
 
