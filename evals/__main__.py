@@ -153,6 +153,18 @@ def study(
 
 
 @app.command()
+def gallery(
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+    samples: Annotated[Path, typer.Option(help="a suite's folder of samples")],
+    prompts: Annotated[Path, typer.Option(help="the suite's folder of prompts")],
+) -> None:
+    """Show a text-to-image suite: the same prompts and noise by its teacher and its students."""
+    from evals.pages.prompted import prompted_gallery
+
+    prompted_gallery(samples, prompts, out)
+
+
+@app.command()
 def comparison(
     suite: Annotated[str, typer.Argument(help="the suite's name")],
     student: Annotated[list[str], typer.Option(help="NAME, or NAME_N for the phase of N steps; may be repeated")],

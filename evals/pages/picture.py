@@ -1,4 +1,4 @@
-"""The picture of a leaderboard: samples that grew from the same noise, as one PNG with a label beside each row."""
+"""Pictures for pages: samples that grew from the same noise, as one PNG with a label beside each row."""
 
 import io
 from collections.abc import Sequence
@@ -6,13 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from evals.images.reading import Images
 from evals.pages.gallery import Strip
 from evals.tables.row import Row
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 SHOWN = (1, 2, 4, 8, 50)
 """Network evaluations of the teacher's DDIM that the picture shows."""
-LEAST, GAP, TEXT = 40, 6, 15
-"""Pixels of a row's height, at least (images are enlarged by a whole number), between rows, and of the text."""
+LEAST, MOST, GAP, TEXT = 40, 192, 6, 15
+"""Pixels of an image's height, at least (it is enlarged by a whole number) and at most; of gaps; and of the text."""
+CAPTIONED = 128
+"""Pixels of the height, at least, of images with a caption."""
 
 
 def pictured(rows: Sequence[Row]) -> list[Row]:
@@ -21,20 +26,50 @@ def pictured(rows: Sequence[Row]) -> list[Row]:
     return [*sorted(teacher, key=lambda row: row.nfe), *(r for r in rows if r.method != "teacher" and r.nfe == 1)]
 
 
-def picture(strips: Sequence[Strip]) -> bytes:
-    """Draws strips below one another; the same strips give the same bytes with one version of Pillow."""
+def picture(strips: Sequence[Strip], captions: Sequence[str] = ()) -> bytes:
+    """Draws strips below one another; the same strips give the same bytes with one version of Pillow.
+
+    captions: a text under each column.
+    """
     font = ImageFont.load_default(TEXT)
     labels = [f"{strip.shown.title}   {strip.shown.note}" for strip in strips]
     left = int(max(font.getlength(label) for label in labels)) + 2 * GAP
-    scale = max(1, -(-LEAST // strips[0].pixels.shape[0]))
-    enlarged = [strip.pixels.repeat(scale, axis=0).repeat(scale, axis=1) for strip in strips]
-    height, width = enlarged[0].shape[:2]
-    canvas = Image.new("RGB", (left + width + GAP, len(strips) * (height + GAP) + GAP), "white")
+    images = [_sized(strip.pixels, CAPTIONED if captions else LEAST) for strip in strips]
+    width, height = images[0].size
+    column = width // max(1, len(captions))
+    below = [_wrapped(text, font, column - GAP) for text in captions]
+    bottom = GAP + len(strips) * (height + GAP)
+    size = (left + width + GAP, bottom + max((text.count("\n") + 1 for text in below), default=0) * (TEXT + GAP))
+    canvas = Image.new("RGB", size, "white")
     pen = ImageDraw.Draw(canvas)
-    for number, (label, pixels) in enumerate(zip(labels, enlarged, strict=True)):
+    for number, (label, image) in enumerate(zip(labels, images, strict=True)):
         top = GAP + number * (height + GAP)
         pen.text((GAP, top + height // 2), label, fill="black", font=font, anchor="lm")
-        canvas.paste(Image.fromarray(np.broadcast_to(pixels, (height, width, 3))), (left, top))
+        canvas.paste(image, (left, top))
+    for number, text in enumerate(below):
+        pen.text((left + number * column, bottom), text, fill="black", font=font, spacing=GAP)
     png = io.BytesIO()
     canvas.save(png, "PNG", optimize=True)
     return png.getvalue()
+
+
+def _sized(pixels: Images, least: int) -> Image.Image:
+    """Returns a strip, uint8 [H, W, C], enlarged by a whole number to `least` pixels of height, or reduced to MOST."""
+    height, width = pixels.shape[:2]
+    image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3))))
+    if height > MOST:
+        return image.resize((width * MOST // height, MOST), Image.Resampling.BOX)
+    scale = max(1, -(-least // height))
+    return image.resize((width * scale, height * scale), Image.Resampling.NEAREST)
+
+
+def _wrapped(text: str, font: Font, width: int) -> str:
+    """Breaks a text into lines of at most `width` pixels, at spaces where there are some."""
+    lines = [""]
+    for word in text.split():
+        while font.getlength(word) > width:
+            fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
+            lines, word = [*lines, word[:fits]], word[fits:]
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if font.getlength(longer) <= width else [*lines, word]
+    return "\n".join(line for line in lines if line)
