@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.teachers.text_unet import KIND, TextUNet, reduced
-from boot_exp.teachers.unet_folders import UNetFolder, table_of
+from boot_exp.teachers.unet_folders import UNetFolder
 from evals.ground.faults import StateFault
 
 
@@ -24,9 +24,9 @@ class TextToImage(UNetFolder, ABC):
 
     net: TextUNet
 
+    @abstractmethod
     def __init__(self, *, net: TextUNet, prediction: Prediction, schedule: Schedule) -> None:
         super().__init__(net=net, prediction=prediction, schedule=schedule, shape=net.shape)
-        self.table = table_of(schedule)
 
     @property
     def variance(self) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from abc import ABC
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from boot_exp.config.components import Count
+from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import OfTheHub, differences, folders, schedulers, shown
 from boot_exp.teachers.states import fill, network
@@ -80,14 +82,26 @@ class UNetFolder(OfTheHub, ABC):
     """A teacher whose network, `net.unet`, is one of diffusers, and whose folder is that of a pipeline or the network.
 
     kind: the class of the network in diffusers; pipelines: those that it is read from, and None where any that has a
-    network and a scheduler alone will do; variance: whether the network may predict a variance, which is left out.
+    network and a scheduler alone will do.
     """
 
     kind: ClassVar[str]
     pipelines: ClassVar[tuple[str, ...] | None] = None
     settings: ClassVar[tuple[str, ...]] = ("scheduler",)
     """The folders of a pipeline whose scheduler_config.json is read."""
-    table: Table
+
+    @abstractmethod
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        prediction: Prediction,
+        schedule: Schedule,
+        classes: Count | None = None,
+        shape: Sequence[Count] | None = None,
+    ) -> None:
+        super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
+        self.table = table_of(schedule)
 
     @property
     def variance(self) -> bool:
