@@ -112,8 +112,8 @@ class UNetFolder(OfTheHub, ABC):
         """Reads the weights of the network, by our names. StateFault: damaged, or the network or betas differ."""
         files = self.weights(path)
         unet: Any = self.net.unet
-        self._compare(files[0].parent / "config.json", type(unet), dict(unet.config))
         beside = folders.scheduler(path, self.pipelines)
+        self._compare(files[0].parent / "config.json", type(unet), dict(unet.config))
         if beside is not None:
             schedulers.compare(*beside, self.table, self.prediction, variance=self.variance)
             self.check_bounds(*beside[:2])
