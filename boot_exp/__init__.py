@@ -37,9 +37,12 @@ _OFFERED = {
     "methods.students": "AtEnd AtTime ConsistencyStudent DenoisingStudent Reading SignalStudent",
     "methods.tract": "Tract",
     "teachers.consistency_models": "ConsistencyModels",
+    "teachers.deepfloyd": "DeepFloyd DeepFloydSuperResolution DynamicThresholding",
     "teachers.diffusers": "Diffusers",
     "teachers.edm": "Edm",
     "teachers.guided_diffusion": "GuidedDiffusion",
+    "teachers.stable_diffusion": "StableDiffusion",
+    "teachers.stable_diffusion_xl": "StableDiffusionXL",
 }
 """The public names of each module, which is imported when the first of its names is used: torch takes seconds."""
 _MODULES = {name: module for module, names in _OFFERED.items() for name in names.split()}

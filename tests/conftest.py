@@ -5,3 +5,24 @@ import os
 # Sums differ in their last digits with the number of threads. This holds before torch is imported, and for every
 # process that a test starts, so that runs of different processes can be compared bit for bit.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny text-to-image pipeline of a kind (tests/house/pipelines.py), written once. Only read it."""
+
+    @cache
+    def written(kind: str) -> Path:
+        from tests.house.pipelines import pipeline
+
+        folder = tmp_path_factory.mktemp("pipelines") / kind
+        pipeline(kind).save_pretrained(folder)
+        return folder
+
+    return written

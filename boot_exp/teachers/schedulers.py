@@ -31,6 +31,7 @@ OF_BETAS = frozenset({
     "LMSDiscreteScheduler", "PNDMScheduler", "RePaintScheduler", "SASolverScheduler", "UniPCMultistepScheduler",
 })
 """Schedulers whose networks take a step of a table of betas as their time."""
+_OF_BETAS = ", ".join(sorted(name.removesuffix("Scheduler") for name in OF_BETAS))
 OF_SAMPLING = frozenset({
     "algorithm_type", "clip_sample", "clip_sample_range", "corrector_order", "disable_corrector",
     "dynamic_thresholding_ratio", "eta", "euler_at_final", "final_sigmas_type", "flow_shift", "interpolation_type",
@@ -63,17 +64,24 @@ LEARNED = ("learned", "learned_range")
 READ = {"linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"}
 
 
-def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, prediction: Prediction) -> None:
+def compare(
+    path: Path,
+    file: Mapping[str, Any],
+    kind: Any,
+    table: Table,
+    prediction: Prediction,
+    *,
+    variance: bool = False,
+) -> None:
     """StateFault: a scheduler's configuration has other betas or another prediction, or cannot be read here.
 
-    kind: the scheduler's class, or None if it is not stated.
+    kind: the scheduler's class, or None if it is not stated. variance: whether the network may predict a variance.
     """
     if kind is not None and kind not in [*OF_BETAS]:
         why = "so that its network is a distilled student and no teacher" if kind in DISTILLED else "which is none"
         raise StateFault(
-            f"{path} must be of a scheduler with a table of betas (DDPMScheduler, DDIMScheduler, ...), got "
-            f"{shown(kind)}, {why}; if the network was trained with a table, put that scheduler's configuration in its "
-            "place, else it cannot be read"
+            f"{path} must be of a scheduler with a table of betas ({_OF_BETAS}), got {shown(kind)}, {why}; if the "
+            "network was trained with a table, put that scheduler's configuration in its place, else it cannot be read"
         )
     known = {*DEFAULTS, *FIXED, *OF_SAMPLING}
     for name, value in file.items():
@@ -84,7 +92,7 @@ def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, predic
                 f"{path} must say what is known of a scheduler, got {shown(name)} = {shown(value)}; leave it out if "
                 "the network does not depend on it"
             )
-    if file.get("variance_type") in LEARNED:
+    if file.get("variance_type") in LEARNED and not variance:
         raise StateFault(
             f"{path} must be of a network that predicts no variance, got variance_type {file['variance_type']}; cut "
             "conv_out.weight and conv_out.bias to the image's channels, and say fixed_small"
