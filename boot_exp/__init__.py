@@ -40,6 +40,7 @@ _OFFERED = {
     "teachers.diffusers": "Diffusers",
     "teachers.edm": "Edm",
     "teachers.guided_diffusion": "GuidedDiffusion",
+    "teachers.decoding": "VaeDecoder",
     "teachers.text": "ClipPairText ClipText PipelineText T5Text",
 }
 """The public names of each module, which is imported when the first of its names is used: torch takes seconds."""

@@ -77,12 +77,18 @@ class Pipeline:
             import transformers
 
         inner = self.folder / part
-        with quiet(), text_libraries(), reading(inner, "must hold a tokenizer", "fetch it again", StateFault):
+        # Of a folder without a vocabulary transformers makes a tokenizer that reads every prompt as the same.
+        there = {path.name for path in inner.iterdir()}
+        if not (there & {"tokenizer.json", "spiece.model"} or there >= {"vocab.json", "merges.txt"}):
+            raise StateFault(
+                f"{inner} must hold tokenizer.json, spiece.model, or vocab.json and merges.txt, got "
+                f"{', '.join(map(shown, sorted(there)[:4])) or 'nothing'}; fetch them"
+            )
+        with quiet(), reading(inner, f"must hold a {kind}", "fetch it again, or bind what it is of", StateFault):
             try:
                 found = getattr(transformers, kind).from_pretrained(inner, local_files_only=True)
             except ImportError as error:  # transformers' own message for a library that converts old files
                 raise MissingResource(f"{inner} cannot be read: {first_line(error)}; install that library") from error
-            found("a")
             if not 0 < found.model_max_length < 2**31:  # what transformers says where a file says nothing
                 found.model_max_length = 77
             return found
@@ -114,8 +120,9 @@ class Pipeline:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keeps warnings and bars of transformers and diffusers from standard error; faults say what matters."""
-    from diffusers.utils import logging as second
-    from transformers.utils import logging as first
+    with text_libraries():
+        from diffusers.utils import logging as second
+        from transformers.utils import logging as first
 
     levels = [(logs, logs.get_verbosity()) for logs in (first, second)]
     bar = first.is_progress_bar_enabled()
