@@ -61,6 +61,11 @@ class PromptsCard:
     torch: str
     device: str
 
+    @property
+    def sha256_of_texts(self) -> str:
+        """Returns one hash over the prompts alone, whatever encodes them."""
+        return hashlib.sha256(f"{self.sha256[TRAINING]}\n{self.sha256[HELD_OUT]}".encode()).hexdigest()
+
 
 def hash_of_prompts(hashes: Mapping[str, str], encoder: str, encoder_sha256: str, negative: str) -> str:
     """Returns a hash of everything that a model is told, whether its text is stored or encoded at every step."""

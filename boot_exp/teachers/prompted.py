@@ -70,7 +70,8 @@ class Prompted:
     def record(self) -> dict[str, str]:
         card = self.stored.card
         return {
-            "prompts": card.sha256_of_prompts,
+            "prompts": card.sha256_of_texts,
+            "text": card.sha256_of_prompts,
             "prompts_held_out": f"{card.held_out:,} of {card.n:,}",
             "prompts_chosen": repr(self.chosen),
             "text_encoder": card.encoder,

@@ -112,7 +112,7 @@ def test_a_text_of_prompts_becomes_samples_of_held_out_ones(folder: Path, clip: 
     )
     sample.run(place(tmp_path / "samples"), model=tmp_path / "student", prompts=folder)
     record = json.loads((tmp_path / "samples/one-jump.json").read_text())["card"]
-    assert record["prompts"] == stored.card.sha256_of_prompts and record["text_encoder"] == repr(clip)
+    assert record["text"] == stored.card.sha256_of_prompts and record["text_encoder"] == repr(clip)
     assert record["prompts_held_out"] == f"{stored.card.held_out} of 40" and record["negative_prompt"] == ""
 
 

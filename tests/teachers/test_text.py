@@ -178,7 +178,7 @@ def wider(folder: Path) -> None:
 DAMAGES = {
     "no tokenizer's files": (
         emptied,
-        r"tokenizer must hold tokenizer.json, spiece.model, or .*, got nothing; fetch them",
+        r"tokenizer must hold tokenizer.json, spiece.model, or .*, got nothing",
     ),
     "a pickle": (pickled, r"must hold weights as safetensors, .* got pytorch_model.bin; .* it may run code"),
     "cut short": (cut, r"text_encoder must hold a CLIPTextModel, got "),
