@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from boot_exp.engine.libraries import text_libraries
+from boot_exp.engine.libraries import check_sentences, text_libraries
 from boot_exp.teachers import shown
 from boot_exp.teachers.folders import read_json
 from evals.ground.faults import MissingResource, StateFault
@@ -84,11 +84,10 @@ class Pipeline:
                 f"{inner} must hold tokenizer.json, spiece.model, or vocab.json and merges.txt, got "
                 f"{', '.join(map(shown, sorted(there)[:4])) or 'nothing'}; fetch them"
             )
+        if there.isdisjoint({"tokenizer.json", "vocab.json"}):
+            check_sentences(inner / "spiece.model")
         with quiet(), reading(inner, f"must hold a {kind}", "fetch it again, or bind what it is of", StateFault):
-            try:
-                found = getattr(transformers, kind).from_pretrained(inner, local_files_only=True)
-            except ImportError as error:  # transformers' own message for a library that converts old files
-                raise MissingResource(f"{inner} cannot be read: {first_line(error)}; install that library") from error
+            found = getattr(transformers, kind).from_pretrained(inner, local_files_only=True)
             if not 0 < found.model_max_length < 2**31:  # what transformers says where a file says nothing
                 found.model_max_length = 77
             return found

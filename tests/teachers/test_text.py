@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from boot_exp.engine import libraries
 from boot_exp.teachers import pipelines as reading
 from boot_exp.teachers.decoding import VaeDecoder, decoder
 from boot_exp.teachers.text import ClipPairText, ClipText, PipelineText, T5Text
@@ -266,13 +266,20 @@ def test_only_what_is_read_is_fetched(parent: Path, monkeypatch: pytest.MonkeyPa
 def test_captions_are_not_left_uncleaned_in_silence(
     parent: Path, lacking: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
-    from boot_exp.engine import libraries
-
     monkeypatch.setattr(libraries, "find_spec", lambda name: None if name in lacking else object())
     encoder = T5Text(source=str(folder_of("if_base", parent)), clean=True)
-    with pytest.raises(MissingResource, match=r"cleaning captions needs .*; run: pip install .*, or bind T5Text.clean"):
+    with pytest.raises(MissingResource, match=r"cleaning captions needs .*; run: pip install .*, or bind T5Text"):
         encoder.on(CPU)
+
+
+def test_a_tokenizer_that_was_not_converted_names_what_reads_it(
+    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied("if_base")
+    (folder / "tokenizer/tokenizer.json").rename(folder / "tokenizer/spiece.model")
+    monkeypatch.setattr(libraries, "find_spec", lambda name: None)
+    with pytest.raises(MissingResource, match=r"spiece.model needs sentencepiece protobuf, not installed here; run: "):
+        T5Text(source=str(folder), clean=False).on(CPU)
 
 
 def test_captions_are_cleaned_twice_as_the_pipeline_cleans_them(monkeypatch: pytest.MonkeyPatch) -> None:
