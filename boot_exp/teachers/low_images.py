@@ -19,15 +19,15 @@ from boot_exp.diffusion.conditions import Condition, PromptConditions, Prompts
 from boot_exp.diffusion.levels import Level, diffuse
 from boot_exp.diffusion.schedules import SquaredCosineTable, Table
 from boot_exp.engine.compute import on
-from boot_exp.engine.seeds import numbered, sample_noise
+from boot_exp.engine.seeds import PAIRS, SAMPLES, numbered, sample_noise
 from boot_exp.teachers.prompted import Chosen, HeldOutInTurn, Prompted, TrainingInTurn
 from evals.ground.faults import ConfigurationFault, DataFault
 from evals.ground.files import sha256_of
 from evals.images.reading import open_images
 from evals.images.samples import read_samples_card
 
-# Streams of draws beside those of boot_exp/engine/seeds.py: one noise for each image of a training, and of the samples.
-LOW_OF_TRAINING, LOW_OF_SAMPLES = 4, 5
+# Streams of draws beside those of boot_exp/engine/seeds.py: a noise for each image of a training, of samples and pairs.
+LOW_OF_TRAINING, LOW_OF_SAMPLES, LOW_OF_PAIRS = 4, 5, 6
 CURE = "sample the base with these prompts (Sample.prompts)"
 
 
@@ -132,9 +132,9 @@ class Upscaled:
         images = numbered(range(seen, seen + batch), self.prompted.where)
         return self.with_images(numbers, self.prompted.seed, images, LOW_OF_TRAINING)
 
-    def of(self, seed: int, indices: Tensor) -> Condition:
-        numbers = self.prompted.chosen(self.prompted.stored.card, indices.cpu().numpy())
-        return self.with_images(numbers, seed, indices, LOW_OF_SAMPLES)
+    def of(self, seed: int, indices: Tensor, purpose: int = SAMPLES) -> Condition:
+        numbers = self.prompted.numbers(indices, purpose)
+        return self.with_images(numbers, seed, indices, LOW_OF_PAIRS if purpose == PAIRS else LOW_OF_SAMPLES)
 
     def with_images(self, numbers: NDArray[np.int64], seed: int, images: Tensor, purpose: int) -> Condition:
         """Returns the text of prompts by number, [B], with their low images, noised by the number of each image."""

@@ -19,6 +19,7 @@ from boot_exp.data.images import draw
 from boot_exp.data.stored_prompts import PromptsCard, StoredPrompts
 from boot_exp.diffusion.conditions import Condition, PromptConditions
 from boot_exp.engine.compute import on
+from boot_exp.engine.seeds import PAIRS, SAMPLES
 from evals.ground.faults import DataFault
 
 Numbers = NDArray[np.int64]
@@ -95,8 +96,13 @@ class Prompted:
             )
         return draw(n=training, images_seen=seen, batch=batch, seed=self.seed)
 
-    def of(self, seed: int, indices: Tensor) -> Condition:
-        return self.told(self.chosen(self.stored.card, indices.cpu().numpy()))
+    def of(self, seed: int, indices: Tensor, purpose: int = SAMPLES) -> Condition:
+        return self.told(self.numbers(indices, purpose))
+
+    def numbers(self, indices: Tensor, purpose: int) -> Numbers:
+        """Returns the numbers of the prompts of samples, or of pairs, which train a student: [B]."""
+        chosen = TrainingInTurn() if purpose == PAIRS else self.chosen
+        return chosen(self.stored.card, indices.cpu().numpy())
 
     def told(self, numbers: Numbers) -> Condition:
         """Returns the text of prompts by their numbers, [B], on the device."""
