@@ -20,7 +20,7 @@ class TextToImage(UNetFolder, ABC):
     reduced: ClassVar[dict[str, object]] = {"config": reduced}
     kind: ClassVar[str] = KIND
     label_dropout: ClassVar[float | None] = 0.1
-    """The share of prompts left out in training, as the model cards of Stable Diffusion and DeepFloyd IF say."""
+    """The share of prompts left out in training, by the model card of Stable Diffusion 1 and by Imagen's paper."""
 
     net: TextUNet
 

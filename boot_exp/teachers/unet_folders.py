@@ -44,12 +44,20 @@ def defaults(kind: type) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
+def completed(config: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all that a configuration says: what it leaves out is the library's default, or inferred as there."""
+    said = {**known, **config}
+    if said.get("encoder_hid_dim") is not None and said["encoder_hid_dim_type"] is None:
+        said["encoder_hid_dim_type"] = "text_proj"
+    return said
+
+
 def check_names(config: Mapping[str, Any], known: Mapping[str, Any], kind: str, who: str) -> dict[str, Any]:
     """Returns all that a configuration says, defaults included.
 
     ValueError: it is of another network than `kind`, says what that does not know, or a number is not finite.
     """
-    said = {**known, **config}
+    said = completed(config, known)
     unknown = [
         name for name, value in config.items() if name not in known and not name.startswith("_") and value is not None
     ]
@@ -170,12 +178,10 @@ class UNetFolder(OfTheHub, ABC):
                 f"{path} must be of a {self.kind}, got {shown(other)}, which has other inputs or outputs and is not "
                 "supported"
             )
-        # Values that a file leaves out are the library's defaults.
-        said = {name: value for name, value in (defaults(kind) | file).items() if not name.startswith("_")}
         different = {
             name: (value, ours.get(name, "not known"))
-            for name, value in said.items()
-            if name not in OF_TRAINING and not _alike(name, value, ours.get(name))
+            for name, value in completed(file, defaults(kind)).items()
+            if name not in OF_TRAINING and not name.startswith("_") and not _alike(name, value, ours.get(name))
         }
         if different:
             raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind its values")

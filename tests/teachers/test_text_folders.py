@@ -135,6 +135,16 @@ def test_a_pipeline_without_a_part_that_is_read_is_refused(tmp_path: Path, kind:
         tiny.teacher(kind).read(folder)
 
 
+def test_what_the_library_infers_is_inferred_on_both_sides(tmp_path: Path) -> None:
+    """Folders of DeepFloyd IF from before `encoder_hid_dim_type` was there have the width of the text alone."""
+    folder = tiny.write("if_base", tmp_path)
+    said = json.loads((folder / UNET).read_text())
+    del said["encoder_hid_dim_type"]
+    (folder / UNET).write_text(json.dumps(said))
+    config = {name: value for name, value in tiny.CONFIGS["if_base"].items() if name != "encoder_hid_dim_type"}
+    assert tiny.teacher("if_base").read(folder) and tiny.teacher("if_base", config=config).read(folder)
+
+
 def test_thresholding_is_what_the_folder_says_and_another_can_be_bound(tmp_path: Path) -> None:
     folder = tiny.write("if_base", tmp_path)
     says(folder / SCHEDULER, dynamic_thresholding_ratio=0.9, sample_max_value=2.0)
