@@ -88,11 +88,13 @@ class PipelineEncode:
 
     def __call__(self, prompts: Sequence[str], **more: Any) -> dict[str, Tensor]:
         size, made = self.encoder.at_once, []
-        for low in range(0, len(prompts), size):
-            some = [self.encoder.prepared(prompt) for prompt in prompts[low : low + size]]
-            full = some + [some[-1]] * (size - len(some))
-            made.append({name: value[: len(some)] for name, value in self.whole(full, **more).items()})
-        return {name: torch.cat([part[name] for part in made]) for name in made[0]}
+        # Never under the autocast of a training, which would encode otherwise than what is stored.
+        with torch.no_grad(), torch.autocast(self.where.type, enabled=False):
+            for low in range(0, len(prompts), size):
+                some = [self.encoder.prepared(prompt) for prompt in prompts[low : low + size]]
+                full = some + [some[-1]] * (size - len(some))
+                made.append({name: value[: len(some)] for name, value in self.whole(full, **more).items()})
+            return {name: torch.cat([part[name] for part in made]) for name in made[0]}
 
     def whole(self, texts: list[str], **more: Any) -> dict[str, Tensor]:
         """Encodes exactly `at_once` texts and rounds. NumericalFault: 16 bits do not hold what comes out."""
@@ -102,10 +104,8 @@ class PipelineEncode:
         ]
         ids = [tokens["input_ids"].to(self.where) for tokens in tokenised]
         mask = tokenised[0]["attention_mask"].to(self.where)
-        # Never under the autocast of a training, which would encode otherwise than what is stored.
-        with torch.no_grad(), torch.autocast(self.where.type, enabled=False):
-            made = self.encoder.asked(self.models, ids, mask, **more)
-            rounded = {name: value.to(KINDS[self.encoder.rounded]) for name, value in made.items()}
+        made = self.encoder.asked(self.models, ids, mask, **more)
+        rounded = {name: value.to(KINDS[self.encoder.rounded]) for name, value in made.items()}
         if not all(bool(value.isfinite().all()) for value in rounded.values()):
             raise NumericalFault(
                 f"encoded text must be finite in {self.encoder.rounded}, got others, of {texts[0][:60]!r} or of the "

@@ -32,7 +32,7 @@ from boot_exp.stages.distil import Distil
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.sample import Sample
 from boot_exp.teachers.prompted import StoredText, TextAtEveryStep, TrainingInTurn
-from boot_exp.teachers.text import ClipText
+from boot_exp.teachers.text import ClipText, T5Text
 from evals.ground.faults import DataFault, OutputFault, Stopped
 from tests.house.prompted import (
     CPU,
@@ -267,6 +267,15 @@ def test_text_of_another_encoder_or_negative_prompt_is_refused(folder: Path, cli
             way(encoder=ClipText(source=clip.source, at_once=4, skip=1))(folder, 0, CPU)
         with pytest.raises(DataFault, match=r"must be of the negative prompt that is configured, 'bad', got ''"):
             way(encoder=clip, negative="bad")(folder, 0, CPU)
+
+
+def test_text_of_captions_that_were_cleaned_otherwise_is_refused(pipeline: Path, tmp_path: Path) -> None:
+    source = str(folder_of("if_base", pipeline.parent))
+    kept = T5Text(source=source, at_once=4, clean=False)
+    stage(written(tmp_path / "animals.txt", animals()), kept).run(place(tmp_path / "prompts"))
+    assert StoredText(encoder=kept)(tmp_path / "prompts", 0, CPU).without.given["text"].shape == (1, 77, 32)
+    with pytest.raises(DataFault, match=r"that is configured, .*clean=True.*, got .*clean=False"):
+        StoredText(encoder=T5Text(source=source, at_once=4, clean=True))(tmp_path / "prompts", 0, CPU)
 
 
 def test_text_of_other_weights_of_an_encoder_is_refused(folder: Path, clip: ClipText, tmp_path: Path) -> None:

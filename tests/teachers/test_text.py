@@ -106,6 +106,17 @@ def test_what_a_prompt_is_encoded_to_depends_on_it_alone(parent: Path) -> None:
                 assert torch.equal(value[0], together[name][index])
 
 
+def test_an_encoder_is_always_asked_for_as_many_prompts_and_never_under_autocast(parent: Path) -> None:
+    """Kernels differ with the size of a batch, and a training's autocast would round what is stored unrounded."""
+    encode: Any = ClipText(source=str(folder_of("sd", parent)), at_once=4).on(CPU)
+    (model,), sizes = encode.models, []
+    model.register_forward_pre_hook(lambda module, arguments: sizes.append(len(arguments[0])))
+    alone = encode(PROMPTS[:1])["text"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        several = encode([*PROMPTS, "one more"])["text"]
+    assert sizes == [4, 4, 4] and torch.equal(alone[0], several[0]) and len(several) == 5
+
+
 def test_skipped_layers_are_those_of_a_smaller_network_and_not_of_the_negative_prompt(
     copied: Callable[[str], Path],
 ) -> None:
