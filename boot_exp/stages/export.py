@@ -18,7 +18,7 @@ from boot_exp.engine.seeds import numbered, sample_noise
 from boot_exp.methods.students import ConsistencyStudent, DenoisingStudent, SignalStudent
 from boot_exp.stages.exported_card import HOLDING, page
 from boot_exp.stages.place import provenance
-from boot_exp.teachers.exporting import Step, folded, index, plain, predicted, scheduler, told, unet_of
+from boot_exp.teachers.exporting import Step, folded, index, plain, predicted, scheduler, told, unet_of, write
 from evals.ground.ending import tell
 from evals.ground.faults import ConfigurationFault, NumericalFault, StateFault
 from evals.ground.files import replacing_folder, sha256_of, write_json
@@ -60,8 +60,8 @@ def export(built: Any, *, model: Path, out: Path, teacher: Path | None = None, w
         check_square(known)
     difference = check_equal(student, step, known, w)
     with replacing_folder(out, holding=HOLDING) as folder:
-        made.save_pretrained(folder / "unet")
-        scheduler(step).save_pretrained(folder / "scheduler")
+        write(made, folder / "unet")
+        write(scheduler(step), folder / "scheduler")
         parts = {"unet": ["diffusers", type(made).__name__], "scheduler": ["diffusers", "DDIMScheduler"]}
         write_json(folder / "model_index.json", index(pipeline, parts))
         exported = Exported(pipeline=pipeline, step=step, w=w, difference=difference)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from boot_exp.diffusion.nets.adain import Block
 from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
-from boot_exp.teachers.diffusers import DiffusersUNet
 from boot_exp.teachers.schedulers import PREDICTED
 from evals.ground.extras import extras
 from evals.ground.faults import ConfigurationFault
 
+KINDS = ("UNet2DModel", "UNet2DConditionModel")
 NEAR = 1e-4
 """How far a network's time may be from an integer: a tenth of what 16 bit would change at the least."""
 
@@ -46,7 +48,7 @@ def told(schedule: Schedule, time_scale: float) -> int:
         raise ConfigurationFault(
             f"a student to be exported must end at an entry of its table of betas, because diffusers tells a network "
             f"integers, got {time:.6g} at t_min; bind lam_min = {float(inside.lam(at)):.10g}, which is entry "
-            f"{nearest}, or leave it out, and distil again"
+            f"{nearest}, and distil again"
         )
     return nearest
 
@@ -93,12 +95,13 @@ def _betas(alpha_bar: float, count: int) -> list[float]:
 
 def unet_of(net: nn.Module) -> Any:
     """Returns the network of diffusers inside ours. ConfigurationFault: it is another format's, or our own."""
-    if not isinstance(net, DiffusersUNet):
+    found = getattr(net, "unet", None)
+    if type(found).__name__ not in KINDS:
         raise ConfigurationFault(
             f"a network to be exported must be one that diffusers can run, got {type(net).__name__}; distil from a "
             "teacher in diffusers' format, or sample with boot-exp sample"
         )
-    return net.unet
+    return found
 
 
 def plain(net: Any, w: float | None, size: tuple[int, int]) -> Any:
@@ -142,3 +145,11 @@ def index(pipeline: str, parts: Mapping[str, Any]) -> dict[str, Any]:
         import diffusers
 
     return {"_class_name": pipeline, "_diffusers_version": diffusers.__version__, **parts}
+
+
+def write(part: Any, folder: Path) -> None:
+    """Writes a network or a scheduler of diffusers into a folder. OSError: the disk is full."""
+    try:
+        part.save_pretrained(folder)
+    except SafetensorError as error:  # its message for a full disk
+        raise OSError(str(error)) from error
