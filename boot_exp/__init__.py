@@ -13,6 +13,7 @@ _OFFERED = {
     "diffusion.nets.unet": "Convolutions Groups NarrowGroups Resampling ResidualBlocks ThirtyTwoGroups UNet WideGroups",
     "diffusion.perceptual": "Lpips",
     "diffusion.predictions": "FromEps FromF FromScore FromV FromX Prediction",
+    "diffusion.pure_noise": "NoSignalLeft ZeroTerminalSnr",
     "diffusion.samplers": "Along AtGuidance EdmSampler GuidanceSweep OneJump Renoised RenoisedSweep Sampler Sweep",
     "diffusion.schedules": "Clamped Cosine GivenTable KarrasTime LinearBeta LinearTable ScaledLinearTable Schedule "
     "SigmoidTable SquaredCosineTable Table",

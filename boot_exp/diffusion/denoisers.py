@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from boot_exp.config.components import Count
 from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.levels import Level, over
-from boot_exp.diffusion.predictions import Prediction
+from boot_exp.diffusion.predictions import Prediction, reads_pure_noise
+from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.schedules import Schedule
 
 
@@ -58,7 +59,8 @@ class Networked(nn.Module):
     net: (x_t [B, C, H, W], t [B], label [B] or None, w [B] or None) -> [B, C, H, W]; a text-to-image network gets the
     other parts of the condition by name. prediction: computes the network's inputs from x_t and t, and x0 from its
     output. classes: the number of labels, or None for an unconditional network.
-    shape: the shape (C, H, W) of an image; None: that of the data.
+    shape: the shape (C, H, W) of an image; None: that of the data. NoSignalLeft: the schedule ends in pure noise, where
+    the prediction divides by alpha = 0.
     """
 
     evaluations: ClassVar[int] = 1
@@ -75,6 +77,8 @@ class Networked(nn.Module):
         shape: Sequence[Count] | None = None,
     ) -> None:
         super().__init__()
+        if schedule.ends_in_pure_noise and not reads_pure_noise(prediction):
+            refuse_pure_noise(schedule, prediction, "bind FromV if the network predicts v")
         self.net = net
         self.prediction = prediction
         self.schedule = schedule

@@ -24,6 +24,14 @@ class Prediction(Protocol):
     def __call__(self, output: Tensor, x_t: Tensor, level: Level) -> Tensor: ...
 
 
+def reads_pure_noise(prediction: Prediction) -> bool:
+    """Whether a prediction's inputs and x0 are finite at lam = inf, where alpha is 0 and x_t is eps."""
+    with torch.device("cpu"):
+        level, x = Level(lam=torch.tensor([math.inf], dtype=torch.float64)), torch.ones((1, 1), dtype=torch.float64)
+        made = (prediction.given(x, level), prediction.told(torch.ones_like(level.lam), level), prediction(x, x, level))
+        return all(bool(value.isfinite().all()) for value in made)
+
+
 class Plain:
     """The network receives x_t and t as they are."""
 

@@ -67,6 +67,12 @@ class Schedule(ABC):
         """Returns a Level with fields [B] float64 for t: [B] in [0, 1]."""
         return Level(lam=self.lam(t.double()))
 
+    @cached_property
+    def ends_in_pure_noise(self) -> bool:
+        """Whether alpha is 0 at t_max, so that lam is infinite there; read once, so that a GPU never waits for it."""
+        with torch.device("cpu"):
+            return float(self.lam(torch.tensor([self.t_max], dtype=torch.float64))) == math.inf
+
     def rate(self, t: Tensor) -> Tensor:
         """Returns dlam/dt at t, [B] float64, by forward-mode differentiation, so that no formula is written twice."""
         t = t.double().contiguous()  # forward mode refuses an expanded tensor
@@ -167,7 +173,8 @@ class Table(Schedule):
             first = int(wrong.nonzero()[0])
             raise ValueError(
                 f"{type(self).__name__} must have {must}, got {float(betas[first]):.6g} at entry {first} of "
-                f"{len(betas)}; a table that ends without signal cannot be read: cap its last betas, at 0.999 say"
+                f"{len(betas)}; a table that ends without signal is read in ZeroTerminalSnr only: cap its last "
+                "betas, at 0.999 say"
             )
 
     def lam(self, t: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from boot_exp.config.components import component
 from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.denoisers import Denoiser
 from boot_exp.diffusion.levels import Level, carry, diffuse, noise, over, signal
+from boot_exp.diffusion.pure_noise import refuse_pure_noise
 
 
 class Solver(Protocol):
@@ -111,6 +112,8 @@ class Heun(OneStep):
     coordinate: Coordinate = field(default_factory=NoiseRatio)
 
     def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING) -> Tensor:
+        if isinstance(self.coordinate, NoiseRatio):
+            refuse_pure_noise(denoise.schedule, self.coordinate, "bind SignalRatio as the coordinate")
         level_t, level_s = denoise.schedule(t), denoise.schedule(s)
         x0_t = denoise(x_t, t, condition)
         x_s = carry(x0_t, x_t, level_t, level_s)
@@ -190,5 +193,6 @@ class SignalEuler:
     def __call__(
         self, denoise: Denoiser, y: Tensor, eps: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING
     ) -> Tensor:
+        refuse_pure_noise(denoise.schedule, self, "bind OnSignal")
         x0 = denoise(diffuse(denoise.schedule(t), y, eps), t, condition)
         return y + over((t - s) * denoise.schedule.rate(t), y) * (x0 - y)

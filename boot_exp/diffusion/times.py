@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from boot_exp.config.components import Count, Positive, PositiveShare, component
+from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.schedules import Schedule
 
 
@@ -34,6 +35,7 @@ class KarrasGrid:
     rho: Positive = 7.0
 
     def __call__(self, schedule: Schedule, steps: int) -> Tensor:
+        refuse_pure_noise(schedule, self, "bind UniformGrid")
         return torch.tensor(karras_times(schedule, steps, self.rho), dtype=torch.float64)
 
 

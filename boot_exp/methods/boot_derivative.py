@@ -11,6 +11,7 @@ from boot_exp.config.components import NonNegative, PositiveShare, component
 from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import diffuse, over
+from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.times import Times, UniformTimes
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start, edge_of
@@ -39,6 +40,7 @@ class BootDerivative:
         self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
     ) -> dict[str, Term]:
         schedule, eps, condition = teacher.schedule, batch.eps, batch.condition
+        refuse_pure_noise(schedule, self, "distil with Boot")
         t = self.times(batch.generator, len(eps), schedule.t_min, schedule.t_max, batch.progress)
         edge = edge_of(len(eps), self.boundary_share, self.beta)
         last = torch.full_like(t[:edge], schedule.t_max)

@@ -12,6 +12,7 @@ from boot_exp.config.components import component
 from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import diffuse
+from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.step_weights import StepWeight, Unweighted
 from boot_exp.diffusion.times import Discretisation, Grid, KarrasGrid, drawn_steps
 from boot_exp.engine.averages import Average
@@ -48,6 +49,7 @@ class Consistency:
         self, *, student: DiffusionModel, teacher: Denoiser, self_teacher: DiffusionModel | None, batch: Batch
     ) -> dict[str, Term]:
         assert self_teacher is not None, "training makes one for a method with self_teaching"
+        refuse_pure_noise(teacher.schedule, self)  # a consistency function is a multiple of x / alpha
         steps = self.steps(batch.progress)
         grid = on(batch.eps.device, self.grid(teacher.schedule, steps))
         first = drawn_steps(batch.generator, len(batch.eps), steps)

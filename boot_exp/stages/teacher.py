@@ -124,7 +124,7 @@ class PublishedTeacher:
             inputs={"checkpoint": found},
             config=place.config,
             made_by=provenance(torch.device("cpu")),
-            kind=Imported(label_dropout=None, source=self.source, notes=teacher.notes),
+            kind=Imported(label_dropout=teacher.label_dropout, source=self.source, notes=teacher.notes),
         )
         write_folder(place.out, {"weights": teacher.state_dict()}, card.json())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,9 @@ class PublishedNetwork(Networked, ABC):
 
     notes: the choices made while reading the weights, one line each. ValueError: the network cannot be run.
     """
+
+    label_dropout: ClassVar[float | None] = None
+    """The share of images that its authors trained it on without a condition, which guidance needs; None: not known."""
 
     def __init__(
         self,
@@ -72,10 +76,12 @@ def check_runs(net: nn.Module, shape: tuple[int, ...], name: str, classes: int |
     parts = {key: part.to("meta") for key, part in [*net.named_parameters(), *net.named_buffers()]}
     x, t = torch.zeros(2, *shape, device="meta"), torch.zeros(2, device="meta")
     label = None if classes is None else torch.zeros(2, dtype=torch.long, device="meta")
+    example = getattr(net, "example", None)  # a text-to-image network's other inputs
+    others = {} if example is None else example(2, torch.device("meta")).given
     cure = "give sizes that belong together: an image halves evenly at each level, channels fill their groups and heads"
     try:
         with torch.no_grad():
-            output = torch.func.functional_call(net, parts, (x, t, label, None))
+            output = torch.func.functional_call(net, parts, (x, t, label, None), others)
     except Exception as error:  # layers may raise any exception
         raise ValueError(
             f"{name} must be a network that can be run on {'x'.join(map(str, shape))}, got {first_line(error)}; {cure}"

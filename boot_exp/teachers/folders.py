@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,13 @@ STEM = "diffusion_pytorch_model"
 KINDS = ("", ".fp16", ".bf16")  # whole weights first, then those rounded to half precision
 ENDS = ("safetensors", "bin")
 LARGEST = 2**24  # bytes of a configuration
+FAMILIES = {
+    "StableDiffusionPipeline": "stable_diffusion.StableDiffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl.StableDiffusionXL",
+    "IFPipeline": "deepfloyd.DeepFloyd",
+    "IFSuperResolutionPipeline": "deepfloyd.DeepFloydSuperResolution",
+}
+"""The teachers of text-to-image pipelines."""
 
 
 def network_folder(folder: Path) -> Path:
@@ -81,34 +88,46 @@ def read_json(path: Path) -> dict[str, Any]:
         return found
 
 
-def scheduler(folder: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
+def scheduler(
+    folder: Path, pipelines: Collection[str] | None = None, name: str = "scheduler"
+) -> tuple[Path, Mapping[str, Any], Any] | None:
     """Returns the configuration of the scheduler beside a network, and the class that it or its pipeline names.
 
-    None: there is no scheduler. StateFault: it is damaged or missing, or the pipeline does not produce images.
+    pipelines: the classes of pipelines that are read; None: any that has a network of images and a scheduler alone.
+    name: the scheduler's among the pipeline's parts. None is returned where there is no scheduler. StateFault: it is
+    damaged or missing, or the pipeline is another one.
     """
     inner = network_folder(folder.absolute())
     places = [inner, inner.parent]
     indices = [place / "model_index.json" for place in places if (place / "model_index.json").is_file()]
-    kind = _pipeline(indices[0]) if indices else None
+    kind = _pipeline(indices[0], pipelines).get(name) if indices else None
     for place in places:
-        for path in (place / "scheduler/scheduler_config.json", place / "scheduler_config.json"):
+        alone = [place / "scheduler_config.json"] if name == "scheduler" else []
+        for path in (place / name / "scheduler_config.json", *alone):
             if path.is_file():
                 said = read_json(path)
                 return path, said, said.get("_class_name", kind)
     if kind is not None:
-        raise StateFault(f"{indices[0]} must have its scheduler beside it, got no scheduler_config.json; fetch it")
+        raise StateFault(f"{indices[0]} must have its {name} beside it, got no scheduler_config.json; fetch it")
     return None
 
 
-def _pipeline(path: Path) -> Any:
-    """Returns the scheduler's class in a pipeline of network and scheduler. StateFault: it has other parts."""
-    parts = {name: part for name, part in read_json(path).items() if isinstance(part, list) and any(part)}
-    named = {name: part[-1] for name, part in parts.items()}
+def _pipeline(path: Path, pipelines: Collection[str] | None) -> dict[str, Any]:
+    """Returns the classes of a pipeline's parts by name. StateFault: it is another pipeline, or has other parts."""
+    said = read_json(path)
+    parts = {name: part for name, part in said.items() if isinstance(part, list) and any(part)}
+    named, kind = {name: part[-1] for name, part in parts.items()}, said.get("_class_name")
+    known = FAMILIES.get(kind) if isinstance(kind, str) else None
+    cure = f"bind {known}" if known else "it is not supported"
+    if pipelines is not None:
+        if kind not in [*pipelines]:
+            raise StateFault(f"{path} must be of {' or '.join(pipelines)}, got {shown(kind)}; {cure}")
+        return named
     others = sorted(name for name in named if name not in ("unet", "scheduler"))
     if others or named.get("unet", "UNet2DModel") != "UNet2DModel":
         got = f"{shown(others[0])} ({shown(named[others[0]])})" if others else f"a {shown(named['unet'])}"
         raise StateFault(
             f"{path} must be of a UNet2DModel of images and a scheduler alone, got {got}: its network works on "
-            "something else than images, or has other inputs, and is not supported"
+            f"something else than images, or has other inputs; {cure}"
         )
-    return named.get("scheduler")
+    return named

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
+from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
 from boot_exp.diffusion.schedules import (
     GivenTable,
     LinearTable,
@@ -30,6 +31,7 @@ OF_BETAS = frozenset({
     "LMSDiscreteScheduler", "PNDMScheduler", "RePaintScheduler", "SASolverScheduler", "UniPCMultistepScheduler",
 })
 """Schedulers whose networks take a step of a table of betas as their time."""
+_OF_BETAS = ", ".join(sorted(name.removesuffix("Scheduler") for name in OF_BETAS))
 OF_SAMPLING = frozenset({
     "algorithm_type", "clip_sample", "clip_sample_range", "corrector_order", "disable_corrector",
     "dynamic_thresholding_ratio", "eta", "euler_at_final", "final_sigmas_type", "flow_shift", "interpolation_type",
@@ -51,12 +53,9 @@ DEFAULTS: dict[str, Any] = {
     "beta_schedule": "linear",
     "trained_betas": None,
     "prediction_type": "epsilon",
+    "rescale_betas_zero_snr": False,
 }
 FIXED = {  # keys with a single accepted value, and the meaning of any other
-    "rescale_betas_zero_snr": (
-        False,
-        "a table that ends without signal, where eps does not tell the image, is not read",
-    ),
     "timestep_type": ("discrete", "a network whose time is ln(sigma) / 4 is not supported"),
     "use_flow_sigmas": (False, "a network that predicts a flow is not read"),
     "predict_epsilon": (True, "write prediction_type 'sample' in its place and bind FromX"),
@@ -65,17 +64,24 @@ LEARNED = ("learned", "learned_range")
 READ = {"linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"}
 
 
-def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, prediction: Prediction) -> None:
+def compare(
+    path: Path,
+    file: Mapping[str, Any],
+    kind: Any,
+    table: Table,
+    prediction: Prediction,
+    *,
+    variance: bool = False,
+) -> None:
     """StateFault: a scheduler's configuration has other betas or another prediction, or cannot be read here.
 
-    kind: the scheduler's class, or None if it is not stated.
+    kind: the scheduler's class, or None if it is not stated. variance: whether the network may predict a variance.
     """
     if kind is not None and kind not in [*OF_BETAS]:
         why = "so that its network is a distilled student and no teacher" if kind in DISTILLED else "which is none"
         raise StateFault(
-            f"{path} must be of a scheduler with a table of betas (DDPMScheduler, DDIMScheduler, ...), got "
-            f"{shown(kind)}, {why}; if the network was trained with a table, put that scheduler's configuration in its "
-            "place, else it cannot be read"
+            f"{path} must be of a scheduler with a table of betas ({_OF_BETAS}), got {shown(kind)}, {why}; if the "
+            "network was trained with a table, put that scheduler's configuration in its place, else it cannot be read"
         )
     known = {*DEFAULTS, *FIXED, *OF_SAMPLING}
     for name, value in file.items():
@@ -86,13 +92,14 @@ def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, predic
                 f"{path} must say what is known of a scheduler, got {shown(name)} = {shown(value)}; leave it out if "
                 "the network does not depend on it"
             )
-    if file.get("variance_type") in LEARNED:
+    if file.get("variance_type") in LEARNED and not variance:
         raise StateFault(
             f"{path} must be of a network that predicts no variance, got variance_type {file['variance_type']}; cut "
             "conv_out.weight and conv_out.bias to the image's channels, and say fixed_small"
         )
     ends = {"beta_start": 0.00085, "beta_end": 0.012} if kind in NARROW else {}  # the defaults of these schedulers
     said = {**DEFAULTS, **ends, **{name: file[name] for name in DEFAULTS if name in file}}
+    said["rescale_betas_zero_snr"] = said["rescale_betas_zero_snr"] or False  # where None is written, as diffusers does
     ours = _says(table, prediction)
     if said["prediction_type"] not in PREDICTED.values():
         raise StateFault(
@@ -117,6 +124,8 @@ def compare(path: Path, file: Mapping[str, Any], kind: Any, table: Table, predic
         different = {f"beta {apart}": (_beta(theirs, apart), _beta(table, apart))}
     if different:
         cure = "bind GivenTable with its betas" if said["trained_betas"] is not None else "bind its values"
+        if "rescale_betas_zero_snr" in different:
+            cure = f"bind the table with{'' if said['rescale_betas_zero_snr'] else 'out'} ZeroTerminalSnr around it"
         raise StateFault(f"{path} must say what is configured, got {differences(different)}; {cure}")
 
 
@@ -128,21 +137,35 @@ def _table(path: Path, said: Mapping[str, Any]) -> Table:
             f"{path} must say one of the tables {', '.join(sorted(READ))}, got beta_schedule {shown(kind)}; write its "
             "betas out, as trained_betas, and bind them to GivenTable.given"
         )
-    ends = {"beta_first": said["beta_start"], "beta_last": said["beta_end"], "steps": said["num_train_timesteps"]}
+    if (zero := said["rescale_betas_zero_snr"]) not in (False, True):
+        raise StateFault(f"{path} must say rescale_betas_zero_snr = True or False, got {shown(zero)}; fetch it again")
     try:
-        if given is not None:
-            return GivenTable(given=given)
-        if kind == "squaredcos_cap_v2":
-            return SquaredCosineTable(steps=said["num_train_timesteps"])
-        kinds = {"linear": LinearTable, "scaled_linear": ScaledLinearTable}
-        return kinds[kind](**ends) if kind in kinds else SigmoidTable(**ends)
+        table = _of_betas(said)
+        # Some samplers of diffusers then set alpha_bar to 2^-24 at the last entry; the network was trained without.
+        return ZeroTerminalSnr(table=table) if zero else table
     except ValueError as error:
         raise StateFault(f"{path} must say a table of betas that can be used, got {error}; fetch it again") from None
 
 
+def _of_betas(said: Mapping[str, Any]) -> Table:
+    ends = {"beta_first": said["beta_start"], "beta_last": said["beta_end"], "steps": said["num_train_timesteps"]}
+    if said["trained_betas"] is not None:
+        return GivenTable(given=said["trained_betas"])
+    if said["beta_schedule"] == "squaredcos_cap_v2":
+        return SquaredCosineTable(steps=said["num_train_timesteps"])
+    kinds: dict[str, Callable[..., Table]] = {
+        "linear": LinearTable,
+        "scaled_linear": ScaledLinearTable,
+        "sigmoid": SigmoidTable,
+    }
+    return kinds[said["beta_schedule"]](**ends)
+
+
 def _says(table: Table, prediction: Prediction) -> dict[str, Any]:
     """Returns how a diffusers configuration would describe our schedule, if it can."""
-    said: dict[str, Any] = {"num_train_timesteps": len(table.entries)}
+    said: dict[str, Any] = {"num_train_timesteps": len(table.entries), "rescale_betas_zero_snr": False}
+    while isinstance(table, ZeroTerminalSnr):
+        table, said["rescale_betas_zero_snr"] = table.table, True
     said["prediction_type"] = PREDICTED.get(type(prediction), type(prediction).__name__)
     names = {LinearTable: "linear", ScaledLinearTable: "scaled_linear", SigmoidTable: "sigmoid"}
     if isinstance(table, LinearTable | ScaledLinearTable | SigmoidTable):

@@ -6,12 +6,13 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from boot_exp.diffusion import distances, predictions, schedules, solvers, step_weights, times, weights
+from boot_exp.diffusion import distances, predictions, pure_noise, schedules, solvers, step_weights, times, weights
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.diffusion.solvers import Coordinate, Integrator, OneStep, SignalStep
 
 ARGUMENTS: dict[type, list[dict[str, Any]]] = {
     schedules.GivenTable: [{"given": tuple((0.01 + 0.13 * i / 999) ** 2 for i in range(1000))}],
+    pure_noise.ZeroTerminalSnr: [{"table": schedules.ScaledLinearTable()}, {"table": schedules.SquaredCosineTable()}],
 }
 """What a class is made with, once for each entry; a class that needs no arguments need not be here."""
 
@@ -57,9 +58,9 @@ def _make(item: type, arguments: dict[str, Any]) -> Any:
 
 
 ARGUMENTS[schedules.Clamped] = []
-PLAIN: list[Schedule] = every(schedules, Schedule)
+PLAIN: list[Schedule] = [*every(schedules, Schedule), *every(pure_noise, Schedule)]
 ARGUMENTS[schedules.Clamped] = [{"schedule": schedule, "lam_min": -3.0, "lam_max": 3.0} for schedule in PLAIN]
-SCHEDULES: list[Schedule] = every(schedules, Schedule)
+SCHEDULES: list[Schedule] = [*every(schedules, Schedule), *every(pure_noise, Schedule)]
 
 ARGUMENTS[solvers.Heun] = [{"coordinate": coordinate} for coordinate in every(solvers, Coordinate)]
 ONE_STEP: list[Any] = every(solvers, OneStep)

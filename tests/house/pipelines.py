@@ -275,3 +275,19 @@ def loaded(folder: Path) -> Any:
     found = diffusers.DiffusionPipeline.from_pretrained(folder)
     found.set_progress_bar_config(disable=True)
     return found
+
+
+def teacher(kind: str, **changed: Any) -> Any:
+    """The teacher that reads a pipeline of a kind."""
+    from boot_exp.diffusion.predictions import FromEps, FromV
+    from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
+    from boot_exp.diffusion.schedules import ScaledLinearTable, Schedule
+    from boot_exp.teachers.stable_diffusion import StableDiffusion
+
+    latents: Schedule = ScaledLinearTable()
+    given: dict[str, Any] = {"config": CONFIGS[kind], "schedule": latents, "prediction": FromEps()}
+    if kind in ("sd_v", "sd_zsnr"):
+        given["prediction"] = FromV()
+    if kind == "sd_zsnr":
+        given["schedule"] = ZeroTerminalSnr(table=ScaledLinearTable())
+    return StableDiffusion(**{**given, **changed})

@@ -1,5 +1,7 @@
 """What holds at every noise level."""
 
+import math
+
 import pytest
 import torch
 
@@ -48,3 +50,17 @@ def test_carry_moves_the_signal_by_the_exact_coefficient() -> None:
 
 def test_over_keeps_the_precision_of_what_it_multiplies() -> None:
     assert (over(LAM, X0.float()) * X0.float()).dtype == torch.float32
+
+
+def test_pure_noise_is_a_level_from_which_all_that_is_needed_is_exact() -> None:
+    """lam = inf: x_t is eps, and the step to a level keeps it; the signal is what a step of the whole way gives it."""
+    t, s = Level(lam=torch.full_like(LAM, math.inf)), Level(lam=LAM)
+    assert bool((t.alpha == 0).all() and (t.sigma == 1).all() and (t.snr == 0).all())
+    x_t = diffuse(t, X0, EPS)
+    assert torch.equal(x_t, EPS) and torch.equal(noise(t, x_t, X0), EPS)
+    x_s = carry(X0, x_t, t, s)
+    torch.testing.assert_close(x_s, diffuse(s, X0, EPS), rtol=0, atol=0)
+    torch.testing.assert_close(signal(s, x_s, EPS), X0, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(implied_signal(x_s, x_t, t, s), X0, rtol=1e-9, atol=1e-9)
+    alpha, sigma = transition(t, s)
+    assert bool((alpha == 0).all() and (sigma == 1).all())

@@ -7,13 +7,14 @@ from types import ModuleType
 import pytest
 
 from boot_exp.diffusion import schedules
+from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
 from boot_exp.diffusion.schedules import Cosine, KarrasTime, Schedule
 from boot_exp.diffusion.weights import TruncatedSnr
 from tests.house import made_components
 
 
 def test_what_no_list_named_is_under_the_laws() -> None:
-    assert {KarrasTime, Cosine} <= {type(one) for one in made_components.SCHEDULES}
+    assert {KarrasTime, Cosine, ZeroTerminalSnr} <= {type(one) for one in made_components.SCHEDULES}
     assert TruncatedSnr in {type(one) for one in made_components.WEIGHTS}
 
 

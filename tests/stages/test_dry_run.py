@@ -13,13 +13,17 @@ from boot_exp.__main__ import app
 from boot_exp.config import runs
 from boot_exp.config.fault_list import Faults
 from boot_exp.config.params import read_params
-from boot_exp.diffusion.predictions import FromEps
-from boot_exp.diffusion.schedules import KarrasTime, LinearTable
+from boot_exp.diffusion.predictions import FromEps, FromV
+from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
+from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearTable
+from boot_exp.stages import dry_run
 from boot_exp.stages.costs import network_cost
 from boot_exp.stages.dry_run import check
+from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
 from evals.ground.faults import ConfigurationFault
+from tests.house import formats
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -150,3 +154,27 @@ def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.M
         num_blocks=1,
         attn_resolutions=(),
     ).shape == (3, 8, 8)
+
+
+ZERO = ("SCHEDULE = @pure_noise.ZeroTerminalSnr()", "ZeroTerminalSnr.table = @ScaledLinearTable()")
+
+
+def test_a_run_from_pure_noise_takes_its_step_or_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    *_, step = check(stages("digits/boot", *ZERO))
+    assert step.startswith("step: one update of Boot") and step.endswith("passed")
+    with pytest.raises(ConfigurationFault, match=r"BootDerivative must have signal left .*with Clamped"):
+        list(check(stages("digits/boot_derivative", *ZERO)))
+    with pytest.raises(ConfigurationFault, match="FromEps must have signal left at t_max"):
+        list(check(stages("digits/boot", *ZERO, "Networked.prediction = @FromEps()")))
+
+
+def test_a_published_network_of_pure_noise_is_asked_at_both_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    zero = ZeroTerminalSnr(table=LinearTable())
+    for prediction, schedule in ((FromV(), zero), (FromEps(), Clamped(schedule=zero, lam_min=-3.0, lam_max=4.0))):
+        teacher: Any = formats.diffusers(schedule=schedule, prediction=prediction)
+        stage = PublishedTeacher(teacher=teacher, source="none")
+        assert dry_run._step(stage, stages("cifar10/teacher")["teacher"], tmp_path).endswith("passed")

@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from boot_exp.diffusion.predictions import FromEps, FromV
+from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
 from boot_exp.diffusion.schedules import (
+    Clamped,
     GivenTable,
     LinearTable,
     ScaledLinearTable,
@@ -62,7 +64,11 @@ def test_a_scheduler_without_a_table_of_betas_is_refused_by_name(tmp_path: Path,
 SAYS: list[tuple[dict[str, Any], str]] = [
     ({"prediction_type": "v_prediction"}, r"prediction_type = v_prediction \(configured: epsilon\)"),
     ({"prediction_type": "flow_prediction"}, "got prediction_type flow_prediction, which is not read"),
-    ({"rescale_betas_zero_snr": True}, "ends without signal"),
+    (
+        {"rescale_betas_zero_snr": True},
+        r"snr = True \(configured: False\); bind the table with ZeroTerminalSnr around it",
+    ),
+    ({"rescale_betas_zero_snr": "no"}, "rescale_betas_zero_snr = True or False, got no"),
     ({"timestep_type": "continuous"}, "timestep_type = discrete, got continuous"),
     ({"use_flow_sigmas": True}, "predicts a flow"),
     ({"predict_epsilon": False}, "bind FromX"),
@@ -121,6 +127,41 @@ def test_tables_that_mean_the_same_betas_are_read_whatever_they_are_called(
     config = {key: value for key, value in json.loads(path.read_text()).items() if not key.startswith("_")}
     theirs = DDPMScheduler.from_config(config).betas.double()
     torch.testing.assert_close(table.betas(), theirs, rtol=1e-4, atol=1e-9)
+
+
+ZERO: list[tuple[Table, dict[str, Any]]] = [
+    (LinearTable(), {}),
+    (SquaredCosineTable(), {"beta_schedule": "squaredcos_cap_v2"}),
+    (
+        ScaledLinearTable(),
+        {"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+    ),
+    (GivenTable(given=[0.001, 0.002, 0.004]), {"trained_betas": [0.001, 0.002, 0.004], "num_train_timesteps": 3}),
+    (LinearTable(), {"trained_betas": LinearTable().betas().float().tolist(), "_class_name": "EulerDiscreteScheduler"}),
+]
+
+
+@pytest.mark.parametrize(("table", "said"), ZERO, ids=lambda value: type(value).__name__)
+def test_a_table_that_diffusers_rescales_to_zero_snr_is_read_with_the_same_table_alone(
+    tmp_path: Path, table: Table, said: dict[str, Any]
+) -> None:
+    write_diffusers(tmp_path)
+    path = tmp_path / "scheduler/scheduler_config.json"
+    says(path, prediction_type="v_prediction", rescale_betas_zero_snr=True, **said)
+    ours = diffusers(schedule=ZeroTerminalSnr(table=table), prediction=FromV())
+    assert ours.read(tmp_path)
+    clamped = Clamped(schedule=ZeroTerminalSnr(table=table), lam_min=-2.5, lam_max=4.0)
+    assert diffusers(schedule=clamped, prediction=FromV()).read(tmp_path)
+    with pytest.raises(StateFault, match="bind the table with ZeroTerminalSnr around it"):
+        diffusers(schedule=table, prediction=FromV()).read(tmp_path)
+    with pytest.raises(StateFault, match=r"beta_schedule|beta \d+|num_train_timesteps"):
+        other = SquaredCosineTable() if table != SquaredCosineTable() else LinearTable()
+        diffusers(schedule=ZeroTerminalSnr(table=other), prediction=FromV()).read(tmp_path)
+    for no in (False, None):
+        says(path, rescale_betas_zero_snr=no)
+        with pytest.raises(StateFault, match="bind the table without ZeroTerminalSnr around it"):
+            ours.read(tmp_path)
+        assert diffusers(schedule=table, prediction=FromV()).read(tmp_path)
 
 
 def test_an_offset_that_diffusers_has_not_is_refused(tmp_path: Path) -> None:
