@@ -205,6 +205,7 @@ def exported(
     out: OutOrPlace = None,
     model: Annotated[Path | None, typer.Option(help="folder written by `distil`")] = None,
     teacher: Taught = None,
+    source: Annotated[str | None, typer.Option(help="the pipeline that the teacher was read from, if moved")] = None,
     w: Annotated[float | None, typer.Option(help="the guidance weight of a student that takes any")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
@@ -216,7 +217,7 @@ def exported(
     from boot_exp.config.runtime import build
     from boot_exp.stages.export import export
 
-    export(build(frozen), w=w, **given)
+    export(build(frozen), source=source, w=w, **given)
 
 
 def _run_at(

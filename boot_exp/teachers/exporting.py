@@ -19,6 +19,9 @@ from evals.ground.extras import extras
 from evals.ground.faults import ConfigurationFault
 
 KINDS = ("UNet2DModel", "UNet2DConditionModel")
+FIRST, OF_W = "time_embedding.linear_1", "time_embedding.cond_proj.weight"
+W_DIMENSIONS = 256
+"""Of an embedding of w, as diffusers' own scripts have it."""
 NEAR = 1e-4
 """How far a network's time may be from an integer: a tenth of what 16 bit would change at the least."""
 
@@ -35,7 +38,7 @@ class Step:
     predicted: str
 
 
-def told(schedule: Schedule, time_scale: float) -> int:
+def told_at_end(schedule: Schedule, time_scale: float) -> int:
     """Returns the integer that a network is told at t_min.
 
     ConfigurationFault: it is told another number there, which no pipeline of diffusers can tell it.
@@ -69,7 +72,7 @@ def scheduler(step: Step) -> Any:
     with extras():
         from diffusers import DDIMScheduler
 
-    return DDIMScheduler(
+    made = DDIMScheduler(
         num_train_timesteps=step.time + 1,
         trained_betas=_betas(step.alpha_bar, step.time + 1),
         timestep_spacing="trailing",  # a pipeline may change the offset of the other spacings
@@ -77,6 +80,8 @@ def scheduler(step: Step) -> Any:
         clip_sample=False,
         prediction_type=step.predicted,
     )
+    made.register_to_config(variance_type="fixed_small")  # IF's pipelines ask, and then leave the variance out
+    return made
 
 
 def _betas(alpha_bar: float, count: int) -> list[float]:
@@ -104,47 +109,69 @@ def unet_of(net: nn.Module) -> Any:
     return found
 
 
-def plain(net: Any, w: float | None, size: tuple[int, int]) -> Any:
-    """Returns a network of diffusers without any layer of ours; one that takes w is fixed at w.
+def plain(net: Any, w: float | None, size: tuple[int, int], *, latents: bool) -> Any:
+    """Returns a network of diffusers without any layer of ours; one that takes w is fixed at it.
 
-    size: height and width of its images, which its configuration then says.
+    w: None where a pipeline hands w on to the network itself. size: height and width of its images. latents: whether a
+    pipeline of latents runs it, which guides every network that has no embedding of w: one without gets one of zeros.
     """
     ours = unet_of(net)
-    state = folded(net, w)
-    config = {**ours.config, "sample_size": size[0] if size[0] == size[1] else [*size]}
+    state, config = folded(net, w), dict(ours.config)
+    if config["sample_size"] not in (size[0] if size[0] == size[1] else None, [*size], size):
+        config["sample_size"] = size[0] if size[0] == size[1] else [*size]
     if (rows := state.get("class_embedding.weight")) is not None:
         state["class_embedding.weight"] = rows[:-1]  # the last is "no label"
+    if latents:
+        kept = state.setdefault(OF_W, torch.zeros(ours.time_embedding.linear_1.in_features, W_DIMENSIONS))
+        config["time_cond_proj_dim"] = kept.shape[1]
     with torch.random.fork_rng(devices=[]):
         made = type(ours).from_config(config)
     made.load_state_dict(state)
     return made.eval()
 
 
-def folded(net: Any, w: float | None) -> dict[str, Tensor]:
-    """Returns the weights of the network of diffusers inside ours, on the CPU, with AdaIN at w folded into its norms.
+def hands_w_on(net: Any) -> bool:
+    """Returns whether a network is told w through an embedding that pipelines of latents have too."""
+    return net.guidance is not None and getattr(net, "w_dimensions", None) is not None
 
-    (1 + s) norm(h) + b is a norm with (1 + s) times the weight, and (1 + s) times the bias plus b.
+
+def folded(net: Any, w: float | None) -> dict[str, Tensor]:
+    """Returns the weights of the network of diffusers inside ours, on the CPU, with all that depends on w folded in.
+
+    AdaIN: (1 + s) norm(h) + b is a norm with (1 + s) times the weight, and (1 + s) times the bias plus b. An embedding
+    of w is added to that of the time before a linear layer, so that its image is a part of the layer's bias.
     """
     unet = unet_of(net)
     state = {name: value.detach().cpu() for name, value in unet.state_dict().items() if ".adain." not in name}
-    if w is not None and net.guidance is not None:
-        device = next(net.parameters()).device
-        with torch.no_grad():
-            embedded = net.guidance(torch.full((1,), w, device=device))
-            for name, block in unet.named_modules():
-                if isinstance(block, Block) and block.adain is not None:
-                    scale, shift = block.adain.to_scale_shift(embedded)[0].cpu().chunk(2)
-                    state[f"{name}.weight"] = state[f"{name}.weight"] * (1 + scale)
-                    state[f"{name}.bias"] = state[f"{name}.bias"] * (1 + scale) + shift
+    if w is None or net.guidance is None:
+        return state
+    with torch.no_grad():
+        embedded = net.guidance(torch.full((1,), w, device=next(net.parameters()).device))
+        if hands_w_on(net):
+            first = unet.time_embedding
+            state[f"{FIRST}.bias"] = state[f"{FIRST}.bias"] + (
+                state[f"{FIRST}.weight"] @ first.cond_proj(embedded)[0].cpu()
+            )
+            del state[OF_W]
+        for name, block in unet.named_modules():
+            if isinstance(block, Block) and block.adain is not None:
+                scale, shift = block.adain.to_scale_shift(embedded)[0].cpu().chunk(2)
+                state[f"{name}.weight"] = state[f"{name}.weight"] * (1 + scale)
+                state[f"{name}.bias"] = state[f"{name}.bias"] * (1 + scale) + shift
     return state
 
 
-def index(pipeline: str, parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the contents of model_index.json, by which diffusers knows the class and the parts of a pipeline."""
+def index(pipeline: str, classes: Mapping[str, str], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the contents of model_index.json, by which diffusers knows the class and the parts of a pipeline.
+
+    classes: of the parts that are written anew, all of them diffusers' own; parts: what is said of the others.
+    """
     with extras():
         import diffusers
 
-    return {"_class_name": pipeline, "_diffusers_version": diffusers.__version__, **parts}
+    kept = {name: said for name, said in parts.items() if not name.startswith("_")}
+    made = {name: ["diffusers", kind] for name, kind in classes.items()}
+    return {**kept, "_class_name": pipeline, "_diffusers_version": diffusers.__version__, **made}
 
 
 def write(part: Any, folder: Path) -> None:
