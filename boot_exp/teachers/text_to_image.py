@@ -41,6 +41,6 @@ class Latents(TextToImage, ABC):
         """StateFault: the scheduler bounds x0, which is no image here."""
         if said.get("thresholding"):
             raise StateFault(
-                f"{path} must leave latents as they are, got thresholding = {said['thresholding']}, which is for pixels "
-                "in [-1, 1]; say false"
+                f"{path} must leave latents as they are, got thresholding = {said['thresholding']}, which is for "
+                "pixels in [-1, 1]; say false"
             )

@@ -281,13 +281,19 @@ def teacher(kind: str, **changed: Any) -> Any:
     """The teacher that reads a pipeline of a kind."""
     from boot_exp.diffusion.predictions import FromEps, FromV
     from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
-    from boot_exp.diffusion.schedules import ScaledLinearTable, Schedule
+    from boot_exp.diffusion.schedules import ScaledLinearTable, SquaredCosineTable
+    from boot_exp.teachers.deepfloyd import DeepFloyd, DeepFloydSuperResolution
     from boot_exp.teachers.stable_diffusion import StableDiffusion
+    from boot_exp.teachers.stable_diffusion_xl import StableDiffusionXL
 
-    latents: Schedule = ScaledLinearTable()
-    given: dict[str, Any] = {"config": CONFIGS[kind], "schedule": latents, "prediction": FromEps()}
-    if kind in ("sd_v", "sd_zsnr"):
-        given["prediction"] = FromV()
-    if kind == "sd_zsnr":
-        given["schedule"] = ZeroTerminalSnr(table=ScaledLinearTable())
-    return StableDiffusion(**{**given, **changed})
+    latents, pixels, eps, v = ScaledLinearTable(), SquaredCosineTable(), FromEps(), FromV()
+    made: Any
+    made, schedule, prediction = {
+        "sd": (StableDiffusion, latents, eps),
+        "sd_v": (StableDiffusion, latents, v),
+        "sd_zsnr": (StableDiffusion, ZeroTerminalSnr(table=latents), v),
+        "sdxl": (StableDiffusionXL, latents, eps),
+        "if_base": (DeepFloyd, pixels, eps),
+        "if_sr": (DeepFloydSuperResolution, pixels, eps),
+    }[kind]
+    return made(**{"config": CONFIGS[kind], "schedule": schedule, "prediction": prediction, **changed})

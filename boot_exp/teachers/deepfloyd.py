@@ -1,0 +1,145 @@
+"""Teachers of DeepFloyd IF, base and first super-resolution (after Imagen, arXiv 2205.11487): eps in pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from annotated_types import Ge
+from torch import Tensor, nn
+
+from boot_exp.config.components import Natural, PositiveShare, component
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.levels import diffuse
+from boot_exp.diffusion.predictions import FromEps, Prediction
+from boot_exp.diffusion.schedules import Schedule, SquaredCosineTable, Table
+from boot_exp.teachers import differences, folders, schedulers
+from boot_exp.teachers.text_to_image import TextToImage
+from boot_exp.teachers.text_unet import PixelTextUNet, UpscalingUNet
+from boot_exp.teachers.unet_folders import time_scale
+from evals.ground.faults import ConfigurationFault, StateFault
+
+
+@component
+class DynamicThresholding:
+    """Keeps guided pixels in [-1, 1]: clamped to a quantile of their sizes, then divided by it (arXiv 2205.11487).
+
+    ratio: of the quantile, for each image; it counts as 1 below 1, and as `largest` above.
+    """
+
+    ratio: PositiveShare = 0.95
+    largest: Annotated[float, Ge(1)] = 1.5
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        """Returns x0 in [-1, 1], [B, ...]."""
+        if self.largest == 1:  # whatever the quantile is
+            return x0.clamp(-1, 1)
+        flat = x0.float().flatten(1)
+        size = flat.abs().quantile(self.ratio, dim=1, keepdim=True).clamp(1, self.largest)
+        return (flat.clamp(-size, size) / size).view_as(x0).to(x0.dtype)
+
+
+class _Pixels(TextToImage):
+    """A teacher of pixels, whose guided x0 is bounded."""
+
+    thresholding: DynamicThresholding | None
+
+    def bounded(self, x0: Tensor) -> Tensor:
+        """Returns a guided x0 in [-1, 1], [B, C, H, W], or as it is where there is no thresholding."""
+        return x0 if self.thresholding is None else self.thresholding(x0)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, thresholding={self.thresholding}"
+
+    def check_bounds(self, path: Path, said: Mapping[str, Any]) -> None:
+        """StateFault: the scheduler bounds x0 otherwise than this teacher."""
+        ours: dict[str, Any] = {"thresholding": self.thresholding is not None}
+        if self.thresholding is not None:
+            ours["dynamic_thresholding_ratio"] = self.thresholding.ratio
+            ours["sample_max_value"] = self.thresholding.largest
+        theirs = {"thresholding": False, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0, **said}
+        if different := {name: (theirs[name], value) for name, value in ours.items() if theirs[name] != value}:
+            raise StateFault(
+                f"{path} must say what is configured, got {differences(different)}; bind its values to thresholding"
+            )
+
+
+class DeepFloyd(_Pixels):
+    """x_t: [B, 3, H, W], t: [B], condition with a text [B, 77, D] -> x0: the U-Net of an `IFPipeline`.
+
+    config, schedule, prediction, checkpointing: as in StableDiffusion. thresholding: what guidance makes of x0 is
+    bounded by it, as the pipeline's scheduler does; None: by nothing. A student that takes w is told it through AdaIN
+    layers: IF's pipelines never tell a network w. A variance that the network predicts is left out.
+    """
+
+    pipelines: ClassVar[tuple[str, ...]] = ("IFPipeline",)
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        config: Mapping[str, Any],
+        prediction: Prediction,
+        thresholding: DynamicThresholding | None = DynamicThresholding(),  # noqa: B008 - it cannot change
+        checkpointing: bool = False,
+    ) -> None:
+        net = PixelTextUNet(config=config, time_scale=time_scale(schedule), checkpointing=checkpointing)
+        super().__init__(net=net, prediction=prediction, schedule=schedule)
+        self.thresholding = thresholding
+
+
+class DeepFloydSuperResolution(_Pixels):
+    """x_t: [B, 3, H, W], t: [B], condition with text, low, low_time -> x0: an `IFSuperResolutionPipeline`'s U-Net.
+
+    As DeepFloyd. noising: the table of betas that low images are noised by; noise_level: the entry of it at which.
+    """
+
+    pipelines: ClassVar[tuple[str, ...]] = ("IFSuperResolutionPipeline",)
+    settings: ClassVar[tuple[str, ...]] = ("scheduler", "image_noising_scheduler")
+
+    def __init__(
+        self,
+        *,
+        schedule: Schedule,
+        config: Mapping[str, Any],
+        prediction: Prediction,
+        thresholding: DynamicThresholding | None = DynamicThresholding(largest=1.0),  # noqa: B008 - it cannot change
+        noising: Table = SquaredCosineTable(),  # noqa: B008 - it cannot change
+        noise_level: Natural = 250,
+        checkpointing: bool = False,
+    ) -> None:
+        if noise_level >= len(noising.entries):
+            raise ValueError(
+                f"DeepFloydSuperResolution.noise_level must be an entry of noising, 0 to {len(noising.entries) - 1}, "
+                f"got {noise_level}; 250 is usual"
+            )
+        net = UpscalingUNet(config=config, time_scale=time_scale(schedule), checkpointing=checkpointing)
+        super().__init__(net=net, prediction=prediction, schedule=schedule)
+        self.thresholding, self.noising, self.noise_level = thresholding, noising, noise_level
+
+    def read(self, path: Path) -> dict[str, Tensor]:
+        """Reads the weights of the network, by our names. StateFault: damaged, or the network or betas differ."""
+        beside = folders.scheduler(path, self.pipelines, "image_noising_scheduler")
+        if beside is not None:
+            place, said, kind = beside
+            schedulers.compare(place, said, kind, self.noising, FromEps())
+        return super().read(path)
+
+    def seen(self, low: Tensor, noise: Tensor) -> Condition:
+        """Returns what the network sees of small images, [B, C, h, w] in [-1, 1]: upscaled, then noised.
+
+        noise: [B, C, H, W], one for a whole trajectory. ConfigurationFault: the images have other channels, or are
+        larger than the network's.
+        """
+        channels, *sides = self.net.shape
+        if low.shape[1] != channels or any(small > large for small, large in zip(low.shape[2:], sides, strict=True)):
+            raise ConfigurationFault(
+                f"low images must have {channels} channels and be no larger than {sides}, got {[*low.shape[1:]]}; "
+                "give samples of the base model"
+            )
+        upscaled = nn.functional.interpolate(low, sides, mode="bilinear", align_corners=True)
+        entry = torch.full((len(low),), self.noise_level, device=low.device)
+        t = entry.double() / (len(self.noising.entries) - 1)
+        return Condition(low=diffuse(self.noising(t), upscaled, noise), low_time=entry.float())
