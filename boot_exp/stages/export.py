@@ -40,6 +40,7 @@ LARGEST = 1e-3
 """The largest difference, in deviations, between the exported step and the student's call; float32 leaves 4e-5."""
 CHECKED = 2
 REVISION = re.compile(r"^\S*PublishedTeacher\.revision = '(.+)'$", re.MULTILINE)
+NOISE_LEVEL = re.compile(r"^\S*DeepFloydSuperResolution\.noise_level = (\d+)$", re.MULTILINE)
 TAUGHT = re.compile(r"^\S*UniformGuidance\.(low|high) = (\S+)$", re.MULTILINE)
 
 
@@ -68,8 +69,10 @@ def export(
     parts = None
     if takes_text(student):
         parts = parts_of(*where_from(taught, source), unet)
+    config = str(card.get("config"))
+    level = NOISE_LEVEL.search(config)
     kind = pipeline_of(known) if parts is None else parts.pipeline
-    w = fixed_w(net, known, str(card.get("config")), w, parts)
+    w = fixed_w(net, known, config, w, parts)
     made = plain(net, w, (known.shape[1], known.shape[2]), latents=parts is not None and parts.latents)
     difference = check_equal(student, step, known, w)
     with replacing_folder(out, holding=HOLDING) as folder:
@@ -84,8 +87,10 @@ def export(
             "step": asdict(step),
             "w": w,
             "w_handed_on": student.takes_w and w is None,
+            "taught": among(*taught_w(known, config)),
             "difference": difference,
             "copied": [] if parts is None else parts.names,
+            "noise_level": None if level is None else int(level[1]),
             "sizes": [int(size) for size in getattr(net, "sizes", ())],
             "model": card,
             "teacher": taught,
@@ -141,8 +146,8 @@ def where_from(taught: Mapping[str, Any] | None, source: str | None) -> tuple[st
     found = source or (taught or {}).get("source")
     if not isinstance(found, str):
         raise ConfigurationFault(
-            "a text-to-image student must be exported with the text encoder of its teacher's pipeline, got no --teacher "
-            "that was read from one; give the teacher's folder, or --source"
+            "a text-to-image student must be exported with the text encoder of its teacher's pipeline, got no "
+            "teacher that was read from one; give --teacher, or --source"
         )
     said = None if source is not None else REVISION.search(str((taught or {}).get("config")))
     return found, None if said is None else said[1]
@@ -160,9 +165,7 @@ def fixed_w(net: Any, model: Model, config: str, w: float | None, parts: Parts |
                 "leave --w out, or distil with takes_w = True"
             )
         return model.w
-    ends = {name: float(value) for name, value in TAUGHT.findall(config)}
-    low, high = (ends.get("low"), ends.get("high")) if model.w is None else (model.w, model.w)
-    among = "" if low is None or high is None else f" from {low:g} to {high:g}"
+    low, high = taught_w(model, config)
     w = model.w if w is None else w
     if w is None and not (hands_w_on(net) and parts is not None and parts.latents):
         why = (
@@ -171,11 +174,24 @@ def fixed_w(net: Any, model: Model, config: str, w: float | None, parts: Parts |
             else "AdaIN is not diffusers' own"
         )
         raise ConfigurationFault(
-            f"a student that takes w must be exported at one, because {why}, got none; give --w{among}"
+            f"a student that takes w must be exported at one, because {why}, got none; give --w{among(low, high)}"
         )
     if w is not None and low is not None and high is not None and not low <= w <= high:
-        raise ConfigurationFault(f"a student must be exported at a w that it was taught, got {w:g}; give --w{among}")
+        raise ConfigurationFault(
+            f"a student must be exported at a w that it was taught, got {w:g}; give --w{among(low, high)}"
+        )
     return w
+
+
+def taught_w(model: Model, config: str) -> tuple[float | None, float | None]:
+    """Returns the least and the largest w that a student was taught, as far as its record says."""
+    ends = {name: float(value) for name, value in TAUGHT.findall(config)}
+    return (ends.get("low"), ends.get("high")) if model.w is None else (model.w, model.w)
+
+
+def among(low: float | None, high: float | None) -> str:
+    """Returns the words for a range that may not be known."""
+    return "" if low is None or high is None else f" from {low:g} to {high:g}"
 
 
 def teachers_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from boot_exp.teachers.exported_parts import PIXELS
+
+STEPS = "`num_inference_steps` must be 1: the scheduler refuses more, and the student was not taught them."
 HOLDING = "export.json"
 """The record that every exported folder holds, and by which one is known."""
 USE = """```python
@@ -53,21 +56,41 @@ def _about(record: Mapping[str, Any]) -> str:
 
 
 def _use(record: Mapping[str, Any]) -> list[str]:
-    pipeline = record["pipeline"]
-    arguments = ["num_inference_steps=1"]
-    notes = ["`num_inference_steps` must be 1: the scheduler refuses more, and more would not improve the images."]
-    if pipeline == "ConsistencyModelPipeline":
-        arguments.insert(0, "batch_size=4, class_labels=[0, 1, 2, 3]")
-        notes.append(f"`class_labels` are from 0 to {record['model']['classes'] - 1}; without them they are random.")
-    elif pipeline == "DDIMPipeline":
-        arguments.insert(0, "batch_size=4")
-    if record["w"] is not None and not _text(record):
-        notes.append("w is a part of the weights and cannot be changed here.")
+    arguments, notes = _asked(record)
     difference = f"{record['difference']:.1e}"
-    notes.append(
-        f"When this folder was written, its step was within {difference} of the deviation of the student's call."
-    )
-    return ["## Use", "", USE.format(arguments=", ".join(arguments)), *(f"* {note}" for note in notes), ""]
+    notes.append(f"When this was written, its step was within {difference} of the deviation of the student's call.")
+    code = USE.format(arguments=", ".join([*arguments, "num_inference_steps=1"]))
+    return ["## Use", "", code, *(f"* {note}" for note in [STEPS, *notes]), ""]
+
+
+def _asked(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Returns the arguments of a call of the pipeline, without the number of steps, and what to know about them."""
+    pipeline, sizes = record["pipeline"], record["sizes"]
+    if not _text(record):
+        notes = [] if record["w"] is None else ["w is a part of the weights, and cannot be changed here."]
+        if pipeline == "DDIMPipeline":
+            return ["batch_size=4"], notes
+        last = record["model"]["classes"] - 1
+        notes.append(f"`class_labels` are from 0 to {last}; without them they are random.")
+        return ["batch_size=4", f"class_labels={[min(label, last) for label in range(4)]}"], notes
+    asked, notes = ['"a lighthouse on a cliff, oil painting"'], []
+    if record["w_handed_on"]:
+        asked.append("guidance_scale=3.0")
+        notes.append(f"`guidance_scale` is w, which the network is told{record['taught']}; it costs no second call.")
+    elif pipeline in PIXELS:
+        asked.append("guidance_scale=1.0")
+        notes.append("`guidance_scale` must be 1: the pipeline would guide the student, which is guided, once more.")
+        notes.append("Prompts are cleaned (`clean_caption`) as far as bs4 and ftfy are installed.")
+    else:
+        notes.append("`guidance_scale` and a negative prompt have no effect: both are a part of the weights.")
+    if record["noise_level"] is not None:
+        asked[1:1] = ["image=low_images", f"noise_level={record['noise_level']}"]
+        notes.append("`image` is what is enlarged: images of the first stage, in [-1, 1] if they are tensors.")
+    if sizes:
+        names = ("original_size", "crops_coords_top_left", "target_size")
+        asked += [f"{name}=({sizes[2 * i]}, {sizes[2 * i + 1]})" for i, name in enumerate(names)]
+        notes.append("The sizes and the crop are those that the student was told in training.")
+    return asked, notes
 
 
 def _made(record: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The parts of a text-to-image pipeline beside its network, which an exported student takes from its teacher's folder."""
+"""The parts of a text-to-image pipeline beside its network, which an exported student takes from its teacher's."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def parts_of(source: str, revision: str | None, unet: Any) -> Parts:
         folder = folder.parent  # the teacher was read from the folder of the network
     if not (folder / INDEX).is_file():
         raise StateFault(
-            f"{folder} must be the folder of a whole pipeline, with {INDEX}, got none; its text encoder and tokenizer are "
-            "exported with the student: give --source"
+            f"{folder} must be the folder of a whole pipeline, with {INDEX}, got none; its text encoder and tokenizer "
+            "are exported with the student: give --source"
         )
     index = read_json(folder / INDEX)
     pipeline = index.get("_class_name")

@@ -72,10 +72,11 @@ def scheduler(step: Step) -> Any:
     with extras():
         from diffusers import DDIMScheduler
 
-    made = DDIMScheduler(
+    made: Any = DDIMScheduler(
         num_train_timesteps=step.time + 1,
         trained_betas=_betas(step.alpha_bar, step.time + 1),
-        timestep_spacing="trailing",  # a pipeline may change the offset of the other spacings
+        timestep_spacing="trailing",  # the offset is of no effect then, which some pipelines set to 1
+        steps_offset=1,
         set_alpha_to_one=True,
         clip_sample=False,
         prediction_type=step.predicted,
@@ -116,7 +117,9 @@ def plain(net: Any, w: float | None, size: tuple[int, int], *, latents: bool) ->
     pipeline of latents runs it, which guides every network that has no embedding of w: one without gets one of zeros.
     """
     ours = unet_of(net)
-    state, config = folded(net, w), dict(ours.config)
+    # What begins with an underscore says which values are defaults, and is not true of those that are changed here.
+    config = {name: value for name, value in ours.config.items() if not name.startswith("_")}
+    state = folded(net, w)
     if config["sample_size"] not in (size[0] if size[0] == size[1] else None, [*size], size):
         config["sample_size"] = size[0] if size[0] == size[1] else [*size]
     if (rows := state.get("class_embedding.weight")) is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,74 +12,28 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from boot_exp.config.runs import stages_of
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
 from boot_exp.diffusion.samplers import AtGuidance, OneJump
 from boot_exp.diffusion.schedules import Clamped, LinearTable, Schedule, SquaredCosineTable
-from boot_exp.engine.cards import Distilled, ModelCard
-from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.seeds import sample_noise
 from boot_exp.methods.students import AtTime, ConsistencyStudent, DenoisingStudent, SignalStudent
 from boot_exp.stages.export import export
 from evals.ground.faults import ConfigurationFault, NumericalFault, OutputFault, StateFault
 from tests.house import formats
+from tests.house.exported import EXACT, Built, Job, alone, apart, stored
 from tests.house.stages import verb
 
 ROOT = Path(__file__).parents[2]
 COUNT, CLASSES = 4, 5
-EXACT = 4e-5
-"""In deviations; float32 alone gives up to 1e-5."""
-ALONE = """
-import json
-import sys
-sys.modules["boot_exp"] = None  # importing it fails
-import numpy as np
-import torch
-from diffusers import DiffusionPipeline
-folders, noise = json.loads(sys.argv[1]), torch.from_numpy(np.load(sys.argv[2]))
-for folder, asked in folders:
-    pipeline = DiffusionPipeline.from_pretrained(folder)
-    pipeline.set_progress_bar_config(disable=True)
-    calls = []
-    pipeline.unet.register_forward_pre_hook(lambda *given: calls.append(1))
-    sys.modules[type(pipeline).__module__].randn_tensor = lambda *given, **more: noise
-    images = pipeline(**asked, num_inference_steps=1, output_type="np").images
-    assert len(calls) == 1, (folder, calls)
-    np.save(folder + ".npy", images)
-"""
-
-
-def alone(folders: dict[Path, dict[str, Any]], noise: Tensor) -> list[Tensor]:
-    """The pictures, [B, C, H, W] in [-1, 1], that diffusers makes of folders in a process of its own, offline."""
-    first = next(iter(folders))
-    np.save(first.with_name("noise.npy"), noise.numpy())
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(first.with_name("none"))}
-    jobs = json.dumps([(str(folder.absolute()), asked) for folder, asked in folders.items()])
-    command = [sys.executable, "-c", ALONE, jobs, str(first.with_name("noise.npy").absolute())]
-    done = subprocess.run(command, cwd=first.parent, env=offline, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    made = [np.load(f"{folder}.npy") for folder in folders]
-    return [torch.from_numpy(images).permute(0, 3, 1, 2) * 2 - 1 for images in made]
-
-
-def apart(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference of pictures, in deviations of those before they are cut to [-1, 1]."""
-    return float((ours.clamp(-1, 1) - theirs).abs().max() / ours.std())
 
 
 def noise() -> Tensor:
     """The noise of samples 0 to COUNT - 1 of seed 0."""
     return sample_noise(0, torch.arange(COUNT), (3, 16, 16))
-
-
-class Built:
-    """A stage that samples a model."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
 
 
 def student(
@@ -106,29 +58,6 @@ def student(
     return made
 
 
-def stored(folder: Path, model: nn.Module, *, w: float | None = None, config: str = "", **inputs: str) -> Path:
-    """The folder of a model as the stage distil writes it."""
-    card = ModelCard(
-        suite="made",
-        stage="boot",
-        shape=(3, 16, 16),
-        classes=model.classes,  # type: ignore[arg-type]
-        images=16,
-        seconds=1.5,
-        evaluations=1000,
-        architecture=str(model),
-        parameters=sum(value.numel() for value in model.parameters()),
-        seed=0,
-        ema={"rule": "Ema", "half_life": 4},
-        inputs=inputs,
-        config=config,
-        made_by={"commit": "none", "torch": torch.__version__, "device": "cpu"},
-        kind=Distilled(starts_from="noise", w=w),
-    )
-    write_folder(folder, {"weights": model.state_dict()}, card.json())
-    return folder
-
-
 def clamped(lam_min: float, lam_max: float) -> Clamped:
     return Clamped(schedule=LinearTable(), lam_min=lam_min, lam_max=lam_max)
 
@@ -148,30 +77,32 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Path, Tensor]]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Path, tuple[Tensor, Tensor]]]:
     """For each case, the student, its exported folder, and what diffusers alone makes of that."""
-    house, made, jobs = tmp_path_factory.mktemp("exported"), {}, {}
+    house, made, jobs = tmp_path_factory.mktemp("exported"), {}, []
     for number, (name, case) in enumerate(CASES.items()):
-        w, asked = case.get("w"), case.get("asked")
+        w, fixed = case.get("w"), case.get("asked")
         found = student(**{key: value for key, value in case.items() if key not in ("w", "asked")})
         model, out = stored(house / f"model{number}", found, w=w), house / f"out{number}"
-        export(Built(found), model=model, out=out, w=asked)
+        export(Built(found), model=model, out=out, w=fixed)
         made[name] = (found, out)
         labels = {} if found.classes is None else {"class_labels": [*range(COUNT)]}
-        jobs[out] = {"batch_size": COUNT, **labels}
-    pictures = dict(zip(made, alone(jobs, noise()), strict=True))
-    return {name: (*both, pictures[name]) for name, both in made.items()}
+        asked = {"batch_size": COUNT, **labels}
+        jobs.append(Job(folder=out, noise=[noise()], asked=asked))
+    drawn = dict(zip(made, alone(jobs, house / "alone"), strict=True))
+    return {name: (*both, drawn[name]) for name, both in made.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_diffusers_alone_makes_the_students_pictures(exported: dict[str, Any], name: str) -> None:
-    found, folder, theirs = exported[name]
+    found, folder, (theirs, pictures) = exported[name]
     w = CASES[name].get("w", CASES[name].get("asked"))
     sampler = OneJump() if w is None else AtGuidance(sampler=OneJump(), w=w)
     label = None if found.classes is None else torch.arange(COUNT)
     with torch.no_grad():
         ours = sampler(found, noise(), Condition(label=label))
     assert ours.std() > 0.1 and apart(ours, theirs) < EXACT
+    assert float((ours.clamp(-1, 1) - pictures).abs().max()) < 2 * EXACT * max(1.0, float(ours.std()))
     assert json.loads((folder / "export.json").read_text())["difference"] < EXACT
 
 
@@ -249,7 +180,7 @@ def test_a_w_that_a_student_was_not_taught_is_refused(tmp_path: Path) -> None:
     varied = "conditions.UniformGuidance.high = 5.0\nconditions.UniformGuidance.low = 1.0\n"
     told, untold = student(takes_w=True), student()
     between = stored(tmp_path / "between", told, config=varied)
-    refused(ConfigurationFault, "must be exported at one w, .* got none; give --w from 1 to 5", told, between)
+    refused(ConfigurationFault, "must be exported at one, because .* got none; give --w from 1 to 5", told, between)
     refused(ConfigurationFault, "that it was taught, got 7; give --w from 1 to 5", told, between, w=7.0)
     fixed = stored(tmp_path / "fixed", told, w=2.0)
     refused(ConfigurationFault, "that it was taught, got 3; give --w from 2 to 2", told, fixed, w=3.0)
@@ -374,11 +305,13 @@ def test_from_a_teachers_folder_to_the_samplers_pictures(house: Path) -> None:
     done("sample", str(run / "sample.json"))
     said = done("export", str(run / "sample.json"))
     assert said.startswith("exported/made/boot/0: ConsistencyModelPipeline, one step, ")
-    [theirs] = alone({Path("exported/made/boot/0"): {"batch_size": 4, "class_labels": [0, 1, 2, 3]}}, noise())
+    asked = {"batch_size": 4, "class_labels": [0, 1, 2, 3]}
+    [(_, theirs)] = alone([Job(folder=Path("exported/made/boot/0"), noise=[noise()], asked=asked)], house / "alone")
     with zipfile.ZipFile("samples/made/boot/0/one-jump.zip") as zipped:
         drawn = [np.array(Image.open(zipped.open(name)), dtype=float) for name in sorted(zipped.namelist())]
     ours = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 127.5 - 1
-    assert ours.std() > 0.1 and float((ours - theirs).abs().max()) < 1.01 / 255  # half a grey level is rounding
+    assert ours.std() > 0.1
+    assert float((ours - theirs).abs().max()) < 1.01 / 255  # half a grey level is rounding
     named = ["--model", model, "--teacher", "models/made/teacher", "--out"]
     for config in ("made/boot", str(run / "distil.json")):
         done("export", config, *named, "again")
