@@ -83,8 +83,9 @@ def _asked(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         notes.append("Prompts are cleaned (`clean_caption`) as far as bs4 and ftfy are installed.")
     else:
         notes.append("`guidance_scale` and a negative prompt have no effect: both are a part of the weights.")
-    if record["noise_level"] is not None:
-        asked[1:1] = ["image=low_images", f"noise_level={record['noise_level']}"]
+    if pipeline == PIXELS[1]:
+        level = [] if record["noise_level"] is None else [f"noise_level={record['noise_level']}"]
+        asked[1:1] = ["image=low_images", *level]
         notes.append("`image` is what is enlarged: images of the first stage, in [-1, 1] if they are tensors.")
     if sizes:
         names = ("original_size", "crops_coords_top_left", "target_size")
