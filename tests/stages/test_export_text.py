@@ -156,7 +156,7 @@ def test_a_card_says_how_each_pipeline_is_called(exported: Made) -> None:
         assert not [word for word in words if word not in card], card
 
 
-def test_an_exported_teacher_of_half_precision_is_found_by_diffusers(
+def test_parts_of_half_precision_alone_are_found_by_diffusers(
     tmp_path: Path, pipelines: Callable[[str], Path]
 ) -> None:
     source = shutil.copytree(pipelines("sd"), tmp_path / "half")
