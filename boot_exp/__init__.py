@@ -6,8 +6,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _OFFERED = {
-    "diffusion.conditions": "Condition DrawnLabels FixedGuidance Guidance Labels LabelsInTurn UniformGuidance",
-    "diffusion.denoisers": "Denoiser DiffusionModel Guided Networked",
+    "diffusion.conditions": "ByClass Condition Conditions DrawnLabels FixedGuidance Guidance Labels LabelsInTurn "
+    "PromptConditions Prompts UniformGuidance",
+    "diffusion.denoisers": "Decoder Denoiser DiffusionModel Guided Networked",
     "diffusion.distances": "Distance PseudoHuber SquaredError",
     "diffusion.levels": "Level",
     "diffusion.nets.unet": "Convolutions Groups NarrowGroups Resampling ResidualBlocks ThirtyTwoGroups UNet WideGroups",
@@ -36,9 +37,12 @@ _OFFERED = {
     "methods.students": "AtEnd AtTime ConsistencyStudent DenoisingStudent Reading SignalStudent",
     "methods.tract": "Tract",
     "teachers.consistency_models": "ConsistencyModels",
+    "teachers.deepfloyd": "DeepFloyd DeepFloydSuperResolution DynamicThresholding",
     "teachers.diffusers": "Diffusers",
     "teachers.edm": "Edm",
     "teachers.guided_diffusion": "GuidedDiffusion",
+    "teachers.stable_diffusion": "StableDiffusion",
+    "teachers.stable_diffusion_xl": "StableDiffusionXL",
 }
 """The public names of each module, which is imported when the first of its names is used: torch takes seconds."""
 _MODULES = {name: module for module, names in _OFFERED.items() for name in names.split()}
