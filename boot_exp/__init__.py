@@ -43,6 +43,8 @@ _OFFERED = {
     "teachers.guided_diffusion": "GuidedDiffusion",
     "teachers.stable_diffusion": "StableDiffusion",
     "teachers.stable_diffusion_xl": "StableDiffusionXL",
+    "teachers.decoding": "VaeDecoder",
+    "teachers.text": "ClipPairText ClipText PipelineText T5Text",
 }
 """The public names of each module, which is imported when the first of its names is used: torch takes seconds."""
 _MODULES = {name: module for module, names in _OFFERED.items() for name in names.split()}

@@ -17,7 +17,7 @@ from tests.house.readme import Tiny, readme_block
 
 ROOT = Path(__file__).parent.parent
 MODULES = [importlib.import_module(f"boot_exp.{name}") for name in boot_exp._OFFERED]
-INNER = {"Attention", "DiffusersUNet", "Plain", "Residual", "WeightsFile", "Tensors", "ToldNorm"}
+INNER = {"Attention", "DiffusersUNet", "PipelineEncode", "Plain", "Residual", "WeightsFile", "Tensors", "ToldNorm"}
 """Parts that nobody builds alone."""
 
 

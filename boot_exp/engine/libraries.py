@@ -1,0 +1,62 @@
+"""The libraries that prompts and their text need, which the extra `text` of pyproject.toml installs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from evals.ground.extras import extras
+from evals.ground.faults import MissingResource
+
+TEXT = ("pyarrow", "transformers")
+"""The modules of the extra `text` that no other extra installs."""
+CLEANING = {"bs4": "beautifulsoup4", "ftfy": "ftfy"}
+"""The modules, and their distributions, without which diffusers silently does not clean a caption."""
+SENTENCES = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
+"""What transformers needs to read T5's own spiece.model, where no tokenizer.json was made of it."""
+
+
+@contextmanager
+def text_libraries() -> Iterator[None]:
+    """MissingResource: the block imports a library that an extra installs, and it is not installed."""
+    try:
+        with extras():
+            yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in TEXT:
+            raise
+        raise MissingResource(
+            f"{library} must be installed for this, and is not; run: pip install 'boot-exp[text]'"
+        ) from error
+
+
+def check_cleaning() -> None:
+    """MissingResource: captions are to be cleaned, and a library that cleans them is not installed."""
+    if lacking := _lacking(CLEANING):
+        raise MissingResource(
+            f"cleaning captions needs {lacking}, not installed here; run: pip install {lacking}, or bind "
+            "T5Text.clean = False and encode the text so"
+        )
+
+
+def check_sentences(path: Path) -> None:
+    """MissingResource: a tokenizer has only its spiece.model, and a library that reads it is not installed."""
+    if lacking := _lacking(SENTENCES):
+        raise MissingResource(
+            f"{path} needs {lacking}, not installed here; run: pip install {lacking}, or put a tokenizer.json beside it"
+        )
+
+
+def _lacking(modules: Mapping[str, str]) -> str:
+    """Returns the distributions of modules that are not installed, as pip is given them."""
+    return " ".join(distribution for module, distribution in modules.items() if not _is_there(module))
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that the module is in
+        return False

@@ -1,0 +1,169 @@
+"""Low-resolution images for super-resolution: samples of the base on the same prompts, upscaled and noised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from boot_exp.config.components import Count, Natural, component
+from boot_exp.diffusion.conditions import Condition, PromptConditions, Prompts
+from boot_exp.diffusion.levels import Level, diffuse
+from boot_exp.diffusion.schedules import SquaredCosineTable, Table
+from boot_exp.engine.compute import on
+from boot_exp.engine.seeds import numbered, sample_noise
+from boot_exp.teachers.prompted import Chosen, HeldOutInTurn, Prompted, TrainingInTurn
+from evals.ground.faults import ConfigurationFault, DataFault
+from evals.ground.files import sha256_of
+from evals.images.reading import open_images
+from evals.images.samples import read_samples_card
+
+# Streams of draws beside those of boot_exp/engine/seeds.py: one noise for each image of a training, and of the samples.
+LOW_OF_TRAINING, LOW_OF_SAMPLES = 4, 5
+CURE = "sample the base with these prompts (Sample.prompts)"
+
+
+@component
+class WithLowImages:
+    """Prompts, and for each the image that the base made of it, as DeepFloyd IF's super-resolution is given it.
+
+    training: a sampler's zip of the base on TrainingInTurn, for a student that starts from noise or pairs; held_out:
+    one on HeldOutInTurn, for samples and previews. low, side: the height and width of the base's images and of ours.
+    level: the entry of the table `noise` that the upscaled images are noised to (the pipeline's noise_level).
+    """
+
+    prompts: Prompts
+    low: Count
+    side: Count
+    training: str | None = None
+    held_out: str | None = None
+    level: Natural = 250
+    noise: Table = field(default_factory=SquaredCosineTable)
+
+    def __post_init__(self) -> None:
+        if self.level >= (steps := len(self.noise.entries)):
+            raise ValueError(f"WithLowImages.level must be an entry of its table, 0 to {steps - 1}, got {self.level}")
+
+    def __call__(self, folder: Path, seed: int, where: torch.device) -> PromptConditions:
+        """Opens prompts, and the base's samples. DataFault: these are missing, of other prompts, size or kind."""
+        prompted = self.prompts(folder, seed, where)
+        if not isinstance(prompted, Prompted):
+            raise ConfigurationFault(
+                f"low images are of prompts, got {self.prompts!r}; bind WithLowImages.prompts to StoredText or "
+                "TextAtEveryStep"
+            )
+        card = prompted.stored.card
+        files = {
+            name: opened(name, path, count, chosen, self.low, prompted)
+            for name, path, count, chosen in (
+                ("training", self.training, card.n - card.held_out, TrainingInTurn()),
+                ("held_out", self.held_out, card.held_out, HeldOutInTurn()),
+            )
+            if path is not None
+        }
+        return Upscaled(prompted=prompted, files=files, told=self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The first images of a zip of samples: of its file, uint8 [N, H, W, 3]."""
+
+    path: Path
+    pixels: NDArray[np.uint8] = field(repr=False)
+    sha256: str
+
+
+def opened(name: str, path: str, count: int, chosen: Chosen, side: int, prompted: Prompted) -> Samples:
+    """Reads the image of each prompt. DataFault: there are fewer, or they are of other prompts, size or kind."""
+    file = Path(path)
+    images = open_images(file)
+    said = read_samples_card(file.with_suffix(".json")).card
+    wanted = {"prompts": prompted.stored.card.sha256_of_texts, "prompts_chosen": repr(chosen)}
+    for key, value in wanted.items():
+        if said.get(key) != value:
+            raise DataFault(
+                f"{path} must be samples of the same prompts, {key} {value}, got {said.get(key, 'none')}; {CURE}"
+            )
+    if (images.size, images.channels) != ((side, side), 3):
+        height, width = images.size
+        raise DataFault(
+            f"{path} must hold images of 3x{side}x{side}, got {images.channels}x{height}x{width}; bind "
+            "WithLowImages.low, or give the base's own samples"
+        )
+    if images.n < count:
+        raise DataFault(f"{path} must hold an image for each of {count:,} {name} prompts, got {images.n:,}; {CURE}")
+    pixels = np.concatenate([*images.batches(256)])[:count]
+    return Samples(path=file, pixels=pixels, sha256=sha256_of(file))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upscaled:
+    """Conditions of prompts with their low images; see `PromptConditions`."""
+
+    prompted: Prompted
+    files: Mapping[str, Samples]
+    told: WithLowImages
+
+    @property
+    def without(self) -> Condition:
+        """Returns the encoded negative prompt alone: guidance keeps the low image."""
+        return self.prompted.without
+
+    @property
+    def sha256(self) -> str:
+        hashes = [file.sha256 for file in self.files.values()]
+        return sha256("\n".join([self.prompted.sha256, *hashes, str(self.told.level)]).encode()).hexdigest()
+
+    @property
+    def record(self) -> dict[str, str]:
+        low = {f"low_{name}": file.sha256 for name, file in self.files.items()}
+        return {**self.prompted.record, **low, "low_level": str(self.told.level)}
+
+    def drawn(self, seen: int, batch: int, generator: torch.Generator) -> Condition:
+        numbers = self.prompted.drawn_numbers(seen, batch)
+        images = numbered(range(seen, seen + batch), self.prompted.where)
+        return self.with_images(numbers, self.prompted.seed, images, LOW_OF_TRAINING)
+
+    def of(self, seed: int, indices: Tensor) -> Condition:
+        numbers = self.prompted.chosen(self.prompted.stored.card, indices.cpu().numpy())
+        return self.with_images(numbers, seed, indices, LOW_OF_SAMPLES)
+
+    def with_images(self, numbers: NDArray[np.int64], seed: int, images: Tensor, purpose: int) -> Condition:
+        """Returns the text of prompts by number, [B], with their low images, noised by the number of each image."""
+        low = upscaled(self.pixels(numbers), self.told.side, self.prompted.where)
+        noise = sample_noise(seed, images, tuple(low.shape[1:]), purpose=purpose)
+        noised = diffuse(level_of(self.told.noise, self.told.level), low, noise)
+        time = torch.full((len(low),), float(self.told.level), device=low.device)
+        return replace(self.prompted.told(numbers), low=noised, low_time=time)
+
+    def pixels(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Returns the base's images of prompts by number: uint8 [B, H, W, 3]. ConfigurationFault: none are bound."""
+        card = self.prompted.stored.card
+        first = card.n - card.held_out
+        name = "training" if bool((numbers < first).all()) else "held_out"
+        if name not in self.files:
+            raise ConfigurationFault(
+                f"super-resolution needs the base's samples of {name} prompts, got none; bind WithLowImages.{name}"
+            )
+        return self.files[name].pixels[numbers - (0 if name == "training" else first)]
+
+
+def upscaled(pixels: NDArray[np.uint8], side: int, where: torch.device) -> Tensor:
+    """Returns images, uint8 [B, H, W, 3], as the pipeline upscales them: float32 [B, 3, side, side] in [-1, 1]."""
+    low = on(where, torch.from_numpy(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return F.interpolate(low, (side, side), mode="bilinear", align_corners=True)
+
+
+@cache
+def level_of(table: Table, entry: int) -> Level:
+    """Returns the level of an entry of a table, for a batch of one."""
+    with torch.device("cpu"):
+        return table(torch.tensor([entry / (len(table.entries) - 1)], dtype=torch.float64))
