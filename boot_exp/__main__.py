@@ -109,34 +109,19 @@ def data(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
 
 
 @app.command()
-def reference(
-    config: Config,
-    out: Out,
-    data: Prepared = None,
-    bind: Bind = [],  # noqa: B006
-) -> None:
+def reference(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
     """Computes the statistics that samples are compared with, and trains the suite's feature network if it has one."""
     _run("reference", config, bind, out, **_given(data=data))
 
 
 @app.command()
-def teacher(
-    config: Config,
-    out: Out,
-    data: Prepared = None,
-    bind: Bind = [],  # noqa: B006
-) -> None:
+def teacher(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
     """Trains a teacher on prepared images, or reads the weights of a published one."""
     _run("teacher", config, bind, out, **_given(data=data))
 
 
 @app.command("verify-teacher")
-def verify_teacher(
-    config: Config,
-    out: Out,
-    reference: Referred = None,
-    bind: Bind = [],  # noqa: B006
-) -> None:
+def verify_teacher(config: Config, out: Out, reference: Referred = None, bind: Bind = []) -> None:  # noqa: B006
     """Samples a published teacher and prints its FID beside the published one; for use before distillation."""
     _run("verify_teacher", config, bind, out, **_given(reference=reference))
 
@@ -214,6 +199,27 @@ def evaluate(
     _run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
 
 
+@app.command("export")
+def exported(
+    config: Config,
+    out: OutOrPlace = None,
+    model: Annotated[Path | None, typer.Option(help="folder written by `distil`")] = None,
+    teacher: Taught = None,
+    source: Annotated[str | None, typer.Option(help="the pipeline that the teacher was read from, if moved")] = None,
+    w: Annotated[float | None, typer.Option(help="the guidance weight of a student that takes any")] = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Writes a student as a folder that diffusers alone samples in one step, with a card of how it was made."""
+    from boot_exp.config.runs import stage_of
+
+    given = _folders("export", config, {"out": out, "model": model}, {"teacher": teacher})
+    frozen = stage_of(config, bind, "sample", "distil")
+    from boot_exp.config.runtime import build
+    from boot_exp.stages.export import export
+
+    export(build(frozen), source=source, w=w, **given)
+
+
 def _run_at(
     stage: str,
     config: Path,
@@ -223,15 +229,18 @@ def _run_at(
     more: dict[str, Path | None] = {},  # noqa: B006
 ) -> None:
     """Runs a stage on the folders that the options name; if none is named, on those of the frozen file's run."""
+    given = _folders(stage, config, needed, more)
+    _run(stage, config, bind, given.pop("out"), **given)
+
+
+def _folders(stage: str, config: Path, needed: dict[str, Path | None], more: dict[str, Path | None]) -> dict[str, Path]:
     from boot_exp.config.places import places
 
-    given = _given(**needed, **more)
-    given = given or places(config, stage)
+    given = _given(**needed, **more) or places(config, stage)
     lacking = [f"--{name}" for name in needed if name not in given]
     if lacking:
         raise ConfigurationFault(f"{stage} needs {', '.join(lacking)} too, or no folder at all; add the options")
-    out = given.pop("out")
-    _run(stage, config, bind, out, **given)
+    return given
 
 
 @app.command()
@@ -248,16 +257,13 @@ def _given(**folders: Path | None) -> dict[str, Path]:
 
 def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -> None:
     """Builds a stage, then runs it on its inputs. Nothing is read or written before it is built."""
-    from boot_exp.config.runs import stages_of
+    from boot_exp.config.runs import stage_of
 
     here = launched()
-    stages = stages_of(config, bind)
-    if stage not in stages:
-        raise ConfigurationFault(f"{config} configures {', '.join(sorted(stages))}, not {stage}; give another file")
+    frozen = stage_of(config, bind, stage)
     from boot_exp.config import runtime
     from boot_exp.stages.place import Place
 
-    frozen = stages[stage]
     settings: dict[str, Any] = {
         key: value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
         for key, value in frozen.settings().items()

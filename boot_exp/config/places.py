@@ -16,9 +16,10 @@ def places(config: Path, stage: str) -> dict[str, Path]:
     ConfigurationFault: the path is another one, or plan.yaml has no line for the run.
     """
     run = config.parent.relative_to("resolved") if config.parts[:1] == ("resolved",) else None
-    if run is None or config.name != f"{stage}.json":
+    named = ("sample", "distil") if stage == "export" else (stage,)
+    if run is None or config.name not in [f"{name}.json" for name in named]:
         raise ConfigurationFault(
-            f"without folders {stage} must be given resolved/RUN/{stage}.json, got {config}; name its folders"
+            f"without folders {stage} must be given resolved/RUN/{named[0]}.json, got {config}; name its folders"
         )
     key = str(run).replace("/", "-")
     line = planned().get(key)
@@ -33,6 +34,10 @@ def places(config: Path, stage: str) -> dict[str, Path]:
     if stage == "evaluate":
         reference = Path("reference", Frozen.read(config).suite)
         return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
+    if stage == "export":
+        inputs = {} if line is None else line["inputs"]
+        teacher = {"teacher": Path(inputs["teacher"])} if "teacher" in inputs else {}
+        return {"model": "models" / run, **teacher, "out": "exported" / run}
     if line is None:
         raise ConfigurationFault(f"{PLAN} must have a line of {key}, got none; {CURE}, or name its folders")
     return {**{name: Path(folder) for name, folder in line["inputs"].items()}, "out": "models" / run}

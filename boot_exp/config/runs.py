@@ -243,6 +243,15 @@ def stages_of(config: Path, bindings: Sequence[str]) -> dict[str, Frozen]:
     return dict(stages)
 
 
+def stage_of(config: Path, bindings: Sequence[str], *wanted: str) -> Frozen:
+    """Returns the first of the wanted stages that a configuration has. ConfigurationFault: it has none of them."""
+    stages = stages_of(config, bindings)
+    found = next((stages[stage] for stage in wanted if stage in stages), None)
+    if found is None:
+        raise ConfigurationFault(f"{config} configures {', '.join(sorted(stages))}, not {wanted[0]}; give another file")
+    return found
+
+
 def write(runs: Sequence[tuple[Run, Mapping[str, Frozen]]], folder: Path) -> None:
     """Writes the frozen files of runs into a folder, whole or not at all, and `rows`, the rows of their table."""
     with replacing_folder(folder, holding=ROWS) as partial:
