@@ -179,6 +179,18 @@ def names(module: str) -> list[str]:
     return sorted(name for name in defined | taken if not name.startswith("_"))
 
 
+def classes(module: str) -> list[str]:
+    """Returns the public classes that a module defines: no underscore, and in its `__all__` if it has one."""
+    here = read(module)
+    if here is None:
+        return []
+    defined = [name for name, node in here.definitions.items() if isinstance(node, ast.ClassDef) and name[0] != "_"]
+    if "__all__" not in here.definitions:
+        return defined
+    listed = constant(module, ast.Name("__all__"))
+    return [name for name in defined if isinstance(listed, list | tuple) and name in listed]
+
+
 def submodules(package: str) -> Iterator[str]:
     """Returns the package and every module in it."""
     root = _find(package)

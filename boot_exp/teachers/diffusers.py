@@ -21,6 +21,8 @@ from evals.ground.extras import extras
 from evals.ground.faults import MissingResource, StateFault
 from evals.ground.files import first_line
 
+__all__ = ["Diffusers"]
+
 KIND = "UNet2DModel"
 OF_TRAINING = ("dropout",)
 # What attention was called in files of before 2023 (huggingface/diffusers, pull request 3387).
