@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from evals.ground.faults import ConfigurationFault
-from evals.ground.files import first_line
+from evals.ground.faults import ConfigurationFault, first_line
 
 OURS = ("boot_exp", "evals")
 INSTALLED = frozenset({"site-packages", "dist-packages"})

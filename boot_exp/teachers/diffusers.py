@@ -18,8 +18,7 @@ from boot_exp.diffusion.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import OfTheHub, check_runs, differences, folders, schedulers, shown
 from boot_exp.teachers.states import fill, network
 from evals.ground.extras import extras
-from evals.ground.faults import MissingResource, StateFault
-from evals.ground.files import first_line
+from evals.ground.faults import MissingResource, StateFault, first_line
 
 __all__ = ["Diffusers"]
 
