@@ -1,63 +1,36 @@
 """Diffusion distillation as declarative experiments: BOOT and the methods it is compared with."""
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
 
-_OFFERED = {
-    "diffusion.conditions": "ByClass Condition Conditions DrawnLabels FixedGuidance Guidance Labels LabelsInTurn "
-    "PromptConditions Prompts UniformGuidance",
-    "diffusion.denoisers": "Decoder Denoiser DiffusionModel Guided Networked",
-    "diffusion.distances": "Distance PseudoHuber SquaredError",
-    "diffusion.levels": "Level",
-    "diffusion.nets.unet": "Convolutions Groups NarrowGroups Resampling ResidualBlocks ThirtyTwoGroups UNet WideGroups",
-    "diffusion.perceptual": "Lpips",
-    "diffusion.predictions": "FromEps FromF FromScore FromV FromX Prediction",
-    "diffusion.pure_noise": "NoSignalLeft ZeroTerminalSnr",
-    "diffusion.samplers": "Along AtGuidance EdmSampler GuidanceSweep OneJump Renoised RenoisedSweep Sampler Sweep",
-    "diffusion.schedules": "Clamped Cosine GivenTable KarrasTime LinearBeta LinearTable ScaledLinearTable Schedule "
-    "SigmoidTable SquaredCosineTable Table",
-    "diffusion.solvers": "Coordinate Ddim Dpmpp2M Heun Integrator NoiseRatio OneStep OnSignal SignalEuler SignalRatio "
-    "SignalStep Solver",
-    "diffusion.step_weights": "InverseSquareCoefficient InverseSquareStep StepWeight Unweighted",
-    "diffusion.times": "Discretisation DoublingSteps FixedSteps Grid KarrasGrid ProgressiveTimes Times UniformGrid "
-    "UniformTimes",
-    "diffusion.weights": "Snr SnrPlusOne TruncatedSnr Uniform Weight",
-    "engine.averages": "Average BiasCorrected Ema Momentum",
-    "engine.terms": "Term",
-    "methods": "Batch Method Start",
-    "methods.boot": "Boot",
-    "methods.boot_derivative": "BootDerivative",
-    "methods.consistency": "Consistency",
-    "methods.direct": "Direct",
-    "methods.guided": "GuidedDistillation",
-    "methods.neighbours": "ByData ByTeacher Neighbour",
-    "methods.progressive": "Progressive",
-    "methods.students": "AtEnd AtTime ConsistencyStudent DenoisingStudent Reading SignalStudent",
-    "methods.tract": "Tract",
-    "teachers.consistency_models": "ConsistencyModels",
-    "teachers.deepfloyd": "DeepFloyd DeepFloydSuperResolution DynamicThresholding",
-    "teachers.diffusers": "Diffusers",
-    "teachers.edm": "Edm",
-    "teachers.guided_diffusion": "GuidedDiffusion",
-    "teachers.stable_diffusion": "StableDiffusion",
-    "teachers.stable_diffusion_xl": "StableDiffusionXL",
-    "teachers.decoding": "VaeDecoder",
-    "teachers.text": "ClipPairText ClipText PipelineText T5Text",
-}
-"""The public names of each module, which is imported when the first of its names is used: torch takes seconds."""
-_MODULES = {name: module for module, names in _OFFERED.items() for name in names.split()}
+_OFFERED = ("diffusion", "methods", "teachers", "engine.averages", "engine.terms")
+"""The packages and modules whose public classes are offered here.
 
-__all__ = ["__version__", *sorted(_MODULES)]
+Not offered: a class whose name begins with an underscore, or that the `__all__` of its module leaves out.
+"""
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """Maps each offered class to its module, read from the source, because importing torch takes seconds."""
+    from boot_exp.config.source import classes, submodules
+
+    offered = [f"{__name__}.{module}" for module in _OFFERED]
+    modules = [module for one in offered for module in (one, *submodules(one))]
+    return {name: module for module in modules for name in classes(module)}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name == "__all__":
+        return ["__version__", *sorted(_modules())]
+    if name.startswith("_") or name not in _modules():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    value = globals()[name] = getattr(import_module(_modules()[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), "__all__", *_modules()})

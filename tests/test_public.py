@@ -16,34 +16,50 @@ import boot_exp
 from tests.house.readme import Tiny, readme_block
 
 ROOT = Path(__file__).parent.parent
-MODULES = [importlib.import_module(f"boot_exp.{name}") for name in boot_exp._OFFERED]
-INNER = {"Attention", "DiffusersUNet", "PipelineEncode", "Plain", "Residual", "WeightsFile", "Tensors", "ToldNorm"}
-"""Parts that nobody builds alone."""
+
+
+def modules() -> list[Any]:
+    """The offered modules, imported and found without the code under test."""
+    found = []
+    for offered in boot_exp._OFFERED:
+        place = (ROOT / "boot_exp").joinpath(*offered.split("."))
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+        for file in files:
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            found.append(importlib.import_module(".".join(part for part in parts if part != "__init__")))
+    return found
+
+
+MODULES = modules()
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_every_public_class_of_an_offered_module_is_offered(module: Any) -> None:
-    own = {
-        name: item
-        for name, item in vars(module).items()
-        if isinstance(item, type) and item.__module__ == module.__name__ and not name.startswith("_")
-    }
-    assert own and {name for name in own if getattr(boot_exp, name, None) is not own[name]} <= INNER
-    assert {name for name in own if name not in INNER} == set(boot_exp._OFFERED[module.__name__[9:]].split())
+def test_a_public_class_is_offered_unless_its_module_leaves_it_out(module: Any) -> None:
+    own = {name: item for name, item in vars(module).items() if isinstance(item, type)}
+    own = {name: item for name, item in own.items() if item.__module__ == module.__name__ and name[0] != "_"}
+    listed = getattr(module, "__all__", own)
+    offered = {name for name in boot_exp.__all__ if getattr(boot_exp, name) is own.get(name)}
+    assert offered == {name for name in own if name in listed}
 
 
-def test_the_offered_modules_are_all_that_hold_diffusion_methods_and_teachers() -> None:
-    named = {module.__name__ for module in MODULES}
-    for folder in ("diffusion", "methods"):
-        for file in (ROOT / "boot_exp" / folder).glob("*.py"):
-            name = f"boot_exp.{folder}" + ("" if file.stem == "__init__" else f".{file.stem}")
-            assert name in named | {"boot_exp.diffusion", "boot_exp.methods.denoising", "boot_exp.methods.distilling"}
+def test_nothing_else_is_offered_and_no_name_twice() -> None:
+    named = [item.__module__ for name in boot_exp.__all__ if isinstance(item := getattr(boot_exp, name), type)]
+    assert len(named) == len(boot_exp.__all__) - 1 and set(named) <= {module.__name__ for module in MODULES}
+    assert {"boot_exp.methods.boot", "boot_exp.diffusion.nets.unet", "boot_exp.engine.averages"} <= set(named)
+    assert "Attention" not in boot_exp.__all__, "an __all__ can leave a class out"
 
 
-def test_all_and_dir_list_every_name_and_each_can_be_imported() -> None:
+def test_all_and_dir_list_every_name_and_a_star_imports_them() -> None:
     assert set(boot_exp.__all__) <= set(dir(boot_exp)) and {"Boot", "__version__"} <= set(boot_exp.__all__)
-    assert [name for name in boot_exp.__all__ if not hasattr(boot_exp, name)] == []
     assert len(boot_exp.__all__) == len(set(boot_exp.__all__))
+    names: dict[str, Any] = {}
+    exec("from boot_exp import *", names)
+    assert {name for name in boot_exp.__all__ if names.get(name) is not getattr(boot_exp, name)} == set()
+
+
+def test_import_alone_reads_no_source() -> None:
+    code = "import sys, boot_exp; assert not [name for name in sys.modules if name.startswith('boot_exp.')]"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evals.ground.faults import ConfigurationFault
-from evals.ground.files import reading, strict_json, write_json
+from evals.ground.faults import ConfigurationFault, reading
+from evals.ground.files import strict_json, write_json
 
 STAGE, CODE = "stage", "sha256"
 OTHER_CODE = "sha256 of the code"  # in components that have a parameter of the usual name

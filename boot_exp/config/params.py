@@ -12,8 +12,7 @@ from ruamel.yaml import YAML
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.parse import Binding, parse
 from boot_exp.config.strict_yaml import load
-from evals.ground.faults import ConfigurationFault
-from evals.ground.files import reading
+from evals.ground.faults import ConfigurationFault, reading
 
 PARAMS, STUDENTS, PLAN = "params.yaml", "params.yaml, students", Path("plan.yaml")
 CURE = "write it again with boot-exp plan"

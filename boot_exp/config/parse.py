@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boot_exp.config.fault_list import Faults, Spot
-from evals.ground.files import first_line
+from evals.ground.faults import first_line
 from gin import config_parser
 
 

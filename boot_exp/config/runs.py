@@ -208,7 +208,7 @@ def compiled(
         compiler = Compiler([*own, *more], faults)
         stages = compiler.stages(run.suite, run.name)
         if not stages and not faults.found:
-            faults.add(Spot(str(run.files[0])), "a run must configure a stage, got none; include one of gin/runs")
+            faults.add(Spot(str(run.files[0])), "a run must configure a stage, got none; include one of gin/kinds")
         result.append((run, stages))
         compilers.append(compiler)
         # An override may make the files' own bindings unused; they count as used if the files alone use them.

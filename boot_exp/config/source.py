@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from evals.ground.faults import ConfigurationFault
-from evals.ground.files import first_line
+from evals.ground.faults import ConfigurationFault, first_line
 
 OURS = ("boot_exp", "evals")
 INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -177,6 +176,18 @@ def names(module: str) -> list[str]:
     defined = {name for name, node in here.definitions.items() if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     taken = here.imports.keys() if here.path.name == "__init__.py" else set()
     return sorted(name for name in defined | taken if not name.startswith("_"))
+
+
+def classes(module: str) -> list[str]:
+    """Returns the public classes that a module defines: no underscore, and in its `__all__` if it has one."""
+    here = read(module)
+    if here is None:
+        return []
+    defined = [name for name, node in here.definitions.items() if isinstance(node, ast.ClassDef) and name[0] != "_"]
+    if "__all__" not in here.definitions:
+        return defined
+    listed = constant(module, ast.Name("__all__"))
+    return [name for name in defined if isinstance(listed, list | tuple) and name in listed]
 
 
 def submodules(package: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
-from evals.ground.files import first_line
+from evals.ground.faults import first_line
 
 MOST_CHARACTERS = 100_000
 LARGEST = 10_000

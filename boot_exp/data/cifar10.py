@@ -8,8 +8,7 @@ from typing import ClassVar
 from boot_exp.config.components import component
 from boot_exp.data.dataset import Example, Split, check_split
 from evals.ground.extras import extras
-from evals.ground.faults import MissingResource
-from evals.ground.files import first_line
+from evals.ground.faults import MissingResource, first_line
 
 
 @component

@@ -12,8 +12,7 @@ from boot_exp.config.components import component
 from boot_exp.data.dataset import Example, Split, check_split
 from boot_exp.data.idx import read_idx
 from evals.ground.extras import extras
-from evals.ground.faults import DataFault, MissingResource
-from evals.ground.files import first_line
+from evals.ground.faults import DataFault, MissingResource, first_line
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 PREFIX = {"train": "train", "test": "t10k"}

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, reading
 from evals.images.listing import FREE, RATIO, check_claim
 
 UINT8 = 0x08

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boot_exp.data.card import DatasetCard, labels_sha256
-from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, reading
 from evals.images.arrays import header_of, load_array
 from evals.images.reading import open_images
 

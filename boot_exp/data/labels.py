@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from evals.ground.faults import DataFault
-from evals.ground.files import reading, unique_keys
+from evals.ground.faults import DataFault, reading
+from evals.ground.files import unique_keys
 from evals.images.listing import Listing
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"})

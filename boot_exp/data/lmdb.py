@@ -11,8 +11,7 @@ from typing import BinaryIO
 from boot_exp.config.components import Count, component
 from boot_exp.data.btree import Pages
 from boot_exp.data.dataset import Example, read_example
-from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, reading
 
 
 @component

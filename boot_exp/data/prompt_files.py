@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from boot_exp.config.components import component
 from boot_exp.engine.libraries import text_libraries
 from evals.features.published import located
-from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, reading
 
 AGAIN = "fetch it again, or write it again"
 AT_ONCE = 65_536

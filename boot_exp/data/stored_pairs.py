@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from boot_exp.data.images import draw, still_there
 from boot_exp.engine.seeds import NOISE
-from evals.ground.faults import DataFault
+from evals.ground.faults import DataFault, reading
 from evals.ground.fields import from_json
-from evals.ground.files import read_json, reading, sha256_of
+from evals.ground.files import read_json, sha256_of
 from evals.images.arrays import header_of
 
 CARD = "card.json"

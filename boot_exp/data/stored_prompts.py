@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from boot_exp.data.images import still_there
-from evals.ground.faults import DataFault
+from evals.ground.faults import DataFault, reading
 from evals.ground.fields import from_json
-from evals.ground.files import read_json, reading, replacing, sha256_of
+from evals.ground.files import read_json, replacing, sha256_of
 
 CARD = "card.json"
 CURE = "run the stage prompts again"

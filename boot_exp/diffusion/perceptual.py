@@ -21,6 +21,8 @@ from evals.features.tensors import read_tensors
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from evals.ground.files import sha256_of
 
+__all__ = ["Lpips"]
+
 VGG16_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 LINEAR_SHA256 = "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from boot_exp.engine.processes import like
-from evals.ground.faults import StateFault
-from evals.ground.files import read_json, reading, replacing_folder, sha256_of, write_json
+from evals.ground.faults import StateFault, reading
+from evals.ground.files import read_json, replacing_folder, sha256_of, write_json
 
 CARD = "card.json"
 

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from boot_exp.engine.terms import Term
 from evals.ground.ending import tell
-from evals.ground.files import writing
+from evals.ground.faults import writing
 
 SECONDS_BETWEEN_LINES = 10.0
 

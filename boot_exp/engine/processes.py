@@ -15,8 +15,7 @@ from torch import distributed as dist
 from torch.nn import functional as F
 
 from boot_exp.engine.launcher import launched
-from evals.ground.faults import ConfigurationFault
-from evals.ground.files import first_line
+from evals.ground.faults import ConfigurationFault, first_line
 from evals.ground.threads import chunks
 
 if TYPE_CHECKING:

@@ -19,6 +19,8 @@ from boot_exp.engine.compute import on
 from boot_exp.engine.objectives import Portion
 from boot_exp.engine.terms import Term
 
+__all__: list[str] = []  # the stage `teacher` builds it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Denoising:

@@ -17,6 +17,8 @@ from boot_exp.engine.seeds import PAIRS, sample_noise
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Method
 
+__all__: list[str] = []  # the stage `distil` builds them
+
 if TYPE_CHECKING:
     from boot_exp.data.images import Images
     from boot_exp.data.stored_pairs import StoredPairs

@@ -20,7 +20,8 @@ from boot_exp.stages.budget import step_calls
 from boot_exp.stages.distil import Distil
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.teacher import PublishedTeacher, Teacher
-from evals.ground.files import read_json, reading
+from evals.ground.faults import reading
+from evals.ground.files import read_json
 from evals.tables.text import Column, figures, markdown, numbers
 
 ASSUMED = 100.0

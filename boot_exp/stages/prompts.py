@@ -30,8 +30,8 @@ from boot_exp.engine.stopping import Stopped, stop_requests
 from boot_exp.engine.work import alone, in_shards
 from boot_exp.stages.place import Place, provenance
 from evals.ground.ending import tell
-from evals.ground.faults import DataFault, OutputFault, printable
-from evals.ground.files import replacing_folder, sha256_of, write_json, write_texts, writing
+from evals.ground.faults import DataFault, OutputFault, printable, writing
+from evals.ground.files import replacing_folder, sha256_of, write_json, write_texts
 
 COUNTED = 4_096
 """Prompts whose tokens are counted at a time."""

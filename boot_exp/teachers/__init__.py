@@ -14,8 +14,7 @@ from boot_exp.config.components import Count
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
-from evals.ground.faults import StateFault
-from evals.ground.files import first_line
+from evals.ground.faults import StateFault, first_line
 
 LABELS = {"label.weight", "unet.class_embedding.weight"}
 """The embeddings of classes; reading them adds a row for "no label"."""

@@ -9,8 +9,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from boot_exp.diffusion.nets.blocks import Attention, Residual
 from boot_exp.diffusion.nets.embeddings import Sinusoidal
-from boot_exp.diffusion.nets.unet import Attention, Convolutions, Residual, ResidualBlocks, ThirtyTwoGroups, UNet
+from boot_exp.diffusion.nets.unet import Convolutions, ResidualBlocks, ThirtyTwoGroups, UNet
 from boot_exp.teachers import PublishedNetwork, check_levels
 from boot_exp.teachers.states import fill, network
 from evals.features.tensors import read_tensors

@@ -16,7 +16,9 @@ from boot_exp.teachers import check_runs, shown
 from boot_exp.teachers.told import Told, add_places
 from boot_exp.teachers.unet_folders import UNetFolder, check_names, defaults, side, time_scale
 from evals.ground.extras import extras
-from evals.ground.files import first_line
+from evals.ground.faults import first_line
+
+__all__ = ["Diffusers"]
 
 KIND = "UNet2DModel"
 

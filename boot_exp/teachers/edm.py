@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from boot_exp.config.components import Count, Positive
+from boot_exp.diffusion.nets.blocks import Attention
 from boot_exp.diffusion.nets.embeddings import Sinusoidal
 from boot_exp.diffusion.nets.song import SongUNet
-from boot_exp.diffusion.nets.unet import Attention, NarrowGroups, ResidualBlocks, UNet
+from boot_exp.diffusion.nets.unet import NarrowGroups, ResidualBlocks, UNet
 from boot_exp.diffusion.predictions import FromEps, FromF, FromScore, Prediction
 from boot_exp.diffusion.schedules import LinearBeta, Schedule, SquaredCosineTable, unclamped
 from boot_exp.teachers import PublishedNetwork, check_finite, check_levels, differences, fitting, shown

@@ -13,8 +13,7 @@ from boot_exp.teachers import differences, shown
 from boot_exp.teachers.folders import read_json
 from boot_exp.teachers.unet_folders import defaults
 from evals.ground.extras import extras
-from evals.ground.faults import MissingResource, StateFault
-from evals.ground.files import first_line
+from evals.ground.faults import MissingResource, StateFault, first_line
 
 INDEX = "model_index.json"
 LATENTS = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")

@@ -14,8 +14,8 @@ import torch
 from boot_exp.engine.libraries import check_sentences, text_libraries
 from boot_exp.teachers import shown
 from boot_exp.teachers.folders import read_json
-from evals.ground.faults import MissingResource, StateFault
-from evals.ground.files import first_line, reading, sha256_of
+from evals.ground.faults import MissingResource, StateFault, first_line, reading
+from evals.ground.files import sha256_of
 
 STEMS = ("model", "diffusion_pytorch_model")  # of transformers and of diffusers
 PICKLES = (".bin", ".pt", ".ckpt")

@@ -16,6 +16,8 @@ from evals.features.pickles import Record, Refused, Within
 from evals.features.stored import KNOWN, Kept, Storage, described, made
 from evals.features.tensors import legacy
 
+__all__: list[str] = []  # Edm reads with it
+
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 STORAGE = "torch.storage._load_from_bytes"
 NUMBERS = {"f8": "<d", "f4": "<f", "f2": "<e", "i8": "<q", "i4": "<i", "i2": "<h", "i1": "<b"}

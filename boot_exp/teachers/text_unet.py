@@ -16,8 +16,7 @@ from boot_exp.teachers import shown
 from boot_exp.teachers.told import Told, add_places
 from boot_exp.teachers.unet_folders import check_names, defaults, side
 from evals.ground.extras import extras
-from evals.ground.faults import ConfigurationFault
-from evals.ground.files import first_line
+from evals.ground.faults import ConfigurationFault, first_line
 
 KIND = "UNet2DConditionModel"
 TOKENS = 77

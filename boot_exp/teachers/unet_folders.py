@@ -17,8 +17,7 @@ from boot_exp.diffusion.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import OfTheHub, differences, folders, schedulers, shown
 from boot_exp.teachers.states import fill, network
 from evals.ground.extras import extras
-from evals.ground.faults import MissingResource, StateFault
-from evals.ground.files import first_line
+from evals.ground.faults import MissingResource, StateFault, first_line
 
 OF_TRAINING = ("dropout",)
 # What attention was called in files of before 2023 (huggingface/diffusers, pull request 3387).

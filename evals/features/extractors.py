@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from evals.features.published import CLEAN_FID, TORCH_FIDELITY
 from evals.ground.extras import extras
-from evals.ground.faults import ConfigurationFault, StateFault
-from evals.ground.files import first_line, reading
+from evals.ground.faults import ConfigurationFault, StateFault, first_line, reading
 from evals.ground.threads import ahead
 from evals.images.reading import Images
 

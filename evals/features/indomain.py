@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evals.features.extractors import Observation, check_weights
-from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, StateFault
+from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, StateFault, reading
 from evals.ground.fields import from_json
-from evals.ground.files import read_json, reading, replacing_folder, sha256_of, write_json
+from evals.ground.files import read_json, replacing_folder, sha256_of, write_json
 from evals.ground.threads import one_thread
 from evals.images.arrays import load_array
 from evals.images.reading import Fingerprint, Images

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from evals.ground.faults import StateFault
-from evals.ground.files import reading
+from evals.ground.faults import StateFault, reading
 
 OPCODES = 300_000
 """Most steps that a pickle may have: networks' have some forty a tensor; each takes microseconds and some bytes."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
-from evals.ground.files import first_line, sha256_of
+from evals.ground.faults import ConfigurationFault, MissingResource, StateFault, first_line
+from evals.ground.files import sha256_of
 
 
 @dataclass(frozen=True, kw_only=True)

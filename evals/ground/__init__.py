@@ -1,1 +1,1 @@
-"""The base of both packages: faults, files that are whole or absent, threads."""
+"""The base of both packages: faults and guards (faults.py), files that are whole or absent, threads."""

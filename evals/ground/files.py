@@ -1,4 +1,4 @@
-"""Writes files that are either whole or absent; reads files with one fault for any damage; computes fingerprints."""
+"""Writes files that are either whole or absent; reads strict JSON; computes fingerprints."""
 
 import errno
 import hashlib
@@ -11,13 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from evals.ground.faults import ConfigurationFault, DataFault, Fault, OutputFault
+from evals.ground.faults import ConfigurationFault, DataFault, Fault, reading, writing
 
-T = TypeVar("T")
-BUGS = (AssertionError, NameError, ImportError)
-"""What no file can cause: `reading` lets them through."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -95,32 +92,6 @@ def _sync(folder: Path) -> None:
         os.close(opened)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """OutputFault: the block cannot write at `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputFault(
-            f"the output {path} must be writable, got {error.strerror or error}; make room, or choose another place"
-        ) from error
-
-
-@contextmanager
-def reading(what: Path | str, must: str, cure: str, fault: type[Fault] = DataFault) -> Iterator[None]:
-    """Turns whatever a foreign or damaged file makes the block raise into one fault that names the file.
-
-    must: the rule, as in "must be a whole .npy"; cure: what the user can do. Foreign decoders raise dozens of unrelated
-    exceptions, so all are taken except faults, which say more, and the mistakes that no file can cause (BUGS).
-    """
-    try:
-        yield
-    except (Fault, *BUGS):
-        raise
-    except Exception as error:
-        raise fault(f"{what} {must}, got {type(error).__name__} ({first_line(error)}); {cure}") from error
-
-
 def sha256_of(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
@@ -193,8 +164,3 @@ def _whole_number(text: str) -> int:
     if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
         raise ValueError(f"an integer of more than 64 bits, {text[:20]}...")
     return int(text)
-
-
-def first_line(error: Exception) -> str:
-    """Returns an error's message, cut to one line, or the error's type if the message is empty."""
-    return (str(error).splitlines() or [""])[0].strip() or type(error).__name__

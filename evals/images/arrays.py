@@ -13,8 +13,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, reading
 from evals.images.listing import METHODS, check_claim
 
 AGAIN = "write or fetch it again"

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from evals.ground.faults import DataFault
-from evals.ground.files import first_line
+from evals.ground.faults import DataFault, first_line
 
 Images = NDArray[np.uint8]
 

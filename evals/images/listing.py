@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from evals.ground.ending import tell
-from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, reading
 
 EXTENSIONS = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".avif"}

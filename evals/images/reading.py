@@ -10,8 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from evals.ground.faults import DataFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, reading
 from evals.ground.threads import ahead, chunks
 from evals.images.arrays import AGAIN, Header, archive_of, load_array, read_header
 from evals.images.decoding import Images as Images

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.ground.faults import DataFault
+from evals.ground.faults import DataFault, reading
 from evals.ground.fields import as_json, from_json
-from evals.ground.files import read_json, reading, replacing, write_texts
+from evals.ground.files import read_json, replacing, write_texts
 from evals.images.samples import SamplesCard, read_samples_card
 from evals.pages.gallery import Shown, gallery
 from evals.pages.picture import picture

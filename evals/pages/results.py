@@ -5,8 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from evals.ground.faults import reading
 from evals.ground.fields import as_json
-from evals.ground.files import reading, replacing, write_texts
+from evals.ground.files import replacing, write_texts
 from evals.pages.gallery import gallery
 from evals.pages.html import COLUMNS, comparison_html, leaderboard_html, samples_of
 from evals.pages.markdown import comparison_page, leaderboard_page, study_page

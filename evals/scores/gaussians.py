@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.ground.faults import DataFault, NumericalFault
-from evals.ground.files import reading
+from evals.ground.faults import DataFault, NumericalFault, reading
 from evals.images.arrays import archive_of
 from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.moments import Features

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from evals.features.extractors import Extractor
-from evals.ground.faults import ConfigurationFault, DataFault, StateFault
-from evals.ground.files import read_json, reading, replacing, unicode_only
+from evals.ground.faults import ConfigurationFault, DataFault, StateFault, reading
+from evals.ground.files import read_json, replacing, unicode_only
 from evals.images.reading import ImageSet, open_images
 from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.gaussians import is_statistics as is_statistics

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from evals.ground.faults import DataFault
+from evals.ground.faults import DataFault, reading
 from evals.ground.fields import Facts, from_json
-from evals.ground.files import reading
 from evals.scores.protocols import PROTOCOLS
 from evals.tables.names import signal_time, unguided
 

@@ -5,15 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.ground.faults import LONGEST, ConfigurationFault, DataFault, OutputFault, StateFault, printable
-from evals.ground.files import (
-    read_json,
-    reading,
-    replacing,
-    replacing_folder,
-    write_json,
-    write_texts,
-)
+from evals.ground.faults import LONGEST, ConfigurationFault, DataFault, OutputFault, StateFault, printable, reading
+from evals.ground.files import read_json, replacing, replacing_folder, write_json, write_texts
 
 CAUSED = [ValueError("x"), RecursionError(), zipfile.BadZipFile("x"), MemoryError(), KeyError(1)]
 

@@ -1,4 +1,4 @@
-"""One or more of every schedule, solver, grid, prediction and weight: whatever its module holds is under the laws."""
+"""One or more of every schedule, solver, sampler, grid and so on: every class of their modules is under the laws."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from boot_exp.diffusion import distances, predictions, pure_noise, schedules, solvers, step_weights, times, weights
+from boot_exp.diffusion import (
+    distances,
+    predictions,
+    pure_noise,
+    samplers,
+    schedules,
+    solvers,
+    step_weights,
+    times,
+    weights,
+)
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.diffusion.solvers import Coordinate, Integrator, OneStep, SignalStep
 
@@ -37,8 +47,9 @@ def _is_a(item: type, kind: type) -> bool:
         if name.startswith("_") and name != "__call__":
             continue
         if inspect.isfunction(value) or isinstance(value, property):
-            own = getattr(item, name, None)
-            if own is None or (inspect.isfunction(value) and _parameters(own) != _parameters(value)):
+            if not hasattr(item, name) and name not in getattr(item, "__dataclass_fields__", {}):
+                return False
+            if inspect.isfunction(value) and _parameters(getattr(item, name)) != _parameters(value):
                 return False
     return True
 
@@ -79,3 +90,10 @@ DISTANCES: list[distances.Distance] = every(distances, distances.Distance)
 PREDICTIONS: list[predictions.Prediction] = every(predictions, predictions.Prediction)
 WEIGHTS: list[weights.Weight] = every(weights, weights.Weight)
 STEP_WEIGHTS: list[step_weights.StepWeight] = every(step_weights, step_weights.StepWeight)
+
+ARGUMENTS[samplers.OneJump] = [{}, {"t": 0.25}]
+ARGUMENTS[samplers.Along] = [{"solver": solver, "steps": 3} for solver in (solvers.Ddim(), solvers.Dpmpp2M())]
+ARGUMENTS[samplers.EdmSampler] = [{"steps": 3}, {"steps": 3, "s_churn": 2}]
+ARGUMENTS[samplers.Renoised] = [{"steps": 1}, {"steps": 3}]
+ARGUMENTS[samplers.AtGuidance] = [{"sampler": samplers.Renoised(steps=2), "w": 3.0}]
+SAMPLERS: list[samplers.Sampler] = every(samplers, samplers.Sampler)

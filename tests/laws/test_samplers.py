@@ -1,4 +1,4 @@
-"""Samplers: what they ask for, what they add, what they are called."""
+"""Samplers: the laws of all, found in their module, and what each promises."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from boot_exp.diffusion.samplers import (
     flat,
 )
 from boot_exp.diffusion.schedules import KarrasTime
-from boot_exp.diffusion.solvers import Ddim, Dpmpp2M
+from boot_exp.diffusion.solvers import Ddim
 from boot_exp.diffusion.times import KarrasGrid, UniformGrid
+from tests.house.made_components import SAMPLERS
 from tests.house.oracle import SCHEDULE, AtEndOfFlow, Classes, Counting, Gaussian, noise, times
 
 LAST = times(8, SCHEDULE.t_max)
@@ -44,14 +45,14 @@ def test_renoised_once_is_the_answer_to_pure_noise(grid: Any) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_renoising_makes_the_calls_and_the_draws_that_it_says(steps: int) -> None:
+def test_renoising_draws_noise_once_for_each_step_after_the_first(steps: int) -> None:
     model, asked = Counting(Gaussian()), []
     sampler = Renoised(steps=steps)
     sampler(model, noise(8), fresh=lambda k: (asked.append(k), fresh(k))[1])  # type: ignore[func-returns-value]
     assert model.calls == sampler.nfe == steps and asked == list(range(1, steps))
 
 
-def test_without_more_noise_a_sampler_that_wants_it_says_so() -> None:
+def test_a_sampler_that_adds_noise_is_refused_without_a_source_of_noise() -> None:
     with pytest.raises(ValueError, match="needs a source of noise, got none for draw 1; pass"):
         Renoised(steps=2)(Gaussian(), noise(8))
 
@@ -67,7 +68,7 @@ def test_the_exact_consistency_function_keeps_the_law_of_the_data(steps: int) ->
     sampler = Renoised(steps=steps, grid=UniformGrid())
 
     def answer(one: int | None) -> Tensor:
-        """Where all noises are nought, or the one-th is 1."""
+        """Where all noises are zero, or the one-th is 1."""
         found = sampler(AtEndOfFlow(data), zero + (one == 0), fresh=lambda k: zero + (one == k))
         return found.detach().flatten()
 
@@ -80,24 +81,28 @@ def test_the_exact_consistency_function_keeps_the_law_of_the_data(steps: int) ->
     torch.testing.assert_close(variance, (held * (1 + left)).expand(2), rtol=1e-9, atol=0)
 
 
-def test_renoised_samples_do_not_depend_on_their_batch() -> None:
-    sampler = Renoised(steps=4)
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_a_sampler_makes_the_calls_that_it_declares_and_draws_each_noise_once(sampler: Sampler) -> None:
+    model, drawn = Counting(Gaussian()), []
+    images = sampler(model, noise(8), fresh=lambda k: (drawn.append(k), fresh(k))[1])  # type: ignore[func-returns-value]
+    assert images.shape == noise(8).shape and bool(images.isfinite().all())
+    assert model.calls == sampler.nfe and drawn == sorted({*drawn}) and 0 not in drawn
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
+def test_samples_do_not_depend_on_their_batch(sampler: Sampler) -> None:
     whole = sampler(Gaussian(), noise(8), fresh=fresh)
     part = sampler(Gaussian(), noise(8)[2:5], fresh=lambda k: fresh(k)[2:5])
     torch.testing.assert_close(whole[2:5], part, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        Along(solver=Ddim(), steps=4),
-        Along(solver=Dpmpp2M(), steps=4),
-        Renoised(steps=3),
-        EdmSampler(steps=3, s_churn=2),
-    ],
-    ids=repr,
-)
-def test_a_sampler_hands_on_what_it_is_given(sampler: Sampler) -> None:
+def test_the_names_of_samplers_differ() -> None:
+    names = [sampler.name for sampler in SAMPLERS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("sampler", [sampler for sampler in SAMPLERS if sampler.w is None], ids=repr)
+def test_a_sampler_passes_its_condition_to_the_model(sampler: Sampler) -> None:
     """Labels and, at a guidance weight, w: as with the Gaussian that this guidance is."""
     label = torch.arange(8) % 3
     guided: Any = Guided(Classes())  # type: ignore[arg-type]

@@ -164,7 +164,7 @@ def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -
     imports += "from boot_exp.stages import verify_teacher\nfrom evals.scores import protocols\n"
     (leaves / "teacher.gin").write_text(
         HEAD
-        + "include 'gin/runs/published.gin'\ninclude 'gin/parts/verify.gin'\n"
+        + "include 'gin/kinds/published.gin'\ninclude 'gin/parts/verify.gin'\n"
         + "include 'gin/suites/made/network.gin'\n"
         + imports
         + f"teacher.PublishedTeacher.source = '{name}'\n"
@@ -418,7 +418,7 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     np.savez(statistics, mu=np.zeros(2048), sigma=np.eye(2048))
     teacher = (leaves / "teacher.gin").read_text()
     (leaves / "teacher.gin").write_text(
-        teacher.replace("include 'gin/runs", "include 'gin/parts/pairs.gin'\ninclude 'gin/runs")
+        teacher.replace("include 'gin/kinds", "include 'gin/parts/pairs.gin'\ninclude 'gin/kinds")
         + "from boot_exp.stages import pairs\npairs.Pairs.n = 8\npairs/samplers.Along.steps = 1\n"
     )
     student = leaves / "student.gin"

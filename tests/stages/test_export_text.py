@@ -156,9 +156,7 @@ def test_a_card_says_how_each_pipeline_is_called(exported: Made) -> None:
         assert not [word for word in words if word not in card], card
 
 
-def test_parts_of_half_precision_alone_are_found_by_diffusers(
-    tmp_path: Path, pipelines: Callable[[str], Path]
-) -> None:
+def test_parts_of_half_precision_alone_are_found_by_diffusers(tmp_path: Path, pipelines: Callable[[str], Path]) -> None:
     source = shutil.copytree(pipelines("sd"), tmp_path / "half")
     (source / "vae/diffusion_pytorch_model.safetensors").rename(source / "vae/diffusion_pytorch_model.fp16.safetensors")
     (source / "text_encoder/pytorch_model.bin").write_bytes(b"the same weights in another format")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from boot_exp.config.components import Count, Natural
 from boot_exp.diffusion.nets.embeddings import Sinusoidal
 
+__all__ = ["Block", "Guidable"]
+
 
 class AdaIN(nn.Module):
     """Scales and shifts each channel of normalised features, [B, C, H, W], by an embedding, [B, E].

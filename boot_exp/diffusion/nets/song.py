@@ -12,7 +12,10 @@ from torch.nn import functional as F
 
 from boot_exp.config.components import Count, Natural, Positive
 from boot_exp.diffusion.nets.adain import Guidable
-from boot_exp.diffusion.nets.unet import Attention, NarrowGroups, Residual
+from boot_exp.diffusion.nets.blocks import Attention, Residual
+from boot_exp.diffusion.nets.unet import NarrowGroups
+
+__all__ = ["SongUNet"]
 
 HALF = math.sqrt(0.5)
 EPS = 1e-6
