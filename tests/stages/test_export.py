@@ -248,7 +248,7 @@ schedules.Clamped.lam_min = -9.0
 schedules.Clamped.lam_max = 3.0
 """
 TEACHER = """
-include 'gin/runs/published.gin'
+include 'gin/kinds/published.gin'
 include 'gin/suites/made/network.gin'
 from boot_exp.stages import sample
 from boot_exp.stages import teacher
