@@ -37,10 +37,13 @@ _OFFERED = {
     "methods.students": "AtEnd AtTime ConsistencyStudent DenoisingStudent Reading SignalStudent",
     "methods.tract": "Tract",
     "teachers.consistency_models": "ConsistencyModels",
+    "teachers.decoding": "VaeDecoder",
+    "teachers.deepfloyd": "DeepFloyd DeepFloydSuperResolution DynamicThresholding",
     "teachers.diffusers": "Diffusers",
     "teachers.edm": "Edm",
     "teachers.guided_diffusion": "GuidedDiffusion",
-    "teachers.decoding": "VaeDecoder",
+    "teachers.stable_diffusion": "StableDiffusion",
+    "teachers.stable_diffusion_xl": "StableDiffusionXL",
     "teachers.text": "ClipPairText ClipText PipelineText T5Text",
 }
 """The public names of each module, which is imported when the first of its names is used: torch takes seconds."""

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
-from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.denoisers import Networked, takes_text
 from boot_exp.engine.loop import Training
 from boot_exp.methods.students import DenoisingStudent
 from boot_exp.stages.budget import step_calls
@@ -44,6 +44,7 @@ def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
     x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
     label = None if model.classes is None else torch.zeros(1, dtype=torch.long, device="meta")
     w = torch.zeros(1, device="meta") if model.takes_w else None
+    told = net.example(1, x.device).given if takes_text(model) else {}  # type: ignore[operator]
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -54,7 +55,7 @@ def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
     net.requires_grad_(True)
     counter = FlopCounterMode(display=False)
     with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        net(x, t, label, w)
+        net(x, t, label, w, **told)
     parameters = sum(parameter.numel() for parameter in net.parameters())
     return NetworkCost(parameters=parameters, operations=counter.get_total_flops(), activations=sum(kept.values()))
 

@@ -18,7 +18,8 @@ import torch
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
 from boot_exp.data import Example, prepare
-from boot_exp.diffusion.denoisers import Networked
+from boot_exp.diffusion.conditions import NOTHING
+from boot_exp.diffusion.denoisers import Networked, takes_text
 from boot_exp.diffusion.samplers import Along
 from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.checkpoints import write_folder
@@ -151,7 +152,8 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
         schedule = teacher.schedule
         ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
         with torch.no_grad():
-            x0 = teacher(torch.randn(2, *shape), ends)
+            told = teacher.net.example(2, ends.device) if takes_text(teacher) else NOTHING  # type: ignore[operator]
+            x0 = teacher(torch.randn(2, *shape), ends, told)
         # lam may be infinite at t_max: a denoiser that divides by alpha is refused when it is built.
         if not bool((schedule(ends).lam > -math.inf).all() and x0.isfinite().all()):
             raise ConfigurationFault(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -17,7 +18,7 @@ from boot_exp.diffusion.predictions import FromEps, Prediction
 from boot_exp.diffusion.schedules import Schedule, SquaredCosineTable, Table
 from boot_exp.teachers import differences, folders, schedulers
 from boot_exp.teachers.text_to_image import TextToImage
-from boot_exp.teachers.text_unet import PixelTextUNet, UpscalingUNet
+from boot_exp.teachers.text_unet import PixelTextUNet, TextUNet, UpscalingUNet
 from boot_exp.teachers.unet_folders import time_scale
 from evals.ground.faults import ConfigurationFault, StateFault
 
@@ -41,10 +42,24 @@ class DynamicThresholding:
         return (flat.clamp(-size, size) / size).view_as(x0).to(x0.dtype)
 
 
-class _Pixels(TextToImage):
+def _check_w(w_dimensions: object) -> None:
+    """ValueError: the pipeline's own embedding of w is asked for."""
+    if w_dimensions is not None:
+        raise ValueError(
+            f"a network of DeepFloyd IF must have no w_dimensions, got {w_dimensions}: IF's pipelines never tell a "
+            "network w; leave it out, and a student that takes w is told it through AdaIN layers"
+        )
+
+
+class _Pixels(TextToImage, ABC):
     """A teacher of pixels, whose guided x0 is bounded."""
 
-    thresholding: DynamicThresholding | None
+    @abstractmethod
+    def __init__(
+        self, *, net: TextUNet, prediction: Prediction, schedule: Schedule, thresholding: DynamicThresholding | None
+    ) -> None:
+        super().__init__(net=net, prediction=prediction, schedule=schedule)
+        self.thresholding = thresholding
 
     def bounded(self, x0: Tensor) -> Tensor:
         """Returns a guided x0 in [-1, 1], [B, C, H, W], or as it is where there is no thresholding."""
@@ -70,8 +85,8 @@ class DeepFloyd(_Pixels):
     """x_t: [B, 3, H, W], t: [B], condition with a text [B, 77, D] -> x0: the U-Net of an `IFPipeline`.
 
     config, schedule, prediction, checkpointing: as in StableDiffusion. thresholding: what guidance makes of x0 is
-    bounded by it, as the pipeline's scheduler does; None: by nothing. A student that takes w is told it through AdaIN
-    layers: IF's pipelines never tell a network w. A variance that the network predicts is left out.
+    bounded by it, as the pipeline's scheduler does; None: by nothing. A variance that the network predicts is left out.
+    w_dimensions: None, since IF's pipelines never tell a network w; a student that takes w has AdaIN layers.
     """
 
     pipelines: ClassVar[tuple[str, ...]] = ("IFPipeline",)
@@ -84,10 +99,11 @@ class DeepFloyd(_Pixels):
         prediction: Prediction,
         thresholding: DynamicThresholding | None = DynamicThresholding(),  # noqa: B008 - it cannot change
         checkpointing: bool = False,
+        w_dimensions: None = None,
     ) -> None:
+        _check_w(w_dimensions)
         net = PixelTextUNet(config=config, time_scale=time_scale(schedule), checkpointing=checkpointing)
-        super().__init__(net=net, prediction=prediction, schedule=schedule)
-        self.thresholding = thresholding
+        super().__init__(net=net, prediction=prediction, schedule=schedule, thresholding=thresholding)
 
 
 class DeepFloydSuperResolution(_Pixels):
@@ -109,15 +125,17 @@ class DeepFloydSuperResolution(_Pixels):
         noising: Table = SquaredCosineTable(),  # noqa: B008 - it cannot change
         noise_level: Natural = 250,
         checkpointing: bool = False,
+        w_dimensions: None = None,
     ) -> None:
+        _check_w(w_dimensions)
         if noise_level >= len(noising.entries):
             raise ValueError(
                 f"DeepFloydSuperResolution.noise_level must be an entry of noising, 0 to {len(noising.entries) - 1}, "
                 f"got {noise_level}; 250 is usual"
             )
         net = UpscalingUNet(config=config, time_scale=time_scale(schedule), checkpointing=checkpointing)
-        super().__init__(net=net, prediction=prediction, schedule=schedule)
-        self.thresholding, self.noising, self.noise_level = thresholding, noising, noise_level
+        super().__init__(net=net, prediction=prediction, schedule=schedule, thresholding=thresholding)
+        self.noising, self.noise_level = noising, noise_level
 
     def read(self, path: Path) -> dict[str, Tensor]:
         """Reads the weights of the network, by our names. StateFault: damaged, or the network or betas differ."""

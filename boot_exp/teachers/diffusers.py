@@ -14,7 +14,7 @@ from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.teachers import check_runs, shown
 from boot_exp.teachers.told import Told, add_places
-from boot_exp.teachers.unet_folders import UNetFolder, check_names, defaults, side, table_of, time_scale
+from boot_exp.teachers.unet_folders import UNetFolder, check_names, defaults, side, time_scale
 from evals.ground.extras import extras
 from evals.ground.files import first_line
 
@@ -106,7 +106,6 @@ class Diffusers(UNetFolder):
         if shape is None:
             height = 8 * 2 ** len(net.unet.config["block_out_channels"])
             check_runs(net, (net.unet.config["in_channels"], height, height), type(self).__name__, classes)
-        self.table = table_of(schedule)
 
     def _named(self, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         named, left = super()._named(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.teachers.text_unet import KIND, TextUNet, reduced
-from boot_exp.teachers.unet_folders import UNetFolder, table_of
+from boot_exp.teachers.unet_folders import UNetFolder
 from evals.ground.faults import StateFault
 
 
@@ -20,13 +20,13 @@ class TextToImage(UNetFolder, ABC):
     reduced: ClassVar[dict[str, object]] = {"config": reduced}
     kind: ClassVar[str] = KIND
     label_dropout: ClassVar[float | None] = 0.1
-    """The share of prompts left out in training, as the model cards of Stable Diffusion and DeepFloyd IF say."""
+    """The share of prompts left out in training, by the model card of Stable Diffusion 1 and by Imagen's paper."""
 
     net: TextUNet
 
+    @abstractmethod
     def __init__(self, *, net: TextUNet, prediction: Prediction, schedule: Schedule) -> None:
         super().__init__(net=net, prediction=prediction, schedule=schedule, shape=net.shape)
-        self.table = table_of(schedule)
 
     @property
     def variance(self) -> bool:

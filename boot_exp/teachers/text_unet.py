@@ -191,6 +191,11 @@ class TextTimeUNet(TextUNet):
         return Condition(text=text, pooled=torch.zeros(count, self.pooled, device=where))
 
     def _given(self, x: Tensor, told: Mapping[str, Tensor]) -> dict[str, Any]:
+        if told["pooled"].shape[-1] != self.pooled:
+            raise ConfigurationFault(
+                f"{type(self).__name__} must be told pooled text of width {self.pooled}, got "
+                f"{[*told['pooled'].shape]}; bind the encoder of its own pipeline"
+            )
         sizes = self.get_buffer("sizes").expand(len(x), -1)
         return {"added_cond_kwargs": {"text_embeds": told["pooled"], "time_ids": sizes}}
 

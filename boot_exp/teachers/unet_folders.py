@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from abc import ABC
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from boot_exp.config.components import Count
+from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import OfTheHub, differences, folders, schedulers, shown
 from boot_exp.teachers.states import fill, network
@@ -42,12 +44,20 @@ def defaults(kind: type) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
+def completed(config: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all that a configuration says: what it leaves out is the library's default, or inferred as there."""
+    said = {**known, **config}
+    if said.get("encoder_hid_dim") is not None and said["encoder_hid_dim_type"] is None:
+        said["encoder_hid_dim_type"] = "text_proj"
+    return said
+
+
 def check_names(config: Mapping[str, Any], known: Mapping[str, Any], kind: str, who: str) -> dict[str, Any]:
     """Returns all that a configuration says, defaults included.
 
     ValueError: it is of another network than `kind`, says what that does not know, or a number is not finite.
     """
-    said = {**known, **config}
+    said = completed(config, known)
     unknown = [
         name for name, value in config.items() if name not in known and not name.startswith("_") and value is not None
     ]
@@ -80,14 +90,26 @@ class UNetFolder(OfTheHub, ABC):
     """A teacher whose network, `net.unet`, is one of diffusers, and whose folder is that of a pipeline or the network.
 
     kind: the class of the network in diffusers; pipelines: those that it is read from, and None where any that has a
-    network and a scheduler alone will do; variance: whether the network may predict a variance, which is left out.
+    network and a scheduler alone will do.
     """
 
     kind: ClassVar[str]
     pipelines: ClassVar[tuple[str, ...] | None] = None
     settings: ClassVar[tuple[str, ...]] = ("scheduler",)
     """The folders of a pipeline whose scheduler_config.json is read."""
-    table: Table
+
+    @abstractmethod
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        prediction: Prediction,
+        schedule: Schedule,
+        classes: Count | None = None,
+        shape: Sequence[Count] | None = None,
+    ) -> None:
+        super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
+        self.table = table_of(schedule)
 
     @property
     def variance(self) -> bool:
@@ -98,8 +120,8 @@ class UNetFolder(OfTheHub, ABC):
         """Reads the weights of the network, by our names. StateFault: damaged, or the network or betas differ."""
         files = self.weights(path)
         unet: Any = self.net.unet
-        self._compare(files[0].parent / "config.json", type(unet), dict(unet.config))
         beside = folders.scheduler(path, self.pipelines)
+        self._compare(files[0].parent / "config.json", type(unet), dict(unet.config))
         if beside is not None:
             schedulers.compare(*beside, self.table, self.prediction, variance=self.variance)
             self.check_bounds(*beside[:2])
@@ -156,12 +178,10 @@ class UNetFolder(OfTheHub, ABC):
                 f"{path} must be of a {self.kind}, got {shown(other)}, which has other inputs or outputs and is not "
                 "supported"
             )
-        # Values that a file leaves out are the library's defaults.
-        said = {name: value for name, value in (defaults(kind) | file).items() if not name.startswith("_")}
         different = {
             name: (value, ours.get(name, "not known"))
-            for name, value in said.items()
-            if name not in OF_TRAINING and not _alike(name, value, ours.get(name))
+            for name, value in completed(file, defaults(kind)).items()
+            if name not in OF_TRAINING and not name.startswith("_") and not _alike(name, value, ours.get(name))
         }
         if different:
             raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind its values")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import boot_exp.teachers
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import takes_text
 from boot_exp.diffusion.predictions import FromEps
 from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearBeta, LinearTable, Schedule, SquaredCosineTable
 from boot_exp.teachers.consistency_models import ConsistencyModels
@@ -64,6 +68,16 @@ def write_diffusers(folder: Path, safe: bool = True, **scheduler: Any) -> Any:
 def diffusers(**changed: Any) -> Diffusers:
     config = {**CONFIG, "num_class_embeds": 5}
     return Diffusers(**{"schedule": LinearTable(), "config": config, "prediction": FromEps(), **changed})
+
+
+def asked(teacher: Any, w: tuple[float, float] | None = None) -> tuple[Tensor, Condition]:
+    """A batch of two, and what else the network of a teacher is told: labels or a text."""
+    told = None if w is None else torch.tensor(w)
+    if not takes_text(teacher):
+        return made.image(), Condition(label=torch.tensor(made.LABELS), w=told)
+    drawn = torch.Generator().manual_seed(0)
+    text = teacher.net.example(2, torch.device("cpu")).each(lambda part: torch.randn(part.shape, generator=drawn))
+    return torch.randn(2, *teacher.shape, generator=drawn), replace(text, w=told)
 
 
 def every(tmp_path: Path) -> dict[str, tuple[Any, Path]]:

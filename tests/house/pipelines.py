@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,21 @@ def pipeline(kind: str, seed: int = 0) -> Any:
                 module.eval().requires_grad_(False)
     made.set_progress_bar_config(disable=True)
     return made
+
+
+@cache
+def _kept(kind: str) -> Any:
+    return pipeline(kind)
+
+
+def write(kind: str, folder: Path) -> Path:
+    """The parts of a pipeline that a teacher reads, in a folder of their own, which may be changed."""
+    made = _kept(kind)
+    for name in ("unet", "scheduler", "image_noising_scheduler"):
+        if name in made.components:
+            made.components[name].save_pretrained(folder / name)
+    made.save_config(folder)
+    return folder
 
 
 def loaded(folder: Path) -> Any:

@@ -23,7 +23,7 @@ from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
 from evals.ground.faults import ConfigurationFault
-from tests.house import formats
+from tests.house import formats, pipelines
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -178,3 +178,17 @@ def test_a_published_network_of_pure_noise_is_asked_at_both_ends(
         teacher: Any = formats.diffusers(schedule=schedule, prediction=prediction)
         stage = PublishedTeacher(teacher=teacher, source="none")
         assert dry_run._step(stage, stages("cifar10/teacher")["teacher"], tmp_path).endswith("passed")
+
+
+@pytest.mark.parametrize("kind", ["sd", "sd_zsnr", "sdxl", "if_base", "if_sr"])
+def test_a_published_text_to_image_network_is_asked_with_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A dry run needs no prompts, and a call's cost counts what the text costs."""
+    monkeypatch.chdir(ROOT)
+    stage = PublishedTeacher(teacher=pipelines.teacher(kind), source="none")
+    assert dry_run._step(stage, stages("cifar10/teacher")["teacher"], tmp_path).endswith("passed")
+    with torch.device("meta"):
+        whole = pipelines.teacher(kind)
+        cost = network_cost(whole, whole.shape)
+    assert cost.parameters > 500_000 and cost.operations > 2 * cost.parameters and cost.activations > 0

@@ -29,7 +29,17 @@ from boot_exp.teachers.edm import Edm
 from boot_exp.teachers.guided_diffusion import GuidedDiffusion
 from evals.ground.faults import StateFault
 from tests.house import made_teachers as made
-from tests.house.formats import CONFIG, SCHEDULES, diffusers, edm, every, filled, guided_diffusion, write_diffusers
+from tests.house.formats import (
+    CONFIG,
+    SCHEDULES,
+    asked,
+    diffusers,
+    edm,
+    every,
+    filled,
+    guided_diffusion,
+    write_diffusers,
+)
 
 FIXTURES = Path(__file__).parents[3] / "shared/fixtures/checkpoints"
 
@@ -199,10 +209,10 @@ def test_a_state_dict_of_a_network_trained_in_parallel_is_read(tmp_path: Path) -
 
 
 def test_students_of_all_start_as_their_teachers_and_can_be_told_w(tmp_path: Path) -> None:
-    told = Condition(label=torch.tensor(made.LABELS), w=torch.tensor([1.0, 4.0]))
     for name, (teacher, path) in every(tmp_path).items():
         filled(teacher, path)
-        x, t = made.image(), torch.tensor([0.9, 0.5], dtype=torch.float64)
+        x, told = asked(teacher, w=(1.0, 4.0))
+        t = torch.tensor([0.9, 0.5], dtype=torch.float64)
         last = torch.full_like(t, teacher.schedule.t_max)
         for kind in (SignalStudent, DenoisingStudent, ConsistencyStudent):
             sigma_data = {"sigma_data": 0.5} if kind is ConsistencyStudent else {}
@@ -214,7 +224,7 @@ def test_students_of_all_start_as_their_teachers_and_can_be_told_w(tmp_path: Pat
             assert layers, name
             for layer in layers:
                 nn.init.normal_(layer.to_scale_shift.weight, std=0.1)
-            other = Condition(label=told.label, w=torch.tensor([2.0, 1.5]))
+            _, other = asked(teacher, w=(2.0, 1.5))
             assert not torch.allclose(student(x, at, told), student(x, at, other)), name
             student(x, at, told).square().mean().backward()
             used = [p.grad is not None for n, p in student.named_parameters() if "guidance" in n or "adain" in n]

@@ -21,6 +21,10 @@ from tests.house.formats import filled
 W, STEPS = 7.5, 50
 
 
+def EXAMPLES(folder: Path) -> dict[str, tuple[Any, Path]]:
+    return {kind: (tiny.teacher(kind), tiny.write(kind, folder / kind)) for kind in ("sd", "sdxl", "if_base", "if_sr")}
+
+
 class Recorded:
     """What happens in a pipeline's own run: each of its scheduler's steps, and what its U-Net is given."""
 
