@@ -40,7 +40,8 @@ LARGEST = 1e-3
 """The largest difference, in deviations, between the exported step and the student's call; float32 leaves 4e-5."""
 CHECKED = 2
 REVISION = re.compile(r"^\S*PublishedTeacher\.revision = '(.+)'$", re.MULTILINE)
-NOISE_LEVEL = re.compile(r"^\S*DeepFloydSuperResolution\.noise_level = (\d+)$", re.MULTILINE)
+CLEAN = re.compile(r"^\S*T5Text\.clean = (True|False)$", re.MULTILINE)
+LEVEL = re.compile(r"^\S*WithLowImages\.level = (\d+)$", re.MULTILINE)
 TAUGHT = re.compile(r"^\S*UniformGuidance\.(low|high) = (\S+)$", re.MULTILINE)
 
 
@@ -70,7 +71,7 @@ def export(
     if takes_text(student):
         parts = parts_of(*where_from(taught, source), unet)
     config = str(card.get("config"))
-    level = NOISE_LEVEL.search(config)
+    clean, level = CLEAN.search(config), LEVEL.search(config)
     kind = pipeline_of(known) if parts is None else parts.pipeline
     w = fixed_w(net, known, config, w, parts)
     made = plain(net, w, (known.shape[1], known.shape[2]), latents=parts is not None and parts.latents)
@@ -90,6 +91,7 @@ def export(
             "taught": among(*taught_w(known, config)),
             "difference": difference,
             "copied": [] if parts is None else parts.names,
+            "clean_caption": None if clean is None else clean[1] == "True",
             "noise_level": None if level is None else int(level[1]),
             "sizes": [int(size) for size in getattr(net, "sizes", ())],
             "model": card,

@@ -80,7 +80,9 @@ def _asked(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     elif pipeline in PIXELS:
         asked.append("guidance_scale=1.0")
         notes.append("`guidance_scale` must be 1: the pipeline would guide the student, which is guided, once more.")
-        notes.append("Prompts are cleaned (`clean_caption`) as far as bs4 and ftfy are installed.")
+        if record["clean_caption"] is not None:
+            asked.append(f"clean_caption={record['clean_caption']}")
+        notes.append("With `clean_caption` prompts are cleaned if bs4 and ftfy are installed, and else in lower case.")
     else:
         notes.append("`guidance_scale` and a negative prompt have no effect: both are a part of the weights.")
     if pipeline == PIXELS[1]:

@@ -26,7 +26,7 @@ PROMPT = "a red cube"
 ROUNDED = 1e-4
 """In deviations, where eps is read at IF's level: diffusers' float32 keeps alpha squared there to a part in 26,000."""
 VARIED = "conditions.UniformGuidance.high = 8.0\nconditions.UniformGuidance.low = 1.0\n"
-LEVEL = "deepfloyd.DeepFloydSuperResolution.noise_level = 250\n"
+LEVEL = "low_images.WithLowImages.level = 250\ntext.T5Text.clean = False\n"
 IF_TABLE = Clamped(schedule=SquaredCosineTable(), lam_min=-9.0, lam_max=3.57)
 PLAIN: dict[str, Any] = {"kind": "if_base", "teacher": {"schedule": IF_TABLE}}
 CASES: dict[str, dict[str, Any]] = {
@@ -150,7 +150,7 @@ def test_a_card_says_how_each_pipeline_is_called(exported: Made) -> None:
         "sd, w through the pipeline": ["guidance_scale=3.0", "`guidance_scale` is w", "told from 1 to 8"],
         "sdxl, AdaIN, other sizes": ["original_size=(48, 40), crops_coords_top_left=(3, 5), target_size=(64, 64)"],
         "if_base": ["guidance_scale=1.0", "must be 1", "bs4 and ftfy"],
-        "if_sr": ["image=low_images, noise_level=250, guidance_scale=1.0"],
+        "if_sr": ["image=low_images, noise_level=250, guidance_scale=1.0, clean_caption=False"],
     }.items():
         card = (exported[name][0] / "README.md").read_text()
         assert not [word for word in words if word not in card], card
