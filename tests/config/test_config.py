@@ -169,7 +169,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_mutation_is_answered_with_its_place_and_its_cure(house: Path, mutation: str) -> None:
+def test_a_mutated_configuration_is_refused_with_its_place_and_cure(house: Path, mutation: str) -> None:
     old, new, words = MUTATIONS[mutation]
     assert BOOT.count(old) == 1
     message = faults_of(BOOT.replace(old, new))
@@ -179,7 +179,7 @@ def test_a_mutation_is_answered_with_its_place_and_its_cure(house: Path, mutatio
     assert named and all(line.split(":")[1].isdigit() for line in named), "each fault names a file and a line"
 
 
-def test_all_faults_are_said_at_once_without_torch(house: Path) -> None:
+def test_all_faults_are_reported_together_before_torch_is_imported(house: Path) -> None:
     text = BOOT
     together = ["an unknown parameter", "a missing include", "an undefined macro", "a missing module"]
     for mutation in together:
@@ -469,7 +469,7 @@ def test_an_ablation_is_short_and_changes_the_distillation_alone(house: Path, ab
     assert plain["evaluate"].text() == ablated["evaluate"].text()
 
 
-def test_faults_of_params_are_said_with_their_place_and_all_at_once(house: Path) -> None:
+def test_faults_of_params_are_reported_together_with_their_lines(house: Path) -> None:
     params = (ROOT / "params.yaml").read_text()
     for old, new in (
         ("ablation: none", "ablation: no_boundry"),
@@ -497,7 +497,7 @@ def test_faults_of_params_are_said_with_their_place_and_all_at_once(house: Path)
         read_params()
 
 
-def test_an_override_that_reaches_no_leaf_is_an_error(house: Path) -> None:
+def test_an_override_that_applies_to_nothing_is_an_error(house: Path) -> None:
     """One that reaches a single leaf of several is none."""
     leaves = [runs.named_run(Path("digits", name)) for name in ("teacher", "boot")]
     faults = Faults()
@@ -625,7 +625,7 @@ B = A
 """
 
 
-def test_installed_packages_are_libraries_wherever_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_packages_are_libraries_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In any site-packages, behind links, put there by pip --target; what its user works on is the project's."""
     for folder, package in {
         "cluster/lib/python3/site-packages": "made_site",
@@ -672,7 +672,7 @@ def test_code_that_refers_to_itself_or_is_deep_is_read(tmp_path: Path, monkeypat
     assert source.lookup("made_chain0", "End") == source.Definition("made_chain1500", "End")
 
 
-def test_a_module_that_is_no_python_is_a_fault_with_its_place(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_with_a_syntax_error_is_a_fault_with_its_line(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(house)
     (house / "made_wrong.py").write_text("x = 1\ndef (:\n")
     assert "made_wrong.py:2 must be Python, got invalid syntax" in faults_of(

@@ -222,7 +222,7 @@ def test_bad_parameters_are_a_fault_with_their_place(content: bytes, words: str)
     assert not Path("ran").exists()
 
 
-def test_parameters_without_a_study_run_the_rest_and_say_so() -> None:
+def test_without_a_study_all_other_commands_run() -> None:
     for gone in ("", "study:\n", "study: null\n"):
         Path("params.yaml").write_bytes(params((STUDY, gone)))
         read = runs.read_params()

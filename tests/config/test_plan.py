@@ -270,7 +270,7 @@ def test_every_method_resolves_in_every_suite(method: str, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("verb", ["lint", "resolve"])
-def test_a_misspelt_teacher_is_answered_by_both_verbs_without_torch(house: Path, verb: str) -> None:
+def test_a_misspelt_teacher_is_refused_by_lint_and_resolve_without_torch(house: Path, verb: str) -> None:
     changed_params("after: guided, phases", "after: guidde, phases")
     Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
     script = (
@@ -292,7 +292,7 @@ def test_a_misspelt_teacher_is_answered_by_both_verbs_without_torch(house: Path,
         ("digits_conditional/progressive_9", "there is no student progressive_9; did you mean progressive_8"),
     ],
 )
-def test_a_misspelt_run_is_answered_with_the_nearest(house: Path, name: str, words: str) -> None:
+def test_a_misspelt_run_is_refused_with_the_nearest_name(house: Path, name: str, words: str) -> None:
     Path("params.yaml").symlink_to(ROOT / "params.yaml")
     with pytest.raises(ConfigurationFault, match=words):
         stages(name)
@@ -320,7 +320,7 @@ def test_a_run_lies_at_the_places_of_its_frozen_file(house: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["digits/boot", "elsewhere/distil.json", "resolved/digits/boot/0/sample.json"])
-def test_a_stage_without_folders_is_told_a_frozen_file_at_its_place(house: Path, place: str) -> None:
+def test_a_stage_without_folder_options_needs_a_frozen_file_in_resolved(house: Path, place: str) -> None:
     with pytest.raises(ConfigurationFault, match=r"distil must be given resolved/RUN/distil\.json, got"):
         places(Path(place), "distil")
 

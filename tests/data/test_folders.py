@@ -59,7 +59,7 @@ def test_class_folders_that_are_links_are_walked(tmp_path: Path) -> None:
     assert found == {"cat/1.png": 0, "cat/2.png": 0, "dog/1.png": 1, "dog/2.png": 1}
 
 
-def test_links_in_a_circle_end_and_are_counted(tmp_path: Path) -> None:
+def test_circular_links_are_skipped_and_counted(tmp_path: Path) -> None:
     write_pngs(tmp_path / "set", ["cat/1.png", "dog/1.png"], list(noise(2, 4, 4, 3)))
     (tmp_path / "set/dog/again").symlink_to(tmp_path / "set")
     examples = read(tmp_path / "set")

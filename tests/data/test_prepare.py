@@ -207,7 +207,7 @@ def test_what_was_there_stays_until_the_new_one_is_whole(
     assert prepare(made(n=3), (), tmp_path / "out").n == Images.load(tmp_path / "out").card.n == 3
 
 
-def test_what_a_killed_run_left_does_not_disturb(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / ".out.partial").mkdir()
     (tmp_path / ".out.partial" / "images.npy").write_bytes(b"half")
     prepare(made(), (), tmp_path / "out")

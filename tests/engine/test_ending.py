@@ -37,13 +37,13 @@ def shell(line: str, **environment: str) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("command", SAYS_MUCH)
 @pytest.mark.parametrize("output", [">/dev/full", ">&-"])
-def test_output_that_cannot_be_written_says_74_in_one_line(command: str, output: str) -> None:
+def test_unwritable_standard_output_ends_with_74_and_one_line(command: str, output: str) -> None:
     code, _, err = shell(f"{SAYS_MUCH[command]} {output}")
     assert code == 74 and err.count("\n") == 1 and "standard output must be writable" in err, err
 
 
 @pytest.mark.parametrize("command", SAYS_MUCH)
-def test_a_reader_that_leaves_is_no_fault(command: str) -> None:
+def test_a_closed_pipe_on_stdout_is_not_a_fault(command: str) -> None:
     code, _, err = shell(f"{SAYS_MUCH[command]} | true; exit ${{PIPESTATUS[0]}}", PYTHONUNBUFFERED="1")
     assert (code, err) == (128 + signal.SIGPIPE, "")
 
@@ -51,7 +51,7 @@ def test_a_reader_that_leaves_is_no_fault(command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "error"), [("boot-exp", "2>&- >&- <&-"), ("boot-exp", "2> >(true)"), ("evals", "2>/dev/full")]
 )
-def test_a_fault_that_nobody_can_be_told_keeps_its_code(command: str, error: str) -> None:
+def test_a_fault_keeps_its_exit_code_if_stderr_cannot_be_written(command: str, error: str) -> None:
     line, code = FAULTS[command]
     assert shell(f"{line} {error}")[0] == code
 
@@ -70,7 +70,7 @@ def test_benchmarks_end_like_the_others() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_evaluation_says_75_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_stopped_evaluation_ends_with_75_and_one_line(tmp_path: Path, number: signal.Signals) -> None:
     pipe = tmp_path / "images.npy"
     os.mkfifo(pipe)
     process = subprocess.Popen(

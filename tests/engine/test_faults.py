@@ -85,7 +85,9 @@ def full_disk(folder: Path, at: int) -> None:
 
 
 @pytest.mark.parametrize("at", [BATCH, 3 * BATCH, STEPS * BATCH])
-def test_a_full_disk_says_74_and_the_checkpoint_before_stays(tmp_path: Path, whole: dict[str, bytes], at: int) -> None:
+def test_a_full_disk_ends_with_74_and_keeps_the_previous_checkpoint(
+    tmp_path: Path, whole: dict[str, bytes], at: int
+) -> None:
     assert run(full_disk, tmp_path, at) == 74
     assert "must be writable, got" in (tmp_path / "said").read_text()
     kept = sorted(path.name for path in (tmp_path / "work").iterdir()) if (tmp_path / "work").exists() else []
@@ -98,7 +100,7 @@ def read_only(folder: Path) -> None:
     told(folder, lambda: work.save(8, {"model": {"weight": torch.ones(3)}}, {}))
 
 
-def test_a_folder_that_may_not_be_written_to_says_74(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission_ends_with_74(tmp_path: Path) -> None:
     assert run(read_only, tmp_path) == 74
     assert "must be writable" in (tmp_path / "said").read_text()
 
@@ -109,7 +111,7 @@ def holding(folder: Path) -> None:
         time.sleep(60)
 
 
-def test_a_second_process_is_kept_out_and_let_in_when_the_first_has_died(tmp_path: Path) -> None:
+def test_a_second_process_is_refused_until_the_first_has_died(tmp_path: Path) -> None:
     first = made_runs.spawn().Process(target=holding, args=(tmp_path,))
     first.start()
     until = time.monotonic() + 30
@@ -153,7 +155,7 @@ def other_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(
+def test_a_damaged_checkpoint_is_set_aside_and_the_previous_one_is_used(
     tmp_path: Path, whole: dict[str, bytes], damage: str
 ) -> None:
     assert run(made_runs.killed, "last step", BOOT, tmp_path) == -signal.SIGKILL
@@ -165,7 +167,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(
     assert newest.with_name(f"damaged-{newest.name}").is_dir()
 
 
-def test_damage_of_all_is_an_error_and_no_silent_restart(tmp_path: Path) -> None:
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_restart(tmp_path: Path) -> None:
     assert run(made_runs.killed, "last step", BOOT, tmp_path) == -signal.SIGKILL
     for path in (tmp_path / "work").glob("images-*"):
         flip(path / "model.safetensors")
@@ -187,7 +189,7 @@ def cramped(folder: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
-def test_memory_that_does_not_suffice_says_which_setting_to_change(tmp_path: Path) -> None:
+def test_too_little_memory_names_the_setting_to_change(tmp_path: Path) -> None:
     assert run(cramped, tmp_path) == 69
     said = (tmp_path / "said").read_text()
     assert "400000 images at once must fit into memory" in said and "bind Training.microbatch 200000 or less" in said
@@ -206,7 +208,7 @@ def hangs(folder: Path) -> None:
     made_runs.train(PROGRESSIVE, folder, patience=1.0)
 
 
-def test_a_step_that_hangs_ends_with_74_and_says_where(tmp_path: Path) -> None:
+def test_a_step_that_hangs_ends_with_74_and_names_the_line(tmp_path: Path) -> None:
     started = time.monotonic()
     assert run(heard, tmp_path, hangs, tmp_path) == 74 and time.monotonic() - started < 30
     said = (tmp_path / "heard").read_text()
@@ -245,7 +247,7 @@ def mapped(folder: Path, harm: str | None) -> None:
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut short"])
-def test_data_that_vanishes_says_3_and_nothing_is_lost(tmp_path: Path, harm: str) -> None:
+def test_deleted_data_ends_with_3_and_nothing_is_lost(tmp_path: Path, harm: str) -> None:
     (tmp_path / "whole").mkdir()
     assert run(mapped, tmp_path / "whole", None) == 0
     assert run(mapped, tmp_path, harm) == 3
@@ -255,7 +257,7 @@ def test_data_that_vanishes_says_3_and_nothing_is_lost(tmp_path: Path, harm: str
     assert end(tmp_path) == end(tmp_path / "whole")
 
 
-def test_pairs_that_vanish_are_a_data_fault(tmp_path: Path) -> None:
+def test_deleted_pairs_are_a_data_fault(tmp_path: Path) -> None:
     np.save(tmp_path / "x0-00000.npy", np.zeros((4, 1, 2, 2), np.float32))
     card = {"n": 4, "shard": 4, "seed": 0, "shape": [1, 2, 2], "classes": None, "noise": NOISE}
     card |= {"inputs": {"teacher": "0"}, "sha256_of_pairs": "0"}
@@ -277,7 +279,7 @@ def test_weights_of_another_precision_are_refused(tmp_path: Path, stored: torch.
 
 @pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("sharded", [False, True], ids=["data parallel", "fully sharded"])
-def test_a_process_that_is_killed_ends_all_and_the_run_goes_on(tmp_path: Path, index: int, sharded: bool) -> None:
+def test_a_killed_process_ends_all_and_the_run_can_resume(tmp_path: Path, index: int, sharded: bool) -> None:
     kept = {"microbatch": 2, "keep": 99}
     codes = made_runs.together(2, sharded, tmp_path, [BOOT], Blow(index=index, call=3, number=signal.SIGKILL), **kept)
     assert codes[index] == -signal.SIGKILL and all(codes)
@@ -289,7 +291,7 @@ def test_a_process_that_is_killed_ends_all_and_the_run_goes_on(tmp_path: Path, i
 
 @pytest.mark.parametrize("index", [0, 1])
 @pytest.mark.parametrize("sharded", [False, True], ids=["data parallel", "fully sharded"])
-def test_what_one_process_finds_damaged_ends_all_and_the_run_goes_on(tmp_path: Path, index: int, sharded: bool) -> None:
+def test_damage_found_by_one_process_ends_all_and_the_run_can_resume(tmp_path: Path, index: int, sharded: bool) -> None:
     """In its third step of two portions: it says so and ends, and does not wait for the others to save."""
     kept = {"microbatch": 2, "keep": 99}
     codes = made_runs.together(2, sharded, tmp_path, [BOOT], Blow(index=index, call=5, number=None), **kept)

@@ -26,9 +26,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("point", list(made_runs.points()))
-def test_a_killed_run_ends_as_if_it_had_not_been(
-    tmp_path: Path, whole: tuple[int, dict[str, bytes]], point: str
-) -> None:
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, whole: tuple[int, dict[str, bytes]], point: str) -> None:
     number, expected = whole
     context = made_runs.spawn()
     first = context.Process(target=made_runs.killed, args=(point, number, tmp_path))

@@ -51,7 +51,7 @@ def test_losses_do_not_depend_on_the_number_of_processes(
 @pytest.mark.parametrize(
     ("first", "then"), [((2, False), (4, False)), ((2, True), (1, False)), ((1, False), (2, True))]
 )
-def test_a_run_goes_on_with_another_number_of_processes(
+def test_a_run_resumes_with_another_number_of_processes(
     tmp_path: Path, alone: dict[int, list[dict[str, float]]], first: tuple[int, bool], then: tuple[int, bool]
 ) -> None:
     only = SHARDED[:2]

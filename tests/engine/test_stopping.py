@@ -118,7 +118,7 @@ def test_the_end_of_dvc_or_its_shell_is_noticed_within_five_seconds(
     assert (tmp_path / "code").read_text() == "75"
 
 
-def test_without_dvc_the_end_of_whoever_started_us_changes_nothing(
+def test_without_dvc_the_end_of_the_parent_process_changes_nothing(
     tmp_path: Path, start: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     (tmp_path / "runner").write_text(RUNNER)
@@ -263,7 +263,7 @@ def test_a_stopped_sample_stage_keeps_the_finished_samplers(place: Place) -> Non
     assert not list(Path(".work").iterdir()) and os.listdir("samples/made") == ["noise"]
 
 
-def test_a_stopped_sampler_goes_on_after_its_last_shard(place: Place) -> None:
+def test_a_stopped_sampler_resumes_after_its_last_shard(place: Place) -> None:
     """And its files are those of one that was not stopped, whatever the shards of another left behind."""
     stopped, again, whole = (Noise(name="noise", asked=asked, drawn=[]) for asked in (True, False, False))
     stage = replace(sampling(stopped), shard=3)
@@ -347,7 +347,7 @@ def test_a_folder_is_the_new_one_or_as_it_was(tmp_path: Path, old: str, end: str
     assert os.listdir(tmp_path) == (["out"] if folder.exists() else [])
 
 
-def test_a_move_that_fails_gives_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_move_restores_the_old_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "out"
     write(folder, {"card.json": b"old"})
     rename = Path.rename
@@ -364,7 +364,7 @@ def test_a_move_that_fails_gives_the_old_folder_back(tmp_path: Path, monkeypatch
     assert contents(tmp_path) == {"out/card.json": b"old"}
 
 
-def test_what_was_killed_between_the_two_moves_is_mended(tmp_path: Path) -> None:
+def test_a_result_killed_between_its_two_moves_is_restored(tmp_path: Path) -> None:
     write(tmp_path, {".out.old/card.json": b"old", ".out.partial/card.json": b"new"})
     with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "out", holding="card.json"):
         raise KeyboardInterrupt
@@ -372,7 +372,7 @@ def test_what_was_killed_between_the_two_moves_is_mended(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("out", ["home", "home/thesis.tex", "home/thesis.tex/below"])
-def test_what_is_no_earlier_result_is_refused(tmp_path: Path, out: str) -> None:
+def test_an_output_folder_with_other_files_is_refused(tmp_path: Path, out: str) -> None:
     write(tmp_path, {"home/thesis.tex": b"years of work"})
     refused = pytest.raises((ConfigurationFault, OutputFault), match="choose another place")
     with refused, replacing_folder(tmp_path / out, holding="card.json"):

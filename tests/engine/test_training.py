@@ -203,7 +203,7 @@ def train(folder: Path, objective: Noisy, not_finite: int = 10) -> tuple[Trained
 
 
 @pytest.mark.parametrize("stop_at", [0, 8, 40, 88, 96])
-def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path: Path, stop_at: int) -> None:
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, stop_at: int) -> None:
     whole, model = train(tmp_path / "whole", Noisy())
     with pytest.raises(Stopped, match=f"after {min(stop_at + 8, 100)} images"):
         train(tmp_path / "cut", Noisy(stop_at=stop_at))
@@ -344,14 +344,14 @@ def test_weights_are_verified_and_fit_their_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "{"])
-def test_a_folder_without_a_sound_card_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_folder_without_a_valid_card_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "card.json").write_text(content)
     with pytest.raises(StateFault, match="card"):
         read_card(tmp_path)
 
 
-def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+def test_no_partial_result_is_left(tmp_path: Path) -> None:
     """A tensor that cannot be stored fails the write; the folder that was there stays as it was."""
     folder = tmp_path / "model"
     write_folder(folder, {"weights": {"weight": torch.ones(3)}}, {})

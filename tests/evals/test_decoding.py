@@ -173,7 +173,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "rgb", "says"), REFUSED.values(), ids=REFUSED)
-def test_what_has_no_right_value_is_refused_with_its_cure(data: bytes, rgb: bool, says: str) -> None:
+def test_an_image_without_a_unique_8_bit_value_is_refused_with_its_cure(data: bytes, rgb: bool, says: str) -> None:
     with pytest.raises(DataFault, match=says) as caught:
         pixels(data, rgb)
     assert "\n" not in str(caught.value) and "; " in str(caught.value)

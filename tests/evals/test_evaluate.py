@@ -310,7 +310,7 @@ def says(**changes: object):
         (lambda folder: (folder / "a.zip").write_bytes(b"PK"), "a.zip"),
     ],
 )
-def test_a_folder_that_is_not_whole_gives_no_list(harm, words: str, real: Path, tmp_path: Path) -> None:
+def test_an_incomplete_folder_of_samples_is_refused(harm, words: str, real: Path, tmp_path: Path) -> None:
     against = ReferenceStatistics.of(open_images(real), Pixels(), name="dots")
     folder = tmp_path / "samples"
     write_zip(folder / "a.zip", pictures(1, 20))
@@ -321,7 +321,7 @@ def test_a_folder_that_is_not_whole_gives_no_list(harm, words: str, real: Path, 
     assert not list(tmp_path.glob("*out.json*"))
 
 
-def test_images_that_show_nothing_are_refused(tmp_path: Path) -> None:
+def test_samples_of_one_constant_value_are_refused(tmp_path: Path) -> None:
     """Every pixel of every image alike: a number for them would only hide what went wrong."""
     np.save(tmp_path / "grey.npy", np.full((8, 8, 8, 1), 7, np.uint8))
     with pytest.raises(DataFault, match=r"must show something, got .*grey.npy with every pixel 7"):

@@ -127,7 +127,7 @@ def test_another_file_than_the_published_is_refused(
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("weights", [None, "", "nowhere/weights.pth"])
-def test_missing_weights_are_said_where_to_fetch(
+def test_missing_weights_are_reported_with_their_address(
     kind: type[TorchFidelityInception] | type[CleanFidInception], weights: str | None
 ) -> None:
     published = TORCH_FIDELITY if kind is TorchFidelityInception else CLEAN_FID

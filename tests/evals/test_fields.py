@@ -70,7 +70,9 @@ def test_an_object_becomes_its_class_and_keeps_all_that_it_said() -> None:
         ({"inner": {"name": 1}}, DataFault, "inner.name of boot must be a text, got 1"),
     ],
 )
-def test_what_a_class_cannot_hold_is_refused(changes: dict[str, Any], kind: type[Fault], words: str) -> None:
+def test_a_missing_field_or_one_of_the_wrong_type_is_refused(
+    changes: dict[str, Any], kind: type[Fault], words: str
+) -> None:
     with pytest.raises(kind) as fault:
         read(GOOD | changes)
     assert words in str(fault.value) and "\n" not in str(fault.value)

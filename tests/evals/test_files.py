@@ -12,7 +12,7 @@ CAUSED = [ValueError("x"), RecursionError(), zipfile.BadZipFile("x"), MemoryErro
 
 
 @pytest.mark.parametrize("error", CAUSED)
-def test_whatever_a_file_causes_is_one_fault_with_its_name(error):
+def test_any_error_of_a_reader_becomes_one_fault_that_names_the_file(error):
     expected = pytest.raises(StateFault, match=r"a\.pt must be whole, got .*; fetch it again")
     with expected, reading("a.pt", "must be whole", "fetch it again", StateFault):
         raise error
@@ -72,7 +72,7 @@ def test_json_of_every_kind_comes_back(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json") == value
 
 
-def test_names_that_are_no_unicode_are_written_escaped(tmp_path: Path) -> None:
+def test_names_that_are_not_unicode_are_written_escaped(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff.png")
     write_json(tmp_path / "a.json", {name: [name]})
     assert read_json(tmp_path / "a.json") == {"\\udcff.png": ["\\udcff.png"]}
@@ -81,7 +81,7 @@ def test_names_that_are_no_unicode_are_written_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_what_a_link_leads_to_is_written_and_the_link_stays(there: bool, tmp_path: Path) -> None:
+def test_the_target_of_a_link_is_written_and_the_link_stays(there: bool, tmp_path: Path) -> None:
     """To files and to folders, whether or not they are there, through several links."""
     away = tmp_path / "away"
     if there:
@@ -99,7 +99,7 @@ def test_what_a_link_leads_to_is_written_and_the_link_stays(there: bool, tmp_pat
     assert sorted(os.listdir(away)) == ["file.json", "folder"]
 
 
-def test_links_in_a_circle_are_refused_and_stay(tmp_path: Path) -> None:
+def test_circular_links_are_refused_and_stay(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OutputFault, match="a must be writable, got Too many levels"), replacing(tmp_path / "a"):

@@ -82,7 +82,7 @@ class Runs:
 
 
 @pytest.mark.parametrize("content", [{"fid": {"mu": MU, "sigma": SIGMA}}, Runs()])
-def test_edm2s_pickle_is_not_opened_and_its_cure_is_said(content: Any, tmp_path: Path) -> None:
+def test_a_pickle_of_edm2_is_not_opened_and_the_message_has_the_cure(content: Any, tmp_path: Path) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(content))
     assert is_statistics(tmp_path / "a.pkl")
     with pytest.raises(DataFault, match=r"a pickle, which is not opened .*numpy\.savez.*'fid'"):
@@ -125,7 +125,9 @@ def twice(path: Path) -> None:
         (twice, "mu twice"),
     ],
 )
-def test_what_a_file_cannot_hold_is_not_made(make: Callable[[Path], None], says: str, tmp_path: Path) -> None:
+def test_no_memory_is_allocated_for_a_size_that_a_file_cannot_hold(
+    make: Callable[[Path], None], says: str, tmp_path: Path
+) -> None:
     make(tmp_path / "a.npz")
     with pytest.raises(DataFault, match=says):
         load_reference(tmp_path / "a.npz")

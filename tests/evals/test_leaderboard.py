@@ -154,7 +154,7 @@ def test_training_seeds_make_rows_of_one_method_and_each_has_its_metrics(tmp_pat
     assert (made["boot/0"]["one-jump"]["fid"], made["boot/1"]["one-jump"]["fid"]) == (3.0, 2.0)
 
 
-def test_only_the_scores_asked_for_are_taken_and_all_that_lack_are_named(tmp_path: Path) -> None:
+def test_only_the_requested_scores_are_read_and_all_missing_ones_are_named(tmp_path: Path) -> None:
     (tmp_path / "boot").mkdir()
     for name in ("teacher", "boot/0", "no-longer-wanted"):
         written(tmp_path / f"{name}.json", [])

@@ -55,7 +55,7 @@ def test_the_number_is_the_mean_over_blocks_of_consecutive_samples(tmp_path: Pat
 
 
 @pytest.mark.parametrize("n", [20, 49, 51, 100 + 1, 200])
-def test_other_numbers_of_samples_do_not_bear_the_name(tmp_path: Path, n: int) -> None:
+def test_another_number_of_samples_does_not_get_the_name_of_the_protocol(tmp_path: Path, n: int) -> None:
     made = evaluate(sampled(tmp_path, n), against(tmp_path), Pixels(), protocol=SMALL)
     assert made["card"]["protocol"] == f"small, n {n}" and "fid_blocks" not in made
     assert made["fid"] == fid(tmp_path / f"{n}.zip", against(tmp_path), Pixels())["fid"]

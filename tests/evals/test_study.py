@@ -161,7 +161,7 @@ def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
         *((run("control", 1, **{field: "another"}), DataFault, field) for field in ("suite", "n")),
     ],
 )
-def test_what_does_not_compare_is_refused(tmp_path: Path, rows: Any, kind: type[Fault], words: str) -> None:
+def test_scores_that_cannot_be_compared_are_refused(tmp_path: Path, rows: Any, kind: type[Fault], words: str) -> None:
     wrote(house(tmp_path), rows, "control", 1)
     with pytest.raises(kind, match=words) as fault:
         compared(tmp_path)

@@ -48,7 +48,7 @@ def test_a_reader_that_does_what_it_must_not_is_found(harm: str, after: str, say
     assert says in child(script, tmp_path, seconds=0.5)
 
 
-def test_a_reader_that_answers_with_a_fault_is_sound_and_cases_are_those_of_their_seed(tmp_path: Path) -> None:
+def test_a_reader_that_raises_a_fault_passes_and_cases_depend_on_their_seed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(here=str(Path(__file__).parent), harm="raise ValueError", after="pass"))
     assert child(script, tmp_path, seconds=0.5) == ""

@@ -160,7 +160,7 @@ def too_long(number: int, frame: FrameType | None) -> None:
     raise TooLong
 
 
-def test_text_made_worse_is_read_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_randomly_changed_text_is_read_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many cases as SECONDS allow, the same for a seed; FUZZ_SECONDS and FUZZ_SEED say others."""
     (tmp_path / "gin").symlink_to(ROOT / "gin")
     monkeypatch.chdir(tmp_path)

@@ -168,7 +168,7 @@ def test_stopped_and_resumed_gives_the_bits_of_uninterrupted(
     assert whole.keys() == parts.keys() and not [name for name in whole if whole[name] != parts[name]]
 
 
-def test_a_full_memory_says_which_setting_to_change(device: torch.device, tmp_path: Path) -> None:
+def test_too_little_gpu_memory_names_the_setting_to_change(device: torch.device, tmp_path: Path) -> None:
     too_much = watched(made_runs.METHODS[0], device, before=lambda step: torch.empty(2**46, device=device))
     with pytest.raises(MissingResource, match=rf"{BATCH} images at once .* bind Training\.microbatch {BATCH // 2} or"):
         train(too_much, device, tmp_path)

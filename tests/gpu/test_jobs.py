@@ -87,7 +87,7 @@ def test_what_is_missing_is_installed_from_a_folder_without_network(tmp_path: Pa
     assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "7\n"
 
 
-def test_a_wheel_that_cannot_be_installed_is_told(tmp_path: Path) -> None:
+def test_a_wheel_that_cannot_be_installed_is_reported(tmp_path: Path) -> None:
     (tmp_path / "made_of_less-1.0-py3-none-any.whl").write_bytes(b"no zip")
     assert "made_of_less" in wheels.install(tmp_path, tmp_path / "there")
 

@@ -57,7 +57,7 @@ def test_every_file_that_the_page_names_is_there() -> None:
     assert named and not [name for name in named if not (ROOT / name).is_file()]
 
 
-def test_what_is_packed_is_named_when_it_is_missing(tmp_path: Path) -> None:
+def test_missing_files_to_pack_are_named(tmp_path: Path) -> None:
     command = ["bash", str(ROOT / "benchmarks/gpu/pack.sh"), str(tmp_path / "wheels"), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 69 and "install Debian's package dataset-fashion-mnist" in done.stderr

@@ -92,7 +92,7 @@ def test_all_of_it_runs_in_a_fresh_clone(clone: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_killed_it_leaves_the_parts_that_were_done(clone: Path, tmp_path: Path, number: int) -> None:
+def test_a_killed_run_keeps_its_finished_parts(clone: Path, tmp_path: Path, number: int) -> None:
     first = "network_cifar10"
     command = [sys.executable, "-m", "benchmarks.gpu", "--reduced", "--budget", "600", "--out", str(tmp_path)]
     command += ["--part", first, "--part", "run"]
@@ -123,7 +123,7 @@ def commands() -> list[str]:
     return found.stdout.splitlines()
 
 
-def test_without_a_gpu_nothing_is_taken_for_one(clone: Path, tmp_path: Path) -> None:
+def test_without_a_gpu_the_cpu_is_not_used_instead(clone: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--budget", "100", "--out", str(tmp_path)]
     hidden = {**environment(clone), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=clone, env=hidden, capture_output=True, text=True, check=False)

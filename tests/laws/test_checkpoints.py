@@ -66,7 +66,7 @@ OTHERS: list[tuple[str, Callable[[dict[str, Tensor]], object]]] = [
 
 
 @pytest.mark.parametrize(("part", "change"), OTHERS)
-def test_a_checkpoint_of_other_tensors_under_right_hashes_is_set_aside(
+def test_a_checkpoint_of_other_tensors_with_matching_hashes_is_set_aside(
     tmp_path: Path, part: str, change: Callable[[dict[str, Tensor]], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     state, work = as_run(tmp_path / "work")
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_other_tensors_under_right_hashes_is_set_aside(
     "said",
     [{"images": "many"}, {"images": -1}, {"seconds": None}, {"figures": []}, {"skipped": 2**70}, {"evaluations": 1.5}],
 )
-def test_a_checkpoint_whose_card_says_what_cannot_be_is_set_aside(tmp_path: Path, said: dict[str, object]) -> None:
+def test_a_checkpoint_whose_card_has_impossible_values_is_set_aside(tmp_path: Path, said: dict[str, object]) -> None:
     state, work = as_run(tmp_path / "work")
     rewritten(work.checkpoints()[-1], "model", lambda named: None, **said)
     state.restore(work)
@@ -108,7 +108,7 @@ def test_a_sound_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
         "\x00",
     ],
 )
-def test_a_card_of_another_kind_is_damage(tmp_path: Path, card: str) -> None:
+def test_a_card_that_is_not_a_card_counts_as_damaged(tmp_path: Path, card: str) -> None:
     (tmp_path / "card.json").write_text(card)
     with pytest.raises(StateFault, match=r"damaged|must be readable JSON|must hold a JSON object") as caught:
         read_card(tmp_path)

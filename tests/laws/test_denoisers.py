@@ -25,7 +25,7 @@ def at(w: Tensor | float) -> Tensor:
     return Guided(DATA)(noise(12), T, Condition(label=LABEL, w=weights))
 
 
-def test_at_one_it_is_the_conditional_and_at_nought_the_unconditional_denoiser() -> None:
+def test_guidance_is_conditional_at_w_1_and_unconditional_at_w_0() -> None:
     torch.testing.assert_close(at(1.0), DATA(noise(12), T, Condition(label=LABEL)))
     torch.testing.assert_close(at(0.0), DATA(noise(12), T, NONE))
     assert not torch.allclose(at(1.0), at(0.0))
@@ -66,7 +66,9 @@ def test_both_halves_are_asked_in_one_call_and_count_twice() -> None:
         (Condition(text=torch.ones(12, 1, 1), w=torch.ones(12)), None, "negative prompt, got none; let the stage read"),
     ],
 )
-def test_what_is_missing_is_said(condition: Condition, classes: int | None, said: str) -> None:
+def test_guidance_names_what_the_teacher_or_the_condition_lacks(
+    condition: Condition, classes: int | None, said: str
+) -> None:
     teacher = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=SCHEDULE, classes=classes)
     with pytest.raises(ValueError, match=f"guidance .*needs? .*{said}") as caught:
         Guided(teacher)(noise(12), T, condition)
@@ -83,7 +85,7 @@ def test_a_text_is_compared_with_the_negative_prompt_and_the_rest_stays() -> Non
     assert torch.equal(without["text"], torch.full((12, 2, 3), 7.0)) and bool(without["mask"].all())
 
 
-def test_who_takes_w_is_asked_himself() -> None:
+def test_a_teacher_is_wrapped_in_guidance_unless_it_takes_w_itself() -> None:
     teacher = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=SCHEDULE, classes=3)
     assert isinstance(taking_w(teacher), Guided)
     teacher.net.guidance = torch.nn.Identity()

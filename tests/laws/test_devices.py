@@ -202,7 +202,7 @@ def test_every_schedule_is_read_there(schedule: Schedule, monkeypatch: pytest.Mo
         assert {value.device.type for value in (level.alpha, level.sigma, level.snr)} == {"cuda"}
 
 
-def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_waits_for_the_device_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     with on_a_gpu(monkeypatch):
         values = torch.zeros(3)
         there = on(GPU, values)

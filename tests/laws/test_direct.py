@@ -38,6 +38,6 @@ def test_it_looks_at_pure_noise_alone_and_asks_no_teacher() -> None:
     assert torch.equal(term.t, times(16, Gaussian().schedule.t_max)) and teacher.calls == 0
 
 
-def test_the_loss_of_a_student_that_learned_its_pairs_is_nothing() -> None:
+def test_the_loss_of_a_student_that_knows_its_pairs_is_zero() -> None:
     batch = batch_for(Direct(), 16)
     assert not values(Direct(), lambda *asked: batch.images, Gaussian(), batch)["direct"].any()

@@ -81,7 +81,7 @@ def test_signal_steps_make_the_calls_that_they_declare(step: SignalStep) -> None
 
 
 @pytest.mark.parametrize("solver", ONE_STEP, ids=repr)
-def test_a_step_of_no_length_stays(solver: Solver) -> None:
+def test_a_step_from_t_to_t_changes_nothing(solver: Solver) -> None:
     t = torch.full((4,), 0.5, dtype=torch.float64)
     torch.testing.assert_close(solver(Gaussian(), noise(4), t, t), noise(4), rtol=1e-12, atol=1e-12)
 

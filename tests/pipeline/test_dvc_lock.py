@@ -73,7 +73,7 @@ def contents() -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_a_dvc_that_is_killed_at_any_moment_ends_as_if_it_had_not_been(project: Callable[[str], Path]) -> None:
+def test_a_dvc_killed_at_any_moment_gives_the_same_results_when_rerun(project: Callable[[str], Path]) -> None:
     project("whole")
     began = time.monotonic()
     locked_repro()
@@ -131,7 +131,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("damage", DAMAGED_LOCKS.values(), ids=DAMAGED_LOCKS)
-def test_the_last_sound_lock_is_put_back(place: Path, damage: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_valid_lock_is_restored(place: Path, damage: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     LOCK.write_text(SOUND)
     keep_or_restore()
     assert capsys.readouterr().err == ""
@@ -145,7 +145,9 @@ def test_the_last_sound_lock_is_put_back(place: Path, damage: bytes, capsys: pyt
     assert capsys.readouterr().err == ""
 
 
-def test_without_a_kept_lock_gits_is_put_back_and_else_none(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_copy_the_lock_of_git_is_restored_if_there_is_one(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     LOCK.write_bytes(b"")
     keep_or_restore()
     assert not LOCK.exists() and "none is in its place" in capsys.readouterr().err
@@ -158,7 +160,7 @@ def test_without_a_kept_lock_gits_is_put_back_and_else_none(place: Path, capsys:
     assert LOCK.read_text() == SOUND and "git's is in its place" in capsys.readouterr().err
 
 
-def test_a_newer_sound_lock_takes_the_place_of_the_kept_one(place: Path) -> None:
+def test_a_newer_valid_lock_replaces_the_copy(place: Path) -> None:
     for text in (SOUND, SOUND.replace("cmd: x", "cmd: z")):
         LOCK.write_text(text)
         keep_or_restore()

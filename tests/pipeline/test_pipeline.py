@@ -112,7 +112,7 @@ def test_a_clone_with_the_cache_has_nothing_to_run(run: Callable[..., str], tmp_
 
 
 @pytest.mark.slow
-def test_a_killed_temporary_run_leaves_no_orphan_and_goes_on(house: House) -> None:
+def test_a_killed_temporary_run_leaves_no_process_and_resumes(house: House) -> None:
     """Killing dvc alone ends its stage within five seconds; the same command goes on from what that has saved."""
     imports = "from __gin__ import dynamic_registration\nfrom boot_exp.engine import loop\n"
     longer = "loop.Training.images = 200_000\nloop.Training.save_every = 640\n"

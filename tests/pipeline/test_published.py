@@ -236,7 +236,7 @@ def test_from_the_files_of_others_to_a_leaderboard(
     assert "<svg" in Path("results/report.html").read_text()
 
 
-def test_a_published_teacher_that_is_not_what_is_said_is_refused(house: Path, inception: tuple[Path, str]) -> None:
+def test_a_published_teacher_that_is_not_as_configured_is_refused(house: Path, inception: tuple[Path, str]) -> None:
     written(house, "edm ddpm++", "folder", inception)
     leaf = "made/teacher"
     cases: list[tuple[list[str], type[Exception], str]] = [
@@ -259,7 +259,7 @@ def test_a_published_teacher_that_is_not_what_is_said_is_refused(house: Path, in
 
 
 @pytest.mark.parametrize("lacking", ["net.pkl", "statistics.npz", "weights/none.pth"])
-def test_whichever_verification_lacks_is_known_before_a_sample_is_drawn(
+def test_each_missing_file_of_a_verification_is_named_before_a_sample_is_drawn(
     house: Path, inception: tuple[Path, str], lacking: str
 ) -> None:
     written(house, "edm ddpm++", "folder", inception)
@@ -275,7 +275,7 @@ def test_whichever_verification_lacks_is_known_before_a_sample_is_drawn(
     assert not Path("verified").exists()
 
 
-def test_what_verification_lacks_is_said_at_once_and_before_a_sample_is_drawn(
+def test_all_missing_files_of_a_verification_are_named_before_a_sample_is_drawn(
     house: Path, inception: tuple[Path, str]
 ) -> None:
     written(house, "edm ddpm++", "folder", inception)
@@ -397,7 +397,9 @@ def test_the_hash_of_an_imported_file_is_said_until_it_is_bound(house: Path, inc
         assert result.exit_code == 0 and (f"net.pkl has the SHA-256 {sha256}; bind" in result.output) == said
 
 
-def test_guiding_a_teacher_that_never_went_without_labels_is_refused(house: Path, inception: tuple[Path, str]) -> None:
+def test_guidance_of_a_teacher_that_was_always_given_labels_is_refused(
+    house: Path, inception: tuple[Path, str]
+) -> None:
     written(house, "edm ncsn++", "folder", inception)
     verb("teacher", "made/teacher", "--out", "models/made/teacher")
     arguments = ["distil", "made/boot_w2", "--teacher", "models/made/teacher", "--out", "models/made/boot"]

@@ -280,7 +280,7 @@ def test_a_pair_is_what_the_sampler_makes_of_the_noise_and_class_of_its_index(ho
         assert torch.allclose(x0, stage.sampler(teacher, eps, condition), atol=1e-5)
 
 
-def test_stopped_pairs_go_on_and_give_the_same_bytes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_pairs_resume_and_give_the_same_bytes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = ["pairs.Pairs.shard = 8", "pairs.Pairs.batch = 4"]
     whole = contents(pairs("pairs/again", *cut), "*.npy")
     shutil.rmtree("pairs/again")
@@ -319,7 +319,7 @@ def test_damaged_pairs_are_refused(house: House, harm: str) -> None:
 
 
 @pytest.mark.parametrize("noise", [None, "mt19937"])
-def test_pairs_of_noise_that_is_drawn_no_more_are_refused(house: House, noise: str | None) -> None:
+def test_pairs_of_an_earlier_noise_generator_are_refused(house: House, noise: str | None) -> None:
     """Their files are sound, but training would pair them with other noise."""
     folder = Path("pairs/older")
     shutil.rmtree(folder, ignore_errors=True)
@@ -361,7 +361,7 @@ def images(archive: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
-def test_a_stopped_distillation_goes_on_as_if_it_had_not_been(
+def test_a_stopped_distillation_resumes_to_the_same_result(
     house: House, monkeypatch: pytest.MonkeyPatch, leaf: str
 ) -> None:
     """Bit for bit: the result, and model, average, optimizer and self-teacher after the last step."""
@@ -395,7 +395,7 @@ GIFTS = [(), ("--data",), ("--pairs",), ("--data", "--pairs")]
 @pytest.mark.parametrize(
     ("start", "given"), [(start, given) for start in Start for given in GIFTS if given != tuple(GIVEN[start])]
 )
-def test_what_a_method_does_not_start_from_is_refused_and_what_it_does_is_asked_for(
+def test_an_input_that_a_method_does_not_start_from_is_refused_and_a_missing_one_is_named(
     house: House, start: Start, given: tuple[str, ...]
 ) -> None:
     for leaf in (leaf for leaf in LEAVES if house.stage(leaf).method.starts_from is start):

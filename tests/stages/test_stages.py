@@ -145,7 +145,7 @@ def test_the_difference_free_form_is_refused_where_weights_are_sharded(
     assert isinstance(result.exception, ConfigurationFault) and "launch it without --use_fsdp" in str(result.exception)
 
 
-def test_a_network_read_with_another_meaning_of_time_is_refused(house: Path) -> None:
+def test_weights_of_another_time_embedding_are_refused(house: Path) -> None:
     trained_teacher(house)
     changed = options([*TINY, "embeddings.Sinusoidal.scale = 3.0"])
     done = boot_exp("distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *changed)
@@ -173,7 +173,7 @@ def test_distillation_is_data_free(house: Path, data_there: bool) -> None:
     ("number", "code", "words"),
     [(signal.SIGTERM, 75, "start it again to go on from there"), (signal.SIGSEGV, -signal.SIGSEGV, "in fit")],
 )
-def test_an_interrupted_stage_says_so_and_goes_on(house: Path, number: int, code: int, words: str) -> None:
+def test_an_interrupted_stage_reports_it_and_resumes(house: Path, number: int, code: int, words: str) -> None:
     trained_teacher(house)
     tiny = options([line.replace("512", "2048") for line in TINY])
     arguments = ["distil", BOOT, "--teacher", "models/digits/teacher", "--out", "models/digits/boot", *tiny]

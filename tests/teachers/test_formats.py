@@ -208,7 +208,7 @@ def test_a_state_dict_of_a_network_trained_in_parallel_is_read(tmp_path: Path) -
     assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
-def test_students_of_all_start_as_their_teachers_and_can_be_told_w(tmp_path: Path) -> None:
+def test_students_of_every_format_start_as_their_teacher_and_can_take_w(tmp_path: Path) -> None:
     for name, (teacher, path) in every(tmp_path).items():
         filled(teacher, path)
         x, told = asked(teacher, w=(1.0, 4.0))
@@ -395,7 +395,7 @@ def test_the_constants_of_iddpm_are_those_of_the_schedule(tmp_path: Path) -> Non
         edm("iddpm").read(tmp_path / "net.pkl")
 
 
-def test_what_a_snapshot_says_and_no_leaf_can_is_said_to_be_so(tmp_path: Path) -> None:
+def test_a_snapshot_that_no_gin_file_can_describe_is_refused_with_the_reason(tmp_path: Path) -> None:
     for kind, said in (("ddpmpp", {"decoder_type": "skip"}), ("vp", {"M": 500})):
         made.write_edm(tmp_path / "net.pkl", made.EDM[kind], **said)
         with pytest.raises(StateFault, match=f"networks with another {next(iter(said))} are not read"):
@@ -424,7 +424,7 @@ def test_another_network_than_the_configurations_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_a_time_that_a_network_was_not_trained_in_is_refused() -> None:
+def test_a_schedule_that_a_network_was_not_trained_with_is_refused() -> None:
     with pytest.raises(ValueError, match="the schedule of VPPrecond must be LinearBeta, got KarrasTime"):
         Edm(schedule=KarrasTime(), **made.EDM["vp"])
     with pytest.raises(ValueError, match="must be a table of betas"):
