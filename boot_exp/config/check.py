@@ -11,7 +11,7 @@ from functools import cache
 import annotated_types
 
 from boot_exp.config import signatures, source
-from boot_exp.config.components import broken_rule
+from boot_exp.config.components import brief, broken_rule
 from boot_exp.config.source import Definition
 
 BASIC: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
@@ -35,7 +35,10 @@ class Target:
 
 
 def misfit(value: object, annotation: ast.expr | None, module: str) -> str | None:
-    """Returns None if the value fits; else the broken rule, e.g. "must be a float" or "must lie in (0, 1)"."""
+    """Returns None if the value fits; else the broken rule, e.g. "must be a float" or "must lie in (0, 1)".
+
+    Of a sequence it names the entry, with its value: "[7] must lie in (0, 1), got 1.5".
+    """
     if annotation is None:
         return None
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
@@ -86,6 +89,8 @@ def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | No
         said = misfit(value, choice, module)
         if said is None:
             return None
+        if said.startswith("["):  # it fits but for an entry
+            return said
         wanted.append(said)
     return " or ".join([wanted[0], *(word.removeprefix("must ") for word in wanted[1:])])
 
@@ -105,7 +110,10 @@ def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: st
         if one_each and len(value) != len(inside):
             return f"must have {len(inside)} entries"
         kinds = inside if one_each else [inside[0]] * len(value)
-        return next((m for v, kind in zip(value, kinds, strict=True) if (m := misfit(v, kind, module))), None)
+        for index, (part, kind) in enumerate(zip(value, kinds, strict=True)):
+            if said := misfit(part, kind, module):
+                return f"[{index}]{said}" if said.startswith("[") else f"[{index}] {said}, got {brief(part)}"
+        return None
     if outer in ("Mapping", "dict"):
         return None if isinstance(value, dict) else "must be a mapping in braces"
     if outer in CALLED_BY:
