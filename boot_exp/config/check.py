@@ -11,9 +11,11 @@ from functools import cache
 import annotated_types
 
 from boot_exp.config import signatures, source
-from boot_exp.config.components import brief, broken_rule
+from boot_exp.config.components import broken_rule
 from boot_exp.config.source import Definition
 
+SHOWN = 120
+"""Characters of a value that a message shows."""
 BASIC: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 SEQUENCES = ("Sequence", "list", "tuple", "Collection")
 CALLED_BY = {"Iterable": "__iter__", "Iterator": "__next__", "Callable": "__call__"}
@@ -32,6 +34,12 @@ class Target:
     def __repr__(self) -> str:
         scope = f"{self.scope}/" if self.scope else ""
         return f"@{scope}{self.shown}{'()' if self.called else ''}"
+
+
+def brief(value: object) -> str:
+    """Returns a value as code; of one that is long, its beginning, so that a message stays short."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"
 
 
 def misfit(value: object, annotation: ast.expr | None, module: str) -> str | None:

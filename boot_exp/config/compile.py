@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from boot_exp.config import code, signatures, source
-from boot_exp.config.check import Target, misfit, words
-from boot_exp.config.components import brief
+from boot_exp.config.check import Target, brief, misfit, words
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
 from boot_exp.config.parse import DEEPEST, Binding, Macro, Pointer

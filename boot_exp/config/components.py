@@ -23,8 +23,6 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 PositiveShare = Annotated[float, Interval(gt=0, le=1)]
 OpenShare = Annotated[float, Interval(gt=0, lt=1)]
 
-SHOWN = 120
-"""Characters of a value that a message shows."""
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a string"}
 
 
@@ -65,22 +63,16 @@ def _check(name: str, hint: Any, value: object) -> None:
             _check(name, others[0], value)
     elif origin is Sequence:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            raise ValueError(f"{name} must be a list or a tuple, got {brief(value)}")
+            raise ValueError(f"{name} must be a list or a tuple, got {value!r}")
         for index, item in enumerate(value):
             _check(f"{name}[{index}]", arguments[0], item)
     else:
         kind, *metadata = arguments if origin is Annotated else [hint]
         words = "".join(f"is {word} and " for word in metadata if isinstance(word, str))
         if kind in KINDS and not _is(kind, value):
-            raise ValueError(f"{name} {words}must be {KINDS[kind]}, got {brief(value)}")
+            raise ValueError(f"{name} {words}must be {KINDS[kind]}, got {value!r}")
         if broken := broken_rule(metadata, value):
-            raise ValueError(f"{name} {words}must {broken}, got {brief(value)}")
-
-
-def brief(value: object) -> str:
-    """Returns a value as code; of one that is long, its beginning, so that a message stays short."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"
+            raise ValueError(f"{name} {words}must {broken}, got {value!r}")
 
 
 def _is(kind: type, value: object) -> bool:

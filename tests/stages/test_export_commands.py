@@ -73,7 +73,6 @@ teacher.PublishedTeacher.source = 'pipeline'
 """
 STUDENT = """
 from __gin__ import dynamic_registration
-include 'gin/parts/stored_text.gin'
 include 'gin/suites/tiny/network.gin'
 from boot_exp.diffusion import conditions
 from boot_exp.diffusion import predictions
@@ -83,6 +82,10 @@ from boot_exp.engine import rates
 from boot_exp.methods import students
 from boot_exp.stages import distil
 from boot_exp.stages import sample
+from boot_exp.teachers import prompted
+PROMPTS = @prompted.StoredText()
+prompted.StoredText.encoder = %ENCODER
+prompted.StoredText.negative = %NEGATIVE
 students.SignalStudent.prediction = @predictions.FromV()
 distil.Distil.prompts = %PROMPTS
 distil.Distil.guidance = @conditions.FixedGuidance()
