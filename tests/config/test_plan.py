@@ -221,8 +221,9 @@ def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) ->
     lines = plan(params).splitlines()
     for suite, images in (("cifar10", 100_000_000), ("ffhq_64", 50_000_000)):
         for seed in (0, 1, 2):
-            [line] = [line for line in lines if line.startswith(f"    {suite}-mine-{seed}: ")]
+            line, scored = (line for line in lines if line.startswith(f"    {suite}-mine-{seed}: "))
             assert f"images: {images}, inputs: {{teacher: models/{suite}/teacher}}, source: resolved/" in line
+            assert f"run: {suite}/mine/{seed}, suite: {suite}" in scored
     assert not any(line.startswith("    digits-mine") for line in lines)
 
 
