@@ -109,8 +109,15 @@ def distilling(method: Method) -> Distilling:
     return Distilling(method=method, teacher=teacher, source=Made(method.starts_from), guidance=None)
 
 
-def fitted(objective: Objective, title: str, folder: Path, processes: Processes = ALONE, **changes: Any) -> None:
-    """Trains the tiny network on an objective, from where it stands in the folder."""
+def fitted(
+    objective: Objective,
+    title: str,
+    folder: Path,
+    processes: Processes = ALONE,
+    model: nn.Module | None = None,
+    **changes: Any,
+) -> None:
+    """Trains a model, or else the tiny network, on an objective, from where it stands in the folder."""
     settings: dict[str, Any] = {
         "images": BATCH * STEPS,
         "batch": BATCH,
@@ -125,7 +132,7 @@ def fitted(objective: Objective, title: str, folder: Path, processes: Processes 
     training = Training(**{**settings, **changes})
     fit(
         training,
-        network(2),
+        network(2) if model is None else model,
         objective,
         title=title,
         work=Work(folder=folder / "work", keep=training.keep),

@@ -138,7 +138,7 @@ PAIRS = [
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "gin/suites/made").mkdir(parents=True)
-    for name in ("runs", "parts", "methods"):
+    for name in ("kinds", "parts", "methods"):
         (tmp_path / "gin" / name).symlink_to(ROOT / "gin" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))

@@ -277,7 +277,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A suite of a teacher in diffusers' format."""
     leaves = tmp_path / "gin/suites/made"
     leaves.mkdir(parents=True)
-    for name in ("runs", "parts", "methods"):
+    for name in ("kinds", "parts", "methods"):
         (tmp_path / "gin" / name).symlink_to(ROOT / "gin" / name)
     formats.write_diffusers(tmp_path / "net")
     config = f"diffusers.Diffusers.config = { ({**formats.CONFIG, 'num_class_embeds': CLASSES})!r}\n"
