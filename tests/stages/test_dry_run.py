@@ -188,13 +188,12 @@ def test_a_published_network_of_pure_noise_is_asked_at_both_ends(
 PROMPTED = ("stable_diffusion_1_5", "stable_diffusion_2_1", "stable_diffusion_xl", "deepfloyd_if_m", "deepfloyd_if_2_m")
 
 
-@pytest.mark.parametrize("run", ["boot_fixed_w", "boot_guided"])
 @pytest.mark.parametrize("suite", PROMPTED)
 def test_a_step_of_a_text_to_image_suite_reads_no_prompts_and_nothing_of_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suite: str, run: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suite: str
 ) -> None:
     monkeypatch.chdir(ROOT)
-    frozen = stages(f"{suite}/{run}")["distil"]
+    frozen = stages(f"{suite}/boot_guided")["distil"]
 
     def refused(*given: object) -> None:
         raise AssertionError("a dry run reads no encoder and no decoder")
