@@ -1,4 +1,4 @@
-"""What runs cost: operations and bytes of a network, calls of a run, hours at a rate, and a table for a suite."""
+"""What runs cost: operations of a network, calls of a run, hours at a rate, and a table for a suite."""
 
 from __future__ import annotations
 
@@ -32,33 +32,31 @@ MEASURED = Path("results/gpu/rates.json")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCost:
-    """The costs of one network: parameters, operations of a call per image, and bytes that training keeps per image."""
+    """The costs of one network: parameters, and operations of a call per image."""
 
     parameters: int
     operations: int
-    activations: int
+
+
+def asked(
+    model: Any, shape: tuple[int, ...], count: int, where: torch.device
+) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:
+    """Returns what a call of a model's network on images of shape (C, H, W) is given: zeros, by place and by name."""
+    x, t = torch.zeros(count, *shape, device=where), torch.zeros(count, device=where)
+    label = None if model.classes is None else torch.zeros(count, dtype=torch.long, device=where)
+    w = torch.zeros(count, device=where) if model.takes_w else None
+    return (x, t, label, w), model.net.example(count, where).given if takes_text(model) else {}
 
 
 def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
     """Computes the costs of a model that was built on the device "meta", for images of shape (C, H, W)."""
     net: nn.Module = model.net
-    x, t = torch.zeros(1, *shape, device="meta"), torch.zeros(1, device="meta")
-    label = None if model.classes is None else torch.zeros(1, dtype=torch.long, device="meta")
-    w = torch.zeros(1, device="meta") if model.takes_w else None
-    told = net.example(1, x.device).given if takes_text(model) else {}  # type: ignore[operator]
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, nn.Parameter):  # several tensors may be views of one storage
-            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    net.requires_grad_(True)
+    given, told = asked(model, shape, 1, torch.device("meta"))
     counter = FlopCounterMode(display=False)
-    with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        net(x, t, label, w, **told)
+    with counter, torch.no_grad():
+        net(*given, **told)
     parameters = sum(parameter.numel() for parameter in net.parameters())
-    return NetworkCost(parameters=parameters, operations=counter.get_total_flops(), activations=sum(kept.values()))
+    return NetworkCost(parameters=parameters, operations=counter.get_total_flops())
 
 
 def training_operations(stage: Any, cost: NetworkCost) -> int:

@@ -6,34 +6,39 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
 from boot_exp.data import Example, prepare
-from boot_exp.diffusion.conditions import NOTHING
+from boot_exp.data.prompt_rules import First
+from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.denoisers import Networked, takes_text
 from boot_exp.diffusion.samplers import Along
 from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.checkpoints import write_folder
+from boot_exp.engine.seeds import SAMPLES
 from boot_exp.methods import Start
 from boot_exp.stages.costs import Rate, drawn_calls, network_cost, training_operations
 from boot_exp.stages.distil import Distil
+from boot_exp.stages.memory import memory_of, told
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
+from boot_exp.stages.prompts import Prompts
 from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from boot_exp.teachers.prompted import StoredText
 from evals.ground.faults import ConfigurationFault
 
 SIDE = 32
 """Height and width of a dry run's images, at most."""
-FLOAT = 4
 
 
 def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
@@ -47,6 +52,8 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
             built[name] = runtime.build(stages[name])
         rate = Rate.of(stages[main].suite)
         yield from _said(built[main], rate)
+        if "prompts" in built:
+            yield _stored(built["prompts"], text_bytes(built[main].teacher.net))
         for name in ("sample", "pairs", "verify_teacher"):
             if name in built:
                 yield _drawn(name, built[name], built[main].teacher.shape, rate)
@@ -77,17 +84,35 @@ def _said(stage: Any, rate: Rate) -> Iterator[str]:
     if isinstance(stage, PublishedTeacher):
         yield f"weights: from {stage.source}, {stage.sha256 or 'no hash bound'}"
         return
+    yield from told(stage, memory_of(stage, model))
+    if isinstance(stage, Distil) and takes_text(stage.teacher):
+        yield _text(stage.prompts, text_bytes(stage.teacher.net))
     training = stage.training
-    copies = 5  # weights, gradients, two moments of Adam, the average
-    copies += 1 if isinstance(stage, Distil) else 0
-    copies += 1 if isinstance(stage, Distil) and stage.method.self_teaching is not None else 0
-    at_once = training.microbatch or training.batch
-    yield (
-        f"memory: {copies * FLOAT * cost.parameters / 2**30:.3g} GiB of weights, gradients, optimizer and averages, "
-        f"and {at_once * cost.activations / 2**30:.3g} GiB that a backward pass of {at_once} images keeps, in float32"
-    )
     operations = rate.hours(training_operations(stage, cost))
     yield f"training: {training.images:,} images, batch {training.batch}, {operations}"
+
+
+def text_bytes(net: Any) -> int:
+    """Returns the bytes that the encoded text of one prompt takes, in 16 bits."""
+    parts = net.example(1, torch.device("meta")).given
+    return sum(2 * parts[name].numel() for name in ("text", "pooled") if name in parts)
+
+
+def _stored(stage: Prompts, each: int) -> str:
+    """Says what the text that the stage `prompts` stores takes; of how many prompts only the rule First tells."""
+    if not stage.store:
+        return f"prompts: none of their text is stored; it would take {each:,} bytes a prompt"
+    most = min((rule.n for rule in stage.rules if isinstance(rule, First)), default=None)
+    whole = "" if most is None else f", {most * each / 1e9:.3g} GB of a disk for at most {most:,} prompts"
+    return f"prompts: their stored text takes {each:,} bytes a prompt{whole}"
+
+
+def _text(prompts: Any, each: int) -> str:
+    """Says where a training's text comes from."""
+    inner = getattr(prompts, "prompts", prompts)  # low images are beside a text of either kind
+    if not isinstance(inner, StoredText):
+        return "text: encoded at every step by an encoder in memory, which is not counted above"
+    return f"text: stored on a disk, {each:,} bytes a prompt" + (", and read into memory" if inner.memory else "")
 
 
 def reduced(frozen: Frozen) -> Frozen:
@@ -144,6 +169,34 @@ class _Drawn:
             yield Example(name=f"image {index}", image=image, label=label)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Zeros:
+    """Prompts, and their conditions: zeros as large as a network's text and low images, for which nothing is read."""
+
+    net: Any
+    sha256: ClassVar[str] = "zeros"
+    record: ClassVar[Mapping[str, str]] = {}
+
+    def __call__(self, folder: Path, seed: int, where: torch.device) -> _Zeros:
+        return self
+
+    @property
+    def without(self) -> Condition:
+        return replace(self.drawn(0, 1), low=None, low_time=None)  # guidance keeps the low image
+
+    def drawn(self, seen: int, batch: int, generator: torch.Generator | None = None) -> Condition:
+        condition: Condition = self.net.example(batch, torch.device("cpu"))
+        return condition
+
+    def of(self, seed: int, indices: Tensor, purpose: int = SAMPLES) -> Condition:
+        return self.drawn(0, len(indices))
+
+
+def _first_channels(latents: Tensor) -> Tensor:
+    """Shows latents, [B, C, H, W], without a decoder: [B, 3, H, W]."""
+    return latents[:, :3]
+
+
 def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
     teacher: Networked = stage.teacher
     shape: Any = teacher.shape  # `_said` has refused shape None
@@ -152,8 +205,8 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
         schedule = teacher.schedule
         ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
         with torch.no_grad():
-            told = teacher.net.example(2, ends.device) if takes_text(teacher) else NOTHING  # type: ignore[operator]
-            x0 = teacher(torch.randn(2, *shape), ends, told)
+            condition = _Zeros(net=teacher.net).drawn(0, 2) if takes_text(teacher) else NOTHING
+            x0 = teacher(torch.randn(2, *shape), ends, condition)
         # lam may be infinite at t_max: a denoiser that divides by alpha is refused when it is built.
         if not bool((schedule(ends).lam > -math.inf).all() and x0.isfinite().all()):
             raise ConfigurationFault(
@@ -165,18 +218,22 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
     def place(name: str) -> Place:
         return Place(out=folder / name, suite=frozen.suite, name=frozen.name, config=frozen.text())
 
-    prepare(_Drawn(shape, teacher.classes), (), folder / "data")
+    if isinstance(stage, Teacher) or stage.method.starts_from is Start.IMAGES:
+        prepare(_Drawn(shape, teacher.classes), (), folder / "data")
     if isinstance(stage, Teacher):
         stage.run(place("made"), data=folder / "data")
         return f"step: one update of the teacher at reduced size ({size}) on the CPU, passed"
     card = {"shape": list(shape), "classes": teacher.classes, "label_dropout": 0.1, "stage": "teacher"}
     write_folder(folder / "teacher", {"weights": teacher.state_dict()}, {**card, "architecture": str(teacher)})
+    prompts, texts = (_Zeros(net=teacher.net), folder / "prompts") if takes_text(teacher) else (None, None)
+    stage = replace(stage, prompts=prompts, decoder=None if stage.decoder is None else _first_channels)
     given = {}
     if stage.method.starts_from is Start.IMAGES:
         given["data"] = folder / "data"
     elif stage.method.starts_from is Start.PAIRS:
-        pairs = Pairs(teacher=teacher, sampler=Along(solver=Ddim(), steps=1), n=4, compute=stage.compute)
-        pairs.run(place("pairs"), teacher=folder / "teacher")
+        sampler = Along(solver=Ddim(), steps=1)
+        pairs = Pairs(teacher=teacher, sampler=sampler, n=4, prompts=prompts, compute=stage.compute)
+        pairs.run(place("pairs"), teacher=folder / "teacher", prompts=texts)
         given["pairs"] = folder / "pairs"
-    stage.run(place("made"), teacher=folder / "teacher", **given)
+    stage.run(place("made"), teacher=folder / "teacher", prompts=texts, **given)
     return f"step: one update of {type(stage.method).__name__} at reduced size ({size}) on the CPU, passed"
