@@ -10,6 +10,7 @@ from evals.ground.extras import starting
 from evals.ground.faults import ConfigurationFault
 
 with starting("error", "fid"):
+    import numpy as np
     import typer
 
     from evals.scores.scoring import Record
@@ -230,7 +231,8 @@ class _Progress:
 
 def main() -> None:
     """Runs a command. A Fault prints one line and ends with its exit code."""
-    run(app, "error")
+    with np.errstate(all="ignore"):  # a result that is not finite is refused by its name, without numpy's warnings
+        run(app, "error")
 
 
 if __name__ == "__main__":

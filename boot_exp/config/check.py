@@ -14,6 +14,8 @@ from boot_exp.config import signatures, source
 from boot_exp.config.components import broken_rule
 from boot_exp.config.source import Definition
 
+SHOWN = 120
+"""Characters of a value that a message shows."""
 BASIC: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 SEQUENCES = ("Sequence", "list", "tuple", "Collection")
 CALLED_BY = {"Iterable": "__iter__", "Iterator": "__next__", "Callable": "__call__"}
@@ -34,8 +36,17 @@ class Target:
         return f"@{scope}{self.shown}{'()' if self.called else ''}"
 
 
+def brief(value: object) -> str:
+    """Returns a value as code; of one that is long, its beginning, so that a message stays short."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"
+
+
 def misfit(value: object, annotation: ast.expr | None, module: str) -> str | None:
-    """Returns None if the value fits; else the broken rule, e.g. "must be a float" or "must lie in (0, 1)"."""
+    """Returns None if the value fits; else the broken rule, e.g. "must be a float" or "must lie in (0, 1)".
+
+    Of a sequence it names the entry, with its value: "[7] must lie in (0, 1), got 1.5".
+    """
     if annotation is None:
         return None
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
@@ -86,6 +97,8 @@ def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | No
         said = misfit(value, choice, module)
         if said is None:
             return None
+        if said.startswith("["):  # it fits but for an entry
+            return said
         wanted.append(said)
     return " or ".join([wanted[0], *(word.removeprefix("must ") for word in wanted[1:])])
 
@@ -105,7 +118,10 @@ def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: st
         if one_each and len(value) != len(inside):
             return f"must have {len(inside)} entries"
         kinds = inside if one_each else [inside[0]] * len(value)
-        return next((m for v, kind in zip(value, kinds, strict=True) if (m := misfit(v, kind, module))), None)
+        for index, (part, kind) in enumerate(zip(value, kinds, strict=True)):
+            if said := misfit(part, kind, module):
+                return f"[{index}]{said}" if said.startswith("[") else f"[{index}] {said}, got {brief(part)}"
+        return None
     if outer in ("Mapping", "dict"):
         return None if isinstance(value, dict) else "must be a mapping in braces"
     if outer in CALLED_BY:

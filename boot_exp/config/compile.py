@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from boot_exp.config import code, signatures, source
-from boot_exp.config.check import Target, misfit, words
+from boot_exp.config.check import Target, brief, misfit, words
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
 from boot_exp.config.parse import DEEPEST, Binding, Macro, Pointer
@@ -148,8 +148,12 @@ class Compiler:
             wrong = misfit(given, parameter.annotation, parameter.module)
             if wrong is not None and given is not INVALID:
                 about = words(parameter.annotation, parameter.module)
-                what = f"{self.name(definition)}.{name}{f' is {about} and' if about else ''} {wrong}"
-                self.faults.add(binding.spot, f"{what}, got {given!r}")
+                what = f"{self.name(definition)}.{name}"
+                if wrong.startswith("["):
+                    self.faults.add(binding.spot, f"{what}{wrong}; mend that entry")
+                else:
+                    what += f"{f' is {about} and' if about else ''} {wrong}"
+                    self.faults.add(binding.spot, f"{what}, got {brief(given)}")
             values[name] = given
         if called and absent and self.whole:
             needs = ", ".join(f"{self.name(definition)}.{name}" for name in absent)

@@ -33,6 +33,7 @@ from boot_exp.config.runs import (
     overrides,
     student_run,
     study_runs,
+    suite_files,
     suite_runs,
 )
 from evals.ground.faults import ConfigurationFault
@@ -118,7 +119,7 @@ class Suite:
             if lacking and self.teacher and lacking not in self.teacher:
                 faults.add(
                     spot,
-                    f"{run.name} starts from {start}, but gin/suites/{run.suite}/teacher.gin configures no stage "
+                    f"{run.name} starts from {start}, but {suite_files(run.suite, TEACHER)[0]} configures no stage "
                     f"{lacking}; include one there, or take the student out of the lists of {self.name}",
                 )
             if taught_by and start == "pairs":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from evals.ground.files import replacing_folder
 
 SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
 NONE = "none"  # the ablation that changes nothing: the control of a study
-TEACHER, STUDY = "teacher", "study"
+TEACHER, STUDENT, STUDY = "teacher", "student", "study"
 ROWS = "rows"
 _RULE = "a run must be a frozen file, a gin file, SUITE/teacher or SUITE/STUDENT"
 
@@ -63,7 +63,7 @@ def named_run(name: Path) -> Run:
     suite, run = name.parent.name, name.stem
     if name.suffix == ".gin":
         return Run(suite=suite, name=run, files=(name,), folder=Path("resolved"), asked="command line")
-    suites = [path.name for path in SUITES.glob("*")]
+    suites = suite_names()
     if suite not in suites:
         raise ConfigurationFault(f"{_RULE}, got {name}: there is no suite {suite}{Faults.nearest(suite, suites)}")
     if run == TEACHER:
@@ -79,10 +79,31 @@ def named_run(name: Path) -> Run:
     return replace(found, images=planned.get(f"{suite}-{run}"), asked="command line")
 
 
+def suite_names() -> list[str]:
+    """Returns every suite of gin/suites: a folder, or each file in the folder of a family, which has no network."""
+    found = []
+    for folder in SUITES.glob("*"):
+        stems = {path.stem for path in folder.glob("*.gin")}
+        members = stems - {TEACHER, STUDENT}
+        found += sorted(members) if members and "network" not in stems else [folder.name]
+    return found
+
+
+def suite_files(suite: str, kind: str) -> tuple[Path, ...]:
+    """Returns a suite's files for its teacher or its students.
+
+    A suite has a folder of its own, or it is a file in the folder of a family, read after the family's file. In that
+    file the scopes teacher/ and student/ bind for one kind of run only.
+    """
+    own = SUITES / suite / f"{kind}.gin"
+    members = sorted(SUITES.glob(f"*/{suite}.gin"))
+    return (own,) if own.parent.is_dir() or not members else (members[0].with_name(f"{kind}.gin"), members[0])
+
+
 def teacher_run(suite: str, *rows: str) -> Run:
     """Returns the run of a suite's teacher, with its data, reference and baselines."""
-    files, folder = (SUITES / suite / "teacher.gin",), Path("resolved") / suite / TEACHER
-    return Run(suite=suite, name=TEACHER, files=files, folder=folder, rows=rows)
+    folder = Path("resolved") / suite / TEACHER
+    return Run(suite=suite, name=TEACHER, files=suite_files(suite, TEACHER), folder=folder, rows=rows)
 
 
 def student_run(suite: str, student: Student, *rows: str, seed: int | None, ablation: str = NONE) -> Run:
@@ -90,7 +111,7 @@ def student_run(suite: str, student: Student, *rows: str, seed: int | None, abla
     return Run(
         suite=suite,
         name=student.name,
-        files=(METHODS / f"{student.method}.gin", SUITES / suite / "student.gin"),
+        files=(METHODS / f"{student.method}.gin", *suite_files(suite, STUDENT)),
         folder=Path("resolved") / suite / student.name / str(seed),
         student=student,
         seed=seed,
@@ -160,7 +181,7 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
     method's file has that name or includes the file of that name.
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
-    shared = [binding for file in rest for binding in file]
+    shared = _of_kind(TEACHER if run.student is None else STUDENT, [binding for file in rest for binding in file])
     if run.student is None:
         return [*first, *shared]
     methods = {path.stem for path in METHODS.glob("*.gin")}
@@ -178,6 +199,18 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
     if run.images is not None:
         common += parse(f"Training.images = {run.images}", "plan.yaml", faults, anywhere=True)
     return common
+
+
+def _of_kind(kind: str, bindings: Iterable[Binding]) -> list[Binding]:
+    """Returns the bindings that hold for one kind of run, without the scope that says so."""
+    found = []
+    for binding in bindings:
+        first, _, rest = binding.scope.partition("/")
+        if first not in (TEACHER, STUDENT):
+            found.append(binding)
+        elif first == kind:
+            found.append(replace(binding, scope=rest))
+    return found
 
 
 def compiled(

@@ -14,7 +14,7 @@ from boot_exp.diffusion.nets.embeddings import Sinusoidal
 from boot_exp.diffusion.nets.unet import Convolutions, ResidualBlocks, ThirtyTwoGroups, UNet
 from boot_exp.teachers import PublishedNetwork, check_levels
 from boot_exp.teachers.states import fill, network
-from evals.features.tensors import read_tensors
+from evals.features.tensors import read_all
 
 REDUCED: dict[str, object] = {
     "image_size": 32,
@@ -69,7 +69,7 @@ def unet(
 def read(teacher: PublishedNetwork, net: UNet, path: Path, legacy_order: bool) -> dict[str, Tensor]:
     """Reads the weights of OpenAI's U-Net, by our names. StateFault: the file is damaged, or has another network."""
     theirs = called(net)
-    found, teacher.notes = network(path, read_tensors(path), dict.fromkeys(theirs.values()))
+    found, teacher.notes = network(path, read_all(path), dict.fromkeys(theirs.values()))
     return fill(teacher, path, found, lambda state: renamed(net, state, legacy_order), theirs)
 
 

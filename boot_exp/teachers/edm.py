@@ -181,6 +181,7 @@ class Edm(PublishedNetwork):
             found = self.named(snapshot, children(outer)["model"])
             left = {name: value for name, value in found.items() if name not in self.net.state_dict()}
             fitting(self, found, path, left)
+            snapshot.check(path, outer, self.said.get("resample_filter", (1, 1)))
             snapshot.fill()
             found = self.named(snapshot, children(outer)["model"])
             check_finite(path, found)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
 from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
@@ -61,6 +63,13 @@ FIXED = {  # keys with a single accepted value, and the meaning of any other
     "predict_epsilon": (True, "write prediction_type 'sample' in its place and bind FromX"),
 }
 LEARNED = ("learned", "learned_range")
+OF_THE_FILE = {
+    "beta_first": "beta_start",
+    "beta_last": "beta_end",
+    "steps": "num_train_timesteps",
+    "given": "trained_betas",
+}
+OURS = re.compile(rf"\w+Table\.({'|'.join(OF_THE_FILE)})\b")
 READ = {"linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"}
 
 
@@ -75,22 +84,26 @@ def compare(
 ) -> None:
     """StateFault: a scheduler's configuration has other betas or another prediction, or cannot be read here.
 
-    kind: the scheduler's class, or None if it is not stated. variance: whether the network may predict a variance.
+    kind: the class of which diffusers makes the scheduler, or None if it is not stated; the file may name another.
+    variance: whether the network may predict a variance.
     """
-    if kind is not None and kind not in [*OF_BETAS]:
-        why = "so that its network is a distilled student and no teacher" if kind in DISTILLED else "which is none"
-        raise StateFault(
-            f"{path} must be of a scheduler with a table of betas ({_OF_BETAS}), got {shown(kind)}, {why}; if the "
-            "network was trained with a table, put that scheduler's configuration in its place, else it cannot be read"
-        )
+    for said_kind, where in ((file.get("_class_name"), ""), (kind, " in its model_index.json")):
+        if said_kind is not None and said_kind not in [*OF_BETAS]:
+            distilled = said_kind in [*DISTILLED]
+            why = "so that its network is a distilled student and no teacher" if distilled else "which is not read"
+            raise StateFault(
+                f"{path} must be of a scheduler with a table of betas ({_OF_BETAS}), got "
+                f"{shown(said_kind)}{where}, {why}; if the network was trained with a table, put that scheduler's "
+                "configuration in its place, else it cannot be read"
+            )
     known = {*DEFAULTS, *FIXED, *OF_SAMPLING}
     for name, value in file.items():
         if name in FIXED and value is not None and value != FIXED[name][0]:
             raise StateFault(f"{path} must say {name} = {FIXED[name][0]}, got {shown(value)}; {FIXED[name][1]}")
         if name not in known and not name.startswith("_") and value is not None:
             raise StateFault(
-                f"{path} must say what is known of a scheduler, got {shown(name)} = {shown(value)}; leave it out if "
-                "the network does not depend on it"
+                f"{path} must say what is known of a scheduler, got {shown(name)} = {shown(value)}; leave it out of "
+                "the file if the network does not depend on it"
             )
     if file.get("variance_type") in LEARNED and not variance:
         raise StateFault(
@@ -99,6 +112,8 @@ def compare(
         )
     ends = {"beta_start": 0.00085, "beta_end": 0.012} if kind in NARROW else {}  # the defaults of these schedulers
     said = {**DEFAULTS, **ends, **{name: file[name] for name in DEFAULTS if name in file}}
+    if isinstance(steps := said["num_train_timesteps"], float) and steps.is_integer():
+        said["num_train_timesteps"] = int(steps)
     said["rescale_betas_zero_snr"] = said["rescale_betas_zero_snr"] or False  # where None is written, as diffusers does
     ours = _says(table, prediction)
     if said["prediction_type"] not in PREDICTED.values():
@@ -106,7 +121,13 @@ def compare(
             f"{path} must be of a network that predicts {', '.join(PREDICTED.values())}, got prediction_type "
             f"{shown(said['prediction_type'])}, which is not read"
         )
-    theirs = _table(path, said)
+    theirs, betas = _table(path, said), said["trained_betas"]
+    if betas is not None and file.get("num_train_timesteps") is not None and len(betas) != said["num_train_timesteps"]:
+        raise StateFault(
+            f"{path} must have as many trained_betas as num_train_timesteps, got {len(betas)} and "
+            f"{shown(said['num_train_timesteps'])}; write the number with which the network "
+            "was trained, and as many betas"
+        )
     ignored = {"trained_betas"}
     if said["trained_betas"] is not None:
         ignored |= {"beta_schedule", "beta_start", "beta_end"}
@@ -124,12 +145,24 @@ def compare(
         different = {f"beta {apart}": (_beta(theirs, apart), _beta(table, apart))}
     if different:
         cure = "bind GivenTable with its betas" if said["trained_betas"] is not None else "bind its values"
-        if "rescale_betas_zero_snr" in different:
+        if isinstance(theirs, Rescaled):
+            cure = "its betas end in pure noise: bind ZeroTerminalSnr around the table from which they were rescaled"
+        elif "rescale_betas_zero_snr" in different:
             cure = f"bind the table with{'' if said['rescale_betas_zero_snr'] else 'out'} ZeroTerminalSnr around it"
         raise StateFault(f"{path} must say what is configured, got {differences(different)}; {cure}")
 
 
-def _table(path: Path, said: Mapping[str, Any]) -> Table:
+class Rescaled(NamedTuple):
+    """Betas of which the last is 1: a table that was rescaled to zero terminal SNR before it was written."""
+
+    given: Sequence[float]
+
+    def betas(self) -> Tensor:
+        """Returns them, [N] float64."""
+        return torch.tensor(self.given, dtype=torch.float64)
+
+
+def _table(path: Path, said: Mapping[str, Any]) -> Table | Rescaled:
     """Returns the table that a configuration describes. StateFault: we have no such table."""
     kind, given = said["beta_schedule"], said["trained_betas"]
     if given is None and kind not in [*READ]:
@@ -140,11 +173,14 @@ def _table(path: Path, said: Mapping[str, Any]) -> Table:
     if (zero := said["rescale_betas_zero_snr"]) not in (False, True):
         raise StateFault(f"{path} must say rescale_betas_zero_snr = True or False, got {shown(zero)}; fetch it again")
     try:
+        if isinstance(given, list) and len(given) > 2 and given[-1] == 1 and not zero:
+            return Rescaled([*GivenTable(given=given[:-1]).given, 1.0])
         table = _of_betas(said)
         # Some samplers of diffusers then set alpha_bar to 2^-24 at the last entry; the network was trained without.
         return ZeroTerminalSnr(table=table) if zero else table
     except ValueError as error:
-        raise StateFault(f"{path} must say a table of betas that can be used, got {error}; fetch it again") from None
+        why = OURS.sub(lambda name: OF_THE_FILE[name[1]], str(error))
+        raise StateFault(f"{path} must say a table of betas that can be used, got {why}; fetch it again") from None
 
 
 def _of_betas(said: Mapping[str, Any]) -> Table:
@@ -181,16 +217,18 @@ def _says(table: Table, prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _first_apart(theirs: Table, ours: Table) -> int | None:
+def _first_apart(theirs: Table | Rescaled, ours: Table) -> int | None:
     """Returns the first entry at which two tables differ by more than float32 rounding; None: they agree."""
     one, other = theirs.betas(), ours.betas()
     count = min(len(one), len(other))
-    apart = ~torch.isclose(one[:count], other[:count], rtol=1e-5, atol=0)
+    # diffusers rescales in float32, as 1 - a ratio of small differences: measured, it is off by 1e-6 and 2e-5 of beta.
+    rtol, atol = (1e-4, 1e-6) if isinstance(theirs, Rescaled) else (1e-5, 0.0)
+    apart = ~torch.isclose(one[:count], other[:count], rtol=rtol, atol=atol)
     if bool(apart.any()):
         return int(apart.nonzero()[0])
     return None if len(one) == len(other) else count
 
 
-def _beta(table: Table, index: int) -> object:
+def _beta(table: Table | Rescaled, index: int) -> object:
     betas = table.betas()
     return f"{float(betas[index]):.6g}" if index < len(betas) else "none"

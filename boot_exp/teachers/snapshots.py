@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from boot_exp.teachers import check_finite, shown
 from evals.features import pickles
 from evals.features.pickles import Record, Refused, Within
 from evals.features.stored import KNOWN, Kept, Storage, described, made
-from evals.features.tensors import legacy
+from evals.features.tensors import legacy, opening
+from evals.ground.faults import StateFault
 
 __all__: list[str] = []  # Edm reads with it
 
@@ -32,12 +37,11 @@ class Snapshot:
     """The contents of an NVIDIA pickle by name. Its source code is never kept."""
 
     def __init__(self, path: Path) -> None:
+        start = opening(path)
+        if start[:2] == b"PK" or start[8:9] == b"{":
+            writer = "torch.save" if start[:2] == b"PK" else "safetensors"
+            raise Refused(f"what {writer} writes; OpenAI's formats are read by GuidedDiffusion and ConsistencyModels")
         with path.open("rb") as file:
-            if file.read(2) == b"PK":
-                raise Refused(
-                    "what torch.save writes; OpenAI's formats are read by GuidedDiffusion and ConsistencyModels"
-                )
-            file.seek(0)
             value = pickles.read(Within(file, path.stat().st_size), NAMED.__contains__)
         self.held = pickles.entries(value) or {}
         self.storages: dict[int, Storage] = {}
@@ -53,12 +57,43 @@ class Snapshot:
             if key in self.filled:
                 found[name] = self.filled[key]
             elif (kept := described(both.get(name), self._storage)) is not None:
+                if kept.unread:
+                    raise Refused(f"a {name} that is {kept.unread}")
                 self.asked[key], found[name] = kept, kept.outline()
         return found
 
     def fill(self) -> None:
         """Creates the tensors that were requested."""
         self.filled = made(self.asked)
+
+    def check(self, path: Path, record: Any, taps: Sequence[int]) -> None:
+        """StateFault: a tensor of a module or its parts is not finite, or resamples with other taps."""
+        every = sorted(self._every(record), key=lambda each: each[1].storage.order)
+        for (_, dtype), group in groupby(every, key=lambda each: (each[1].storage.order, each[1].dtype)):
+            tensors = list(group)
+            stored = tensors[0][1].storage.read()
+            numbers = stored[: len(stored) // dtype.itemsize * dtype.itemsize].view(dtype).float()
+            finite = bool(torch.isfinite(numbers).all())
+            for name, kept in tensors:
+                if not finite:  # a tensor that no one asked for may claim to repeat its numbers without an end
+                    repeated = prod(kept.shape) > len(numbers)
+                    check_finite(path, {name: numbers if repeated else kept.placed(stored)})
+                if name.endswith("resample_filter") and prod(kept.shape) <= len(numbers):
+                    _check_filter(path, name, kept.placed(stored), taps)
+
+    def _every(self, record: Any) -> Iterator[tuple[str, Kept]]:
+        """Yields every parameter and buffer of a module and its parts, by its name there."""
+        waiting, seen = [("", record)], {id(record)}
+        while waiting:
+            above, module = waiting.pop()
+            for kind in ("_parameters", "_buffers"):
+                for name, value in _part(module, kind).items():
+                    if (kept := described(value, self._storage)) is not None:
+                        yield f"{above}{name}", kept
+            for name, part in children(module).items():
+                if id(part) not in seen:
+                    seen.add(id(part))
+                    waiting.append((f"{above}{name}.", part))
 
     def _storage(self, value: Any) -> Any:
         """Reads a storage, which old torch.save wrote into the pickle as bytes that are pickles themselves."""
@@ -73,6 +108,18 @@ class Snapshot:
                 raise Refused(f"a storage that is {pickles.kind(found)}")
             self.storages[id(value)] = found
         return self.storages[id(value)]
+
+
+def _check_filter(path: Path, name: str, found: Tensor, taps: Sequence[int]) -> None:
+    """StateFault: a filter, [1, 1, K, K], is not the outer product of the taps with themselves, of sum one."""
+    line = torch.tensor(taps, dtype=torch.float32)
+    wanted = (torch.outer(line, line) / line.sum() ** 2)[None, None]
+    if found.shape != wanted.shape or not torch.allclose(found, wanted):
+        first = ", ".join(f"{value:.4g}" for value in found.flatten()[:4].tolist())
+        raise StateFault(
+            f"{path} must resample with the configured filter {shown([*taps])}, got {shown(name)} = {first}, ... of "
+            f"{list(found.shape)}; bind the resample_filter that it was made with"
+        )
 
 
 def state(record: Any) -> tuple[str, Mapping[str, Any]]:

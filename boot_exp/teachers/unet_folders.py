@@ -183,7 +183,13 @@ class UNetFolder(OfTheHub, ABC):
             if name not in OF_TRAINING and not name.startswith("_") and not _alike(name, value, ours.get(name))
         }
         if different:
-            raise StateFault(f"{path} must say what is configured, got {differences(different)}; bind its values")
+            unknown = [shown(name) for name in different if name not in ours]
+            cures = ["bind its values"] if len(unknown) < len(different) else []
+            if unknown:
+                cures += [f"leave {unknown[0]} out of the file if it has no effect on the network"]
+            raise StateFault(
+                f"{path} must say what is configured, got {differences(different)}; {', and '.join(cures)}"
+            )
 
 
 def _today(name: str) -> str:

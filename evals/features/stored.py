@@ -44,15 +44,26 @@ AROUND = {  # parts that surround a tensor and hold none of its numbers
     "torch._utils._rebuild_device_tensor_from_cpu_tensor",
 }
 BY_TYPE = "torch._tensor._rebuild_from_type_v2"
-OTHERS = {  # what torch's own restricted reader knows besides: kinds of tensors that are not read, and plain things
-    *(
-        f"torch._utils._rebuild_{name}"
-        for name in ("sparse_tensor", "qtensor", "nested_tensor", "meta_tensor_no_storage", "wrapper_subclass")
-    ),
-    "torch._utils._rebuild_device_tensor_from_numpy",
+UNREAD = {  # kinds of tensors that are not read, and what they are called in a message
+    "torch._utils._rebuild_sparse_tensor": "sparse",
+    "torch._utils._rebuild_qtensor": "quantized",
+    "torch._utils._rebuild_nested_tensor": "nested",
+    "torch._utils._rebuild_meta_tensor_no_storage": "without numbers",
+    "torch._utils._rebuild_wrapper_subclass": "of a class of its own",
+    "torch._utils._rebuild_device_tensor_from_numpy": "an array of numpy",
+}
+QUANTIZED = {  # their storages, and types of as many bytes
+    "torch.QInt8Storage": torch.int8,
+    "torch.QUInt8Storage": torch.uint8,
+    "torch.QInt32Storage": torch.int32,
+    "torch.QUInt4x2Storage": torch.uint8,
+    "torch.QUInt2x4Storage": torch.uint8,
+}
+OTHERS = {  # what torch's own restricted reader knows besides
+    *UNREAD,
+    *QUANTIZED,
     *(f"torch.per_{kind}" for kind in ("tensor_affine", "tensor_symmetric", "channel_affine", "channel_symmetric")),
     "torch.per_channel_affine_float_qparams",
-    *(f"torch.Q{kind}Storage" for kind in ("Int8", "UInt8", "Int32", "UInt4x2", "UInt2x4")),
     "torch.Size",
     "torch.Tensor",
     "torch.device",
@@ -85,13 +96,19 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Kept:
-    """A tensor in a file: the position of each of its numbers in its storage."""
+    """A tensor in a file: the position of each of its numbers in its storage. kind: what it is, if it is not read."""
 
     storage: Storage
     dtype: torch.dtype
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
+    kind: str = ""
+
+    @property
+    def unread(self) -> str:
+        """What the tensor is, if its numbers are not read: sparse, quantized, int32; else empty."""
+        return self.kind or ("" if self.dtype.is_floating_point else str(self.dtype).removeprefix("torch."))
 
     def outline(self) -> Tensor:
         """Returns a float32 tensor of its shape, without numbers or memory."""
@@ -126,8 +143,18 @@ def made(found: Mapping[str, Kept]) -> dict[str, Tensor]:
     return {name: tensors[name] for name in found}
 
 
+def of_kind(kind: str, shape: tuple[int, ...] = ()) -> Kept:
+    """Returns a tensor of a kind that is not read, so that only who asks for it is refused."""
+    storage = Storage(dtype=torch.uint8, order=next(ORDER), read=_never)
+    return Kept(storage=storage, dtype=torch.uint8, shape=shape, stride=(0,) * len(shape), offset=0, kind=kind)
+
+
+def _never() -> Tensor:
+    raise Refused("a tensor of a kind that is not read")
+
+
 def flat(value: Any) -> dict[str, Kept]:
-    """Returns the floating-point tensors of a pickle, by name. Refused: there are none."""
+    """Returns the tensors of a pickle, by name; those in a list are numbered. Refused: none is of floating point."""
     found: dict[str, Kept] = {}
     others: list[str] = []
     if pickles.entries(value) is None:
@@ -142,17 +169,22 @@ def flat(value: Any) -> dict[str, Kept]:
         if inner is not None:
             parts = [(part, f"{name}.{key}" if name else key, depth + 1) for key, part in inner.items()]
             waiting += reversed(parts)
-        elif (kept := described(value)) is not None and kept.dtype.is_floating_point:
+        elif (kept := described(value)) is not None:
             found[name] = kept
+            if kept.unread:
+                others.append(f"{name[:80]} ({kept.kind or kept.dtype})")
+        elif isinstance(value, list | tuple) and value and depth < DEPTH and described(value[0]) is not None:
+            seen += len(value)
+            waiting += reversed([(part, f"{name}.{i}", depth + 1) for i, part in enumerate(value)])
         else:
-            others.append(f"{name[:80]} ({pickles.kind(value) if kept is None else kept.dtype})")
-    if not found:
+            others.append(f"{name[:80]} ({pickles.kind(value)})")
+    if all(kept.unread for kept in found.values()):
         raise Refused(f"no tensors of numbers by name, {', '.join(others[:3]) or 'nothing'}")
     return found
 
 
 def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value) -> Kept | None:
-    """Returns the tensor that a record describes, or None. Refused: no network of ours has such a tensor."""
+    """Returns the tensor that a record describes, or None. Refused: no file of tensors has such a one."""
     for _ in range(4):  # a parameter around a tensor
         if not isinstance(value, Record):
             return None
@@ -165,6 +197,8 @@ def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value
             value = given[0] if given else None
         else:
             break
+    if isinstance(value, Record) and value.name in UNREAD:
+        return of_kind(UNREAD[value.name])
     if not isinstance(value, Record) or value.name not in REBUILDERS:
         return None
     if not isinstance(value.arguments, tuple) or not 4 <= len(value.arguments) <= ARGUMENTS:
@@ -178,9 +212,8 @@ def described(value: Any, storage_of: Callable[[Any], Any] = lambda value: value
     dtype, marks = storage.dtype, rest[2:]
     if value.name.endswith("_v3") and len(rest) > 2 and isinstance(rest[2], Name):
         dtype, marks = DTYPES.get(rest[2].full, dtype), rest[3:]
-    if any(pickles.size(mark) for mark in marks):
-        raise Refused("a tensor that is conjugate or negative by a mark alone")
-    return Kept(storage=storage, dtype=dtype, shape=shape, stride=stride, offset=offset + storage.first)
+    kind = "conjugate or negative by a mark alone" if any(pickles.size(mark) for mark in marks) else ""
+    return Kept(storage=storage, dtype=dtype, shape=shape, stride=stride, offset=offset + storage.first, kind=kind)
 
 
 def _whole(value: Any) -> tuple[int, ...]:

@@ -12,12 +12,14 @@ from torch import Tensor
 
 from evals.features import pickles
 from evals.features.pickles import Name, Refused, Within
-from evals.features.stored import DTYPES, KNOWN, LARGEST, ORDER, Kept, Storage, flat
+from evals.features.stored import DTYPES, KNOWN, LARGEST, ORDER, QUANTIZED, Kept, Storage, flat, of_kind
 from evals.ground.extras import extras
+from evals.ground.faults import StateFault
 
 SAFE = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SAFE |= {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what torch.save wrote first, before it wrote zips
+POINTER = b"version https://git-lfs"
 MEMBERS = 50_000  # of a zip; networks have thousands
 UNPACKED, SMALL = 20, 2**24  # times its size, and bytes besides, that a zip may unpack to
 
@@ -35,12 +37,31 @@ def read_tensors(path: Path, *, must: str = MUST, cure: str = CURE) -> dict[str,
     must, cure: for the message. StateFault: the file is damaged, of another kind, or has names that no file of tensors
     has; nothing in it is run.
     """
+    return {name: kept for name, kept in read_all(path, must=must, cure=cure).items() if not kept.unread}
+
+
+def read_all(path: Path, *, must: str = MUST, cure: str = CURE) -> dict[str, Kept]:
+    """Does as `read_tensors`, and returns tensors that are not read as well, each with what it is.
+
+    The first bytes of a file decide how it is read, and not its name.
+    """
     with pickles.foreign(path, must, cure):
-        if path.suffix == ".safetensors":
+        start = opening(path)
+        if start[8:9] == b"{" or (path.suffix == ".safetensors" and start[:2] not in (b"PK", b"\x80\x02")):
             return dict(_safetensors(path))
-        with path.open("rb") as file:
-            start = file.read(2)
-        return flat(_zipped(path) if start == b"PK" else legacy(lambda: path.open("rb"), path.stat().st_size))
+        return flat(_zipped(path) if start[:2] == b"PK" else legacy(lambda: path.open("rb"), path.stat().st_size))
+
+
+def opening(path: Path) -> bytes:
+    """Returns the first bytes of a file. StateFault: git-lfs has left a pointer in the place of the file."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(POINTER):
+        raise StateFault(
+            f"{path} must hold weights, got a pointer of git-lfs to them, {path.stat().st_size} bytes; run `git lfs "
+            "pull` in its repository, or fetch the file itself"
+        )
+    return start
 
 
 def _claim(pid: Any) -> tuple[torch.dtype, str, int, Any]:
@@ -48,7 +69,7 @@ def _claim(pid: Any) -> tuple[torch.dtype, str, int, Any]:
     if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] not in ("storage", b"storage"):
         raise Refused("a persistent id that is no storage")
     _, named, key, _, count, *part = pid
-    dtype = DTYPES.get(named.full) if isinstance(named, Name) else None
+    dtype = DTYPES.get(named.full, QUANTIZED.get(named.full)) if isinstance(named, Name) else None
     if dtype is None or type(count) is not int or not 0 <= count < LARGEST:
         raise Refused(f"a storage of {pickles.kind(named)}")
     return dtype, _key(key), count, part[0] if part else None
@@ -167,10 +188,11 @@ def _safetensors(path: Path) -> Iterator[tuple[str, Kept]]:
     with safe_open(path, "pt") as file:
         for name in file.keys():  # noqa: SIM118 - it is no dict
             part = file.get_slice(name)
+            shape = tuple(part.get_shape())
             if (dtype := SAFE.get(part.get_dtype())) is None:
+                yield name, of_kind(part.get_dtype().replace("I", "int").replace("U", "uint").lower(), shape)
                 continue
             storage = Storage(dtype=dtype, order=next(ORDER), read=partial(_safe, path, name))
-            shape = tuple(part.get_shape())
             stride = tuple(torch.empty(shape, device="meta").stride())
             yield name, Kept(storage=storage, dtype=dtype, shape=shape, stride=stride, offset=0)
 

@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -37,7 +39,9 @@ def picture(strips: Sequence[Strip], captions: Sequence[str] = ()) -> bytes:
     images = [_sized(strip.pixels, CAPTIONED if captions else LEAST) for strip in strips]
     width, height = images[0].size
     column = width // max(1, len(captions))
-    below = [_wrapped(text, font, column - GAP) for text in captions]
+    # Pillow's own font has ASCII alone; prompts are in any language.
+    words = ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), TEXT - 3)
+    below = [_wrapped(text, words, column - GAP) for text in captions]
     bottom = GAP + len(strips) * (height + GAP)
     size = (left + width + GAP, bottom + max((text.count("\n") + 1 for text in below), default=0) * (TEXT + GAP))
     canvas = Image.new("RGB", size, "white")
@@ -47,7 +51,7 @@ def picture(strips: Sequence[Strip], captions: Sequence[str] = ()) -> bytes:
         pen.text((GAP, top + height // 2), label, fill="black", font=font, anchor="lm")
         canvas.paste(image, (left, top))
     for number, text in enumerate(below):
-        pen.text((left + number * column, bottom), text, fill="black", font=font, spacing=GAP)
+        pen.text((left + number * column, bottom), text, fill="black", font=words, spacing=GAP)
     png = io.BytesIO()
     canvas.save(png, "PNG", optimize=True)
     return png.getvalue()

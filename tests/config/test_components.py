@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Interval, Le, Lt
 import boot_exp
 from boot_exp.config.components import Count, Natural, OpenShare, Positive, PositiveShare, Share, component, rule
 from boot_exp.diffusion.samplers import OneJump, Sweep
-from boot_exp.diffusion.schedules import Clamped, Cosine, LinearBeta
+from boot_exp.diffusion.schedules import Clamped, Cosine, GivenTable, LinearBeta
 from boot_exp.diffusion.solvers import Ddim, OnSignal
 from boot_exp.engine.averages import Ema
 from boot_exp.engine.compute import Compute
@@ -174,6 +174,16 @@ def test_ends_belong_to_a_range_as_it_says(hint: Any, inside: list[float], out: 
     for value in out:
         with pytest.raises(ValueError, match=r"^Thing.x must (be|lie in) .*, got "):
             kind(x=value)  # type: ignore[call-arg]
+
+
+def test_a_long_value_is_cut_and_an_entry_named() -> None:
+    with pytest.raises(ValueError, match=r"^GivenTable.given\[998\] must lie in \(0, 1\), got 1.5$"):
+        GivenTable(given=[0.001] * 998 + [1.5])
+    with pytest.raises(
+        ValueError, match=r"must be a list or a tuple, got '0\.1 0\.1 .* \(8,002 characters\)$"
+    ) as caught:
+        GivenTable(given="0.1 " * 2000)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 250
 
 
 def test_a_whole_number_is_a_fine_float_and_none_is_fine_where_it_is_said() -> None:

@@ -95,7 +95,17 @@ MUTATIONS = {
     "a wrong type in a sequence": (
         METHOD_LINE,
         f"from boot_exp.diffusion.nets import unet\n{METHOD_LINE}\nunet.UNet.multipliers = (1, 2.5)",
-        ["unet.UNet.multipliers must be an int"],
+        ["unet.UNet.multipliers[1] must be an int, got 2.5; mend that entry"],
+    ),
+    "a wrong range in a long sequence": (
+        METHOD_LINE,
+        f"from boot_exp.diffusion.nets import unet\n{METHOD_LINE}\nunet.UNet.multipliers = {[1] * 998 + [-3, 1]}",
+        ["unet.UNet.multipliers[998] must be >= 1, got -3; mend that entry"],
+    ),
+    "a long text in place of a sequence": (
+        METHOD_LINE,
+        f"from boot_exp.diffusion.nets import unet\n{METHOD_LINE}\nunet.UNet.multipliers = '{'1, ' * 999}'",
+        ["unet.UNet.multipliers must be a sequence in brackets, got '1, 1", "... (2,999 characters)"],
     ),
     "a wrong range": (
         METHOD_LINE,
@@ -175,6 +185,7 @@ def test_a_mutated_configuration_is_refused_with_its_place_and_cure(house: Path,
     message = faults_of(BOOT.replace(old, new))
     for word in words:
         assert word in message, message
+    assert len(message) < 500 or "long" not in mutation
     named = [line for line in message.splitlines() if line.startswith(("leaf.gin:", "gin/"))]
     assert named and all(line.split(":")[1].isdigit() for line in named), "each fault names a file and a line"
 

@@ -221,8 +221,9 @@ def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) ->
     lines = plan(params).splitlines()
     for suite, images in (("cifar10", 100_000_000), ("ffhq_64", 50_000_000)):
         for seed in (0, 1, 2):
-            [line] = [line for line in lines if line.startswith(f"    {suite}-mine-{seed}: ")]
+            line, scored = (line for line in lines if line.startswith(f"    {suite}-mine-{seed}: "))
             assert f"images: {images}, inputs: {{teacher: models/{suite}/teacher}}, source: resolved/" in line
+            assert f"run: {suite}/mine/{seed}, suite: {suite}" in scored
     assert not any(line.startswith("    digits-mine") for line in lines)
 
 
@@ -237,10 +238,40 @@ def test_no_two_files_are_equal_but_for_their_numbers() -> None:
         seen[text] = path
 
 
-def test_a_suite_is_a_network_a_teacher_and_students() -> None:
+def test_a_suite_is_a_teacher_and_students_or_a_file_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert {*runs.suite_names()} == {*PARAMS["suites"]}
     for suite in PARAMS["suites"]:
-        names = {path.stem for path in (ROOT / "gin/suites" / suite).glob("*.gin")}
-        assert names - {PARAMS["study"]["settings"]} == {"network", "teacher", "student"}, suite
+        teacher, students = (runs.suite_files(suite, kind) for kind in ("teacher", "student"))
+        assert all(path.is_file() for path in (*teacher, *students)), suite
+        assert (teacher[0].stem, students[0].stem) == ("teacher", "student") and teacher[1:] == students[1:]
+        assert teacher[0].parent.name == suite or teacher[1].name == f"{suite}.gin"
+
+
+def test_a_file_of_a_family_binds_for_one_kind_of_run_by_its_scope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (ROOT / "gin").iterdir():
+        if path.name != "suites":
+            (tmp_path / "gin").mkdir(exist_ok=True)
+            (tmp_path / "gin" / path.name).symlink_to(path)
+    family = tmp_path / "gin/suites/family"
+    family.mkdir(parents=True)
+    digits = ROOT / "gin/suites/digits"
+    for kind in ("teacher", "student"):
+        (family / f"{kind}.gin").write_text((digits / f"{kind}.gin").read_text())
+    (family.parent / "digits").symlink_to(digits)
+    (family / "one.gin").write_text(
+        "from boot_exp.engine import loop\n"
+        "teacher/loop.Training.images = 11\nstudent/loop.Training.images = 12\nloop.Training.batch = 13\n"
+        "student/boot/loop.Training.clip = 2.0\nstudent/direct/loop.Training.clip = 3.0\n"
+    )
+    assert runs.suite_names() == ["digits", "one"]
+    teacher, student = stages("one/teacher")["teacher"].settings(), stages("one/boot")["distil"].settings()
+    assert (teacher["loop.Training.images"], student["loop.Training.images"]) == (11, 12)
+    assert teacher["loop.Training.batch"] == student["loop.Training.batch"] == 13
+    assert (teacher["loop.Training.clip"], student["loop.Training.clip"]) == (1.0, 2.0)
 
 
 CHAINS = {  # a method's file and those of other methods that it includes
@@ -251,16 +282,19 @@ CHAINS = {  # a method's file and those of other methods that it includes
 
 @pytest.mark.parametrize("method", CHAINS)
 def test_every_method_resolves_in_every_suite(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But those that want a network of ours, in suites whose teacher is another's."""
+    """But those that want a network of ours, where the teacher is another's, or other students than prompts have."""
     monkeypatch.chdir(ROOT)
     text = "".join(path.read_text() for path in (ROOT / "gin/methods").glob("*.gin") if path.stem in CHAINS[method])
     macros = {name: 2 for name in ("STEPS", "GROUP") if f"%{name}" in text}
-    for suite in PARAMS["suites"]:
-        ours = "parts/teacher.gin" in "".join(
-            b.spot.file for b in parse_file(Path(f"gin/suites/{suite}/network.gin"), Faults(), said=Spot(""))
-        )
+    for suite, said in PARAMS["suites"].items():
+        if "prompted" in said["students"] and method not in PARAMS["students"]["prompted"]:
+            continue  # such a suite binds what its own methods use
+        file = runs.suite_files(suite, "teacher")[0]
+        ours = "parts/teacher.gin" in "".join(b.spot.file for b in parse_file(file, Faults(), said=Spot("")))
         if method == "consistency_training" and not ours:
             continue  # its student has a U-Net of ours from scratch
+        if method == "boot_fixed_w" and "prompted" not in said["students"]:
+            continue  # the suite binds no w
         student = Student(name=method, method=method, macros=macros)
         run = replace(runs.student_run(suite, student, seed=0), images=1000)
         faults = Faults()

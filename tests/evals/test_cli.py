@@ -1,6 +1,7 @@
 """python -m evals, from images to records, and its one-line answers with their exit codes."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,21 @@ def test_each_fault_is_one_line_and_a_code(
     got, out, err = run("fid", *cases[case])
     assert (got, out) == (code, ""), err
     assert err.startswith("error: ") and err.count("\n") == 1 and words in err, err
+
+
+def test_a_result_that_overflows_is_one_line_without_warnings_of_numpy(
+    run, extractor_folder: Path, digits: Digits, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "images.npy", digits[0][:60])
+    ours = ("--extractor", extractor_folder)
+    made = ("reference", tmp_path / "images.npy", "--split", "x", *ours, "--out", tmp_path / "r.npz")
+    assert run(*made)[0] == 0
+    parts = dict(np.load(tmp_path / "r.npz"))
+    np.savez(tmp_path / "r.npz", **{**parts, "features": np.full_like(parts["features"], 3e38)})
+    with warnings.catch_warnings(record=True, action="always") as said:
+        code, out, err = run("fid", tmp_path / "images.npy", tmp_path / "r.npz", *ours, "--all")
+    assert (code, out, err.count("\n")) == (5, "", 1) and "must be finite" in err
+    assert not [str(each.message) for each in said if issubclass(each.category, RuntimeWarning)]
 
 
 def test_a_reference_needs_a_split_and_takes_it_from_the_card_beside(

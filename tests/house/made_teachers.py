@@ -288,7 +288,7 @@ def module(kind: str, tensors: Mapping[str, Tensor]) -> Any:
         if rest:
             parts.setdefault(first, {})[rest] = value
     inner = OrderedDict((name, module("Part", values)) for name, values in parts.items())
-    buffers = OrderedDict((name, own.pop(name).data) for name in [*own] if name == "freqs")
+    buffers = OrderedDict((name, own.pop(name).data) for name in [*own] if name in ("freqs", "resample_filter"))
     return Persistent(kind, training=False, _parameters=own, _buffers=buffers, _modules=inner)
 
 

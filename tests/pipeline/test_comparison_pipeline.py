@@ -40,7 +40,7 @@ NUMBERS = {
     },
     "gin/parts/pairs.gin": {r"Along.steps = .*": "Along.steps = 2"},
     "gin/kinds/teacher.gin": {r"Sweep.steps = .*": "Sweep.steps = (1, 2)"},
-    "gin/suites/digits_conditional/network.gin": {
+    "gin/suites/digits/network.gin": {
         r"\Z": "unet.UNet.channels = 8\nunet.UNet.blocks = 1\nunet.UNet.head_channels = 16\n"
     },
     "gin/suites/digits_conditional/teacher.gin": {

@@ -38,8 +38,12 @@ from boot_exp.diffusion import pure_noise
 from boot_exp.diffusion import schedules
 from boot_exp.teachers import decoding
 from boot_exp.teachers import low_images
+from boot_exp.teachers import prompted
 from boot_exp.teachers import text
 NEGATIVE = 'blurred'
+PROMPTS = @prompted.StoredText()
+prompted.StoredText.encoder = %ENCODER
+prompted.StoredText.negative = %NEGATIVE
 """
 LATENTS = """
 from boot_exp.teachers import MODULE
@@ -86,7 +90,6 @@ low_images.WithLowImages.held_out = 'samples/if_base/teacher/ddim-2-w7.5.zip'
 """
 TEACHER = """
 from __gin__ import dynamic_registration
-include 'gin/parts/stored_text.gin'
 include 'gin/suites/SUITE/network.gin'
 from boot_exp.data import prompt_files
 from boot_exp.diffusion import samplers
@@ -94,7 +97,6 @@ from boot_exp.diffusion import solvers
 from boot_exp.stages import prompts
 from boot_exp.stages import sample
 from boot_exp.stages import teacher
-from boot_exp.teachers import prompted
 prompts.Prompts.file = @prompt_files.PromptFile()
 prompt_files.PromptFile.path = 'animals.txt'
 prompts.Prompts.encoder = %ENCODER
@@ -111,7 +113,6 @@ samplers.Sweep.steps = (2, 4)
 """
 STUDENT = """
 from __gin__ import dynamic_registration
-include 'gin/parts/stored_text.gin'
 include 'gin/suites/SUITE/network.gin'
 from boot_exp.diffusion import conditions
 from boot_exp.diffusion import predictions

@@ -18,69 +18,51 @@ from tests.house.prompted import animals, folder_of
 from tests.house.stages import verb
 
 ROOT = Path(__file__).parents[2]
-NETWORK = f"""
+SUITE = f"""
 from __gin__ import dynamic_registration
-include 'gin/parts/WAY.gin'
+from boot_exp.diffusion import conditions
 from boot_exp.diffusion import predictions
+from boot_exp.diffusion import samplers
 from boot_exp.diffusion import schedules
+from boot_exp.engine import averages
+from boot_exp.engine import compute
+from boot_exp.engine import loop
+from boot_exp.engine import rates
+from boot_exp.stages import distil
+from boot_exp.stages import pairs
+from boot_exp.stages import prompts
+from boot_exp.stages import sample
 from boot_exp.teachers import decoding
+from boot_exp.teachers import prompted
 from boot_exp.teachers import stable_diffusion
 from boot_exp.teachers import text
+SOURCE = 'pipelines/sd'
 TEACHER = @stable_diffusion.StableDiffusion()
 stable_diffusion.StableDiffusion.schedule = @schedules.ScaledLinearTable()
 stable_diffusion.StableDiffusion.prediction = @predictions.FromEps()
 stable_diffusion.StableDiffusion.config = {pipelines.CONFIGS["sd"]!r}
 NEGATIVE = 'blurred'
 ENCODER = @text.ClipText()
-text.ClipText.source = 'pipelines/sd'
+text.ClipText.source = %SOURCE
 text.ClipText.at_once = 4
-DECODER = @decoding.VaeDecoder()
-decoding.VaeDecoder.source = 'pipelines/sd'
-"""
-TEACHER = """
-from __gin__ import dynamic_registration
-include 'gin/parts/diffusiondb.gin'
-include 'gin/suites/tiny/network.gin'
-from boot_exp.data import prompt_rules
-from boot_exp.diffusion import samplers
-from boot_exp.diffusion import solvers
-from boot_exp.stages import prompts
-from boot_exp.stages import sample
-from boot_exp.stages import teacher
-prompts.Prompts.held_out = 0.3
-prompts.Prompts.store = STORE
-teacher.PublishedTeacher.teacher = %TEACHER
-teacher.PublishedTeacher.source = 'pipelines/sd'
-sample.Sample.model = %TEACHER
-sample.Sample.prompts = %PROMPTS
-sample.Sample.decoder = %DECODER
+PROMPTS = @prompted.WAY()
+prompted.WAY.encoder = %ENCODER
+prompted.WAY.negative = %NEGATIVE
+compute.Compute.bfloat16 = False
+sample.Sample.decoder = @decoding.VaeDecoder()
+student/distil.Distil.decoder = @decoding.VaeDecoder()
+decoding.VaeDecoder.source = %SOURCE
 sample.Sample.n = 4
-sample.Sample.samplers = [@samplers.AtGuidance()]
-samplers.AtGuidance.w = 7.5
-samplers.AtGuidance.sampler = @samplers.Along()
-samplers.Along.solver = @solvers.Ddim()
-samplers.Along.steps = 2
-"""
-STUDENT = """
-from __gin__ import dynamic_registration
-include 'gin/suites/tiny/network.gin'
-from boot_exp.diffusion import conditions
-from boot_exp.engine import averages
-from boot_exp.engine import loop
-from boot_exp.engine import rates
-from boot_exp.stages import distil
-from boot_exp.stages import sample
-distil.Distil.prompts = %PROMPTS
-distil.Distil.decoder = %DECODER
-distil.Distil.guidance = @conditions.FixedGuidance()
-conditions.FixedGuidance.w = 7.5
-loop.Training.images = 8
-loop.Training.batch = 4
-rates.CosineRate.peak = 1e-4
-averages.Ema.half_life = 8
-sample.Sample.n = 4
-sample.Sample.prompts = %PROMPTS
-sample.Sample.decoder = %DECODER
+teacher/prompts.Prompts.held_out = 0.3
+teacher/prompts.Prompts.store = STORE
+teacher/samplers.Sweep.steps = (2,)
+teacher/samplers.GuidanceSweep.w = (7.5,)
+teacher/pairs/samplers.AtGuidance.w = 7.5
+student/boot_fixed_w/conditions.FixedGuidance.w = 7.5
+student/loop.Training.images = 8
+student/loop.Training.batch = 4
+student/rates.CosineRate.peak = 1e-4
+student/averages.Ema.half_life = 8
 """
 
 
@@ -92,6 +74,10 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "gin" / path.name).parent.mkdir(exist_ok=True)
         if path.name != "suites":
             (tmp_path / "gin" / path.name).symlink_to(path)
+    family = tmp_path / "gin/suites/text_to_image"
+    family.mkdir(parents=True)
+    for name in ("teacher.gin", "student.gin"):
+        (family / name).symlink_to(ROOT / "gin/suites/text_to_image" / name)
     folder_of("sd", tmp_path / "pipelines")
     folder = tmp_path / "datasets/diffusiondb"
     folder.mkdir(parents=True)
@@ -104,10 +90,9 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(way: str, *, store: bool) -> None:
-    for name, text in (("network", NETWORK), ("teacher", TEACHER), ("student", STUDENT)):
-        path = Path("gin/suites/tiny", f"{name}.gin")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.lstrip().replace("WAY", way).replace("STORE", str(store)))
+    """Writes the suite `tiny` of the family."""
+    text = SUITE.lstrip().replace("WAY", way).replace("STORE", str(store))
+    Path("gin/suites/text_to_image/tiny.gin").write_text(text)
 
 
 def runs(*arguments: str) -> str:
@@ -119,7 +104,7 @@ def runs(*arguments: str) -> str:
 @pytest.mark.slow
 def test_a_suite_on_diffusiondb_gives_the_same_student_by_either_way_to_text(suite: Path) -> None:
     weights = {}
-    for way, store in (("stored_text", True), ("text_at_every_step", False)):
+    for way, store in (("StoredText", True), ("TextAtEveryStep", False)):
         written(way, store=store)
         said = runs("prompts", "tiny/teacher", "--out", f"prompts/{way}")
         assert "40 prompts" in said and "NsfwOut(most=0.5, column='prompt_nsfw') took 1" in said
@@ -128,12 +113,12 @@ def test_a_suite_on_diffusiondb_gives_the_same_student_by_either_way_to_text(sui
             runs("teacher", "tiny/teacher", "--out", "models/teacher")
             runs("sample", "tiny/teacher", "--model", "models/teacher", "--out", "samples/teacher", *told)
             assert open_images("samples/teacher/ddim-2-w7.5.zip").size == (64, 64)
-        runs("distil", "tiny/boot", "--teacher", "models/teacher", "--out", f"models/{way}", *told)
-        runs("sample", "tiny/boot", "--model", f"models/{way}", "--out", f"samples/{way}", *told)
+        runs("distil", "tiny/boot_fixed_w", "--teacher", "models/teacher", "--out", f"models/{way}", *told)
+        runs("sample", "tiny/boot_fixed_w", "--model", f"models/{way}", "--out", f"samples/{way}", *told)
         weights[way] = Path(f"models/{way}/weights.safetensors").read_bytes()
         record = json.loads(Path(f"samples/{way}/one-jump.json").read_text())["card"]
         assert record["negative_prompt"] == "blurred" and record["text_encoder"].startswith("ClipText(source=")
-    assert weights["stored_text"] == weights["text_at_every_step"]
+    assert weights["StoredText"] == weights["TextAtEveryStep"]
     zips = [Path(f"samples/{way}/one-jump.zip").read_bytes() for way in weights]
     assert zips[0] == zips[1]
 
@@ -157,10 +142,19 @@ from boot_exp.__main__ import main; main()
 
 @pytest.mark.slow
 def test_the_distil_stage_opens_no_images_where_it_has_prompts(suite: Path) -> None:
-    written("stored_text", store=True)
+    written("StoredText", store=True)
     runs("prompts", "tiny/teacher", "--out", "prompts/tiny")
     runs("teacher", "tiny/teacher", "--out", "models/teacher")
-    arguments = ["distil", "tiny/boot", "--teacher", "models/teacher", "--prompts", "prompts/tiny", "--out", "models/b"]
+    arguments = [
+        "distil",
+        "tiny/boot_fixed_w",
+        "--teacher",
+        "models/teacher",
+        "--prompts",
+        "prompts/tiny",
+        "--out",
+        "models/b",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", NO_IMAGES, *arguments], capture_output=True, text=True, check=False, env=environment

@@ -75,7 +75,7 @@ SAYS: list[tuple[dict[str, Any], str]] = [
     ({"variance_type": "learned_range"}, "predicts no variance"),
     ({"variance_type": "learned"}, "predicts no variance"),
     ({"snr_shift_scale": 3.0}, "snr_shift_scale = 3.0; leave it out"),
-    ({"mystery": False}, "mystery = False; leave it out"),
+    ({"mystery": False}, "mystery = False; leave it out of the file if"),
     ({"beta_schedule": "laplace"}, r"got beta_schedule laplace; write its betas out.*GivenTable\.given"),
     ({"beta_schedule": ["linear"]}, "got beta_schedule"),
     ({"beta_schedule": "sigmoid"}, r"beta_schedule = sigmoid \(configured: linear\); bind its values"),
@@ -84,7 +84,14 @@ SAYS: list[tuple[dict[str, Any], str]] = [
     ({"beta_end": 1.0}, "table of betas that can be used"),
     ({"beta_end": "0.02"}, "table of betas that can be used"),
     ({"trained_betas": [0.01] * 1000}, r"beta 0 = 0.01 \(configured: 0.0001\); bind GivenTable with its betas"),
-    ({"trained_betas": [0.1] * 999 + [1.0]}, "table of betas that can be used"),
+    ({"trained_betas": [0.001] * 999 + [1.0]}, "bind ZeroTerminalSnr around the table from which they were rescaled"),
+    ({"trained_betas": [0.1] * 999 + [1.5]}, r"got trained_betas\[999\] must lie in \(0, 1\), got 1\.5"),
+    ({"trained_betas": [0.01] * 1000, "num_train_timesteps": 500}, "got 1000 and 500; write the number with which"),
+    ({"trained_betas": [0.01] * 500}, "got 500 and 1000; write the number with which"),
+    ({"beta_start": None}, "got beta_start must be a number, got None"),
+    ({"beta_end": "0.02"}, "got beta_end must be a number, got '0.02'"),
+    ({"num_train_timesteps": 999.5}, "got num_train_timesteps must be a whole number, got 999.5"),
+    ({"_class_name": "EDMEulerScheduler"}, "got EDMEulerScheduler, which is not read; if"),
     ({"trained_betas": "all"}, "table of betas that can be used"),
     ({"trained_betas": []}, "table of betas that can be used"),
 ]
@@ -110,6 +117,7 @@ TABLES: list[tuple[Table, dict[str, Any]]] = [
     (GivenTable(given=[0.001, 0.002, 0.004]), {"trained_betas": [0.001, 0.002, 0.004], "num_train_timesteps": 3}),
     (GivenTable(given=LinearTable().betas().tolist()), {}),
     (LinearTable(), {"trained_betas": LinearTable().betas().float().tolist()}),
+    (LinearTable(), {"num_train_timesteps": 1000.0}),
     (LinearTable(), {"_class_name": "PNDMScheduler", "skip_prk_steps": True, "timestep_values": None}),
 ]
 
@@ -125,6 +133,7 @@ def test_tables_that_mean_the_same_betas_are_read_whatever_they_are_called(
     says(path, **said)
     assert diffusers(schedule=table).read(tmp_path)
     config = {key: value for key, value in json.loads(path.read_text()).items() if not key.startswith("_")}
+    config["num_train_timesteps"] = int(config["num_train_timesteps"])
     theirs = DDPMScheduler.from_config(config).betas.double()
     torch.testing.assert_close(table.betas(), theirs, rtol=1e-4, atol=1e-9)
 
@@ -162,6 +171,116 @@ def test_a_table_that_diffusers_rescales_to_zero_snr_is_read_with_the_same_table
         with pytest.raises(StateFault, match="bind the table without ZeroTerminalSnr around it"):
             ours.read(tmp_path)
         assert diffusers(schedule=table, prediction=FromV()).read(tmp_path)
+
+
+@pytest.mark.parametrize("table", [LinearTable(), ScaledLinearTable(), SquaredCosineTable(), SigmoidTable(steps=50)])
+def test_betas_that_diffusers_rescaled_before_they_were_written_are_read_with_their_table(
+    tmp_path: Path, table: Table
+) -> None:
+    from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+
+    write_diffusers(tmp_path)
+    betas = rescale_zero_terminal_snr(table.betas().float()).tolist()
+    assert betas[-1] == 1
+    path = tmp_path / "scheduler/scheduler_config.json"
+    says(path, prediction_type="v_prediction", trained_betas=betas, num_train_timesteps=len(betas))
+    assert diffusers(schedule=ZeroTerminalSnr(table=table), prediction=FromV()).read(tmp_path)
+    for other in (table, ZeroTerminalSnr(table=LinearTable(beta_last=0.021))):
+        with pytest.raises(StateFault, match="bind ZeroTerminalSnr around the table from which they were rescaled"):
+            diffusers(schedule=other, prediction=FromV()).read(tmp_path)
+
+
+def test_the_scheduler_is_of_the_class_that_the_pipeline_names_as_diffusers_makes_it(tmp_path: Path) -> None:
+    from diffusers import DiffusionPipeline
+
+    write_diffusers(tmp_path)
+    path, index = tmp_path / "scheduler/scheduler_config.json", tmp_path / "model_index.json"
+    path.write_text('{"_class_name": "DDPMScheduler"}')
+    pipeline = {"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]}
+    index.write_text(json.dumps({**pipeline, "scheduler": ["diffusers", "HeunDiscreteScheduler"]}))
+    theirs = DiffusionPipeline.from_pretrained(tmp_path).scheduler
+    assert (theirs.config.beta_start, theirs.config.beta_end) == (0.00085, 0.012)
+    with pytest.raises(StateFault, match=r"beta_start = 0.00085 \(configured: 0.0001\)"):
+        diffusers().read(tmp_path)
+    assert diffusers(schedule=LinearTable(beta_first=0.00085, beta_last=0.012)).read(tmp_path)
+    index.write_text(json.dumps({**pipeline, "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"]}))
+    with pytest.raises(StateFault, match=r"got FlowMatchEulerDiscreteScheduler in its model_index\.json, which is not"):
+        diffusers().read(tmp_path)
+    index.write_text(json.dumps({**pipeline, "scheduler": ["diffusers", "DDPMScheduler"]}))
+    path.write_text('{"_class_name": "EDMEulerScheduler"}')
+    with pytest.raises(StateFault, match="got EDMEulerScheduler, which is not read"):
+        diffusers().read(tmp_path)
+
+
+def test_a_network_that_is_a_link_has_the_scheduler_beside_its_target(tmp_path: Path) -> None:
+    write_diffusers(tmp_path / "pipeline", prediction_type="v_prediction")
+    (tmp_path / "link").symlink_to(tmp_path / "pipeline/unet")
+    with pytest.raises(StateFault, match=r"prediction_type = v_prediction \(configured: epsilon\)"):
+        diffusers().read(tmp_path / "link")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/unet").symlink_to(tmp_path / "pipeline/unet")
+    with pytest.raises(StateFault, match="v_prediction"):
+        diffusers().read(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda path: path.symlink_to("gone"), "must be a file, got a link to what is not there; fetch it again"),
+        (lambda path: path.mkdir(), "must be a file, got a folder"),
+        (lambda path: None, r"scheduler must hold the network's scheduler_config\.json, got none"),
+    ],
+)
+def test_a_scheduler_that_is_not_whole_is_not_taken_for_none(tmp_path: Path, change: Any, said: str) -> None:
+    write_diffusers(tmp_path)
+    path = tmp_path / "scheduler/scheduler_config.json"
+    path.unlink()
+    change(path)
+    for source in (tmp_path, tmp_path / "unet"):
+        with pytest.raises(StateFault, match=said):
+            diffusers().read(source)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda file: file.rename(file.with_name(f"{STEM}-00001-of-00002.safetensors")), "without its index .*; fetch"),
+        (
+            lambda file: file.unlink() or file.symlink_to("gone"),
+            "safetensors must be a file, got a link to what is not",
+        ),
+        (lambda file: file.unlink() or file.mkdir(), "safetensors must be a file, got a folder"),
+        (
+            lambda file: file.rename(file.with_name("diffusion_flax_model.msgpack")),
+            "weights of Flax, which are not read",
+        ),
+        (
+            lambda file: file.rename(file.with_name("model.onnx")),
+            "weights of ONNX, which are not read; fetch those of Py",
+        ),
+        (lambda file: file.rename(file.with_name("openvino_model.xml")), "weights of OpenVINO, which are not read"),
+        (lambda file: file.unlink(), "got neither; fetch it again"),
+    ],
+)
+def test_what_is_in_the_place_of_weights_is_said(tmp_path: Path, change: Any, said: str) -> None:
+    write_diffusers(tmp_path)
+    change(tmp_path / f"unet/{STEM}.safetensors")
+    with pytest.raises(StateFault, match=said):
+        diffusers().read(tmp_path)
+
+
+def test_a_file_in_the_place_of_a_folder_is_answered_with_its_folder(tmp_path: Path) -> None:
+    write_diffusers(tmp_path)
+    with pytest.raises(StateFault, match=rf"got a file; bind {tmp_path}/unet, which"):
+        diffusers().read(tmp_path / f"unet/{STEM}.safetensors")
+
+
+@pytest.mark.parametrize("file", ["unet/config.json", "scheduler/scheduler_config.json", "model_index.json"])
+def test_a_key_that_is_said_twice_is_refused(tmp_path: Path, file: str) -> None:
+    write_diffusers(tmp_path)
+    (tmp_path / file).write_text('{"act_fn": "gelu", "act_fn": "silu"}')
+    with pytest.raises(StateFault, match="the key 'act_fn' twice in one object"):
+        diffusers().read(tmp_path)
 
 
 def test_an_offset_that_diffusers_has_not_is_refused(tmp_path: Path) -> None:
@@ -204,7 +323,8 @@ def test_a_pipeline_of_other_than_images_is_refused(tmp_path: Path, index: dict[
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ({"mystery": 1}, r"mystery = 1 \(configured: not known\)"),
+        ({"mystery": 1}, r"mystery = 1 \(configured: not known\); leave mystery out of the file if it has no effect"),
+        ({"mystery": 1, "freq_shift": 1}, "; bind its values, and leave mystery out of the file"),
         ({"sample_size": 32}, r"sample_size = 32 \(configured: 16\)"),
         ({"sample_size": [16, 32]}, "sample_size"),
         ({"time_embedding_type": "fourier"}, "time_embedding_type"),
@@ -294,6 +414,7 @@ def test_variants_and_shards_are_read(tmp_path: Path, kind: str) -> None:
         (lambda mapped: {**mapped, "conv_in.bias": 7}, "which file beside it"),
         (lambda mapped: [], "which file beside it"),
         (lambda mapped: {**mapped, "conv_in.bias": "gone.safetensors"}, "got no gone.safetensors"),
+        (lambda mapped: dict.fromkeys(mapped, "z" * 20_000), r"zzz\.\.\. must be a file, got File name too long"),
         (lambda mapped: {**mapped, "more": next(iter(mapped.values()))}, "got more in one of them alone"),
     ],
 )

@@ -249,6 +249,64 @@ def test_weights_that_are_not_finite_are_refused_in_every_format(tmp_path: Path,
             teacher.read(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e39])
+@pytest.mark.parametrize("name", ["out_conv.bias", "map_augment.weight", "enc.16x16_conv.resample_filter"])
+def test_every_tensor_of_a_snapshot_is_finite_also_what_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float
+) -> None:
+    """The last of a bias of iDDPM is of a variance; augmentation and filters are no weights of ours."""
+    shapes, real = made.edm_shapes, made.made
+    more = {"map_augment.weight": (2, 3), "enc.16x16_conv.resample_filter": (1, 1, 2, 2)}
+    monkeypatch.setattr(made, "edm_shapes", lambda arguments: {**shapes(arguments), **more})
+
+    def bad(called: str, shape: tuple[int, ...]) -> torch.Tensor:
+        found = torch.full(shape, 0.25) if called.endswith("filter") else real(called, shape)
+        if called == wrong:
+            found = found.double() if value == 1e39 else found
+            found.view(-1)[-1] = value
+        return found
+
+    monkeypatch.setattr(made, "made", bad)
+    wrong = ""
+    made.write_edm(tmp_path / "net.pkl", made.EDM["iddpm"])
+    assert edm("iddpm").read(tmp_path / "net.pkl")
+    wrong = name
+    made.write_edm(tmp_path / "net.pkl", made.EDM["iddpm"])
+    with pytest.raises(StateFault, match=rf"got NaN or infinity in model\.{name}; it is damaged"):
+        edm("iddpm").read(tmp_path / "net.pkl")
+
+
+def test_the_dropped_variance_of_a_guided_diffusion_is_finite(tmp_path: Path) -> None:
+    made.write_openai(tmp_path / "net.pt", made.OPENAI["adm"], out_channels=6)
+    assert guided_diffusion("adm").read(tmp_path / "net.pt")
+    state = torch.load(tmp_path / "net.pt", weights_only=True)
+    state["out.2.bias"][5] = float("nan")
+    torch.save(state, tmp_path / "net.pt")
+    with pytest.raises(StateFault, match=r"got NaN or infinity in out\.2\.bias"):
+        guided_diffusion("adm").read(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("taps", [(1, 1), (1, 3, 3, 1), (1, 2, 1)])
+def test_the_filters_of_a_snapshot_are_those_of_its_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taps: tuple[int, ...]
+) -> None:
+    shapes, real, line = made.edm_shapes, made.made, torch.tensor(taps, dtype=torch.float32)
+    name = "enc.8x8_down.conv0.resample_filter"
+    filters = {name: (1, 1, len(taps), len(taps))}
+    monkeypatch.setattr(made, "edm_shapes", lambda arguments: {**shapes(arguments), **filters})
+
+    def square(called: str, shape: tuple[int, ...]) -> torch.Tensor:
+        return (torch.outer(line, line) / line.sum() ** 2).reshape(shape) if called == name else real(called, shape)
+
+    monkeypatch.setattr(made, "made", square)
+    made.write_edm(tmp_path / "net.pkl", made.EDM["ncsnpp"], resample_filter=[1, 3, 3, 1])
+    if taps == made.EDM["ncsnpp"]["resample_filter"]:
+        assert edm("ncsnpp").read(tmp_path / "net.pkl")
+        return
+    with pytest.raises(StateFault, match=r"configured filter \[1, 3, 3, 1\], got model\.enc\.8x8_down\.conv0"):
+        edm("ncsnpp").read(tmp_path / "net.pkl")
+
+
 AUDITED = """
 import sys, io, warnings
 from pathlib import Path
