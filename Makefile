@@ -2,6 +2,7 @@
 PYTHON ?= python3
 SUITE ?= digits
 COMPARED ?= digits_conditional
+PROMPTED ?= stable_diffusion_1_5
 BIN := .venv/bin
 # DVC runs its stages by name.
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
@@ -12,7 +13,7 @@ GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare bench gpu test fuzz check golden tensorboard format
+.PHONY: help repro study compare gallery bench gpu test fuzz check golden tensorboard format
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +30,10 @@ study: .venv/ready  ## train and compare the ablations of params.yaml
 compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
 	$(DVC) comparison@$(COMPARED) && boot-exp lock
 	@cat results/$(COMPARED)/comparison.md
+
+gallery: .venv/ready  ## distil a text-to-image model and show it beside its teacher (a GPU; docs/suites.md says what to fetch)
+	$(DVC) gallery@$(PROMPTED) && boot-exp lock
+	@echo 'The gallery is results/$(PROMPTED)/gallery.md'
 
 bench: .venv/ready  ## time steps, sampling and scores against bare network calls and against other libraries
 	$(BIN)/python -m benchmarks
