@@ -44,7 +44,8 @@ for folder, tensors, asked in json.loads(sys.argv[1]):
         return made
 
     pipeline.scheduler.step = kept
-    asked = {name: tuple(value) if "size" in name or "crop" in name else value for name, value in asked.items()}
+    pairs = [name for name in asked if "_size" in name and name != "batch_size" or "crops" in name]
+    asked.update({name: tuple(asked[name]) for name in pairs})
     images = pipeline(**asked, **given, num_inference_steps=1, output_type="np").images
     assert len(calls) == 1 and len(raw) == 1 and not drawn, (folder, calls, len(raw), len(drawn))
     np.savez(tensors + ".npz", images=images, raw=raw[0])

@@ -155,16 +155,20 @@ FAMILIES: dict[str, str] = {
     "if_base": PIXELS.replace("KIND", "DeepFloyd"),
     "if_sr": PIXELS.replace("KIND", "DeepFloydSuperResolution") + LOW,  # after the base, whose samples it is given
 }
-# In one process, which dies in the second step of each student.
+# Each student in a process that dies in its second step; they share what takes long to import.
 KILLED = """
 import os
 import signal
 import sys
-import diffusers
+import diffusers.models.unets.unet_2d_condition
+import tensorboard.plugins.hparams.summary_v2
 import torch._dynamo
+import torch.utils.tensorboard
 from torch import nn
 from boot_exp.__main__ import main
+from boot_exp.config import runs
 from boot_exp.stages import distil
+from boot_exp.teachers import deepfloyd, low_images, stable_diffusion, stable_diffusion_xl, text
 inner, steps = nn.utils.clip_grad_norm_, []
 def deadly(*given, **more):
     steps.append(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,11 +58,15 @@ def alike(folder: Path, alone: Path) -> None:
     torch.testing.assert_close(weights(folder), weights(alone), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(("count", "sharded"), [(2, False), (4, False), (2, True)], ids=["2", "4", "2 sharded"])
+@pytest.mark.parametrize(
+    ("count", "sharded", "way"),
+    [(2, False, StoredText), (4, False, StoredText), (2, True, StoredText), (2, False, TextAtEveryStep)],
+    ids=["2", "4", "2 sharded", "2, text at every step"],
+)
 def test_losses_and_weights_do_not_depend_on_the_number_of_processes(
-    tmp_path: Path, clip: ClipText, stored: Path, alone: Path, count: int, sharded: bool
+    tmp_path: Path, clip: ClipText, stored: Path, alone: Path, count: int, sharded: bool, way: type[Any]
 ) -> None:
-    told = (sharded, StoredText(encoder=clip), stored, tmp_path, KEPT)
+    told = (sharded, way(encoder=clip), stored, tmp_path, KEPT)
     assert made_runs.run(count, prompted_runs.shared, *told) == [0] * count
     alike(tmp_path, alone)
 
