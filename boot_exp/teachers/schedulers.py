@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -152,7 +153,8 @@ def compare(
         raise StateFault(f"{path} must say what is configured, got {differences(different)}; {cure}")
 
 
-class Rescaled(NamedTuple):
+@dataclass(frozen=True)
+class Rescaled:
     """Betas of which the last is 1: a table that was rescaled to zero terminal SNR before it was written."""
 
     given: Sequence[float]

@@ -26,7 +26,7 @@ ALONE = "save the network to read alone, as torch.save(network.state_dict(), ...
 Named = Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], dict[str, Tensor]]]
 
 
-class Found(NamedTuple):
+class _Found(NamedTuple):
     """A network in a file: what is before its tensors' names there, and the file's name of each of them."""
 
     prefix: str
@@ -85,7 +85,7 @@ def network(path: Path, found: Mapping[str, Kept], wanted: Collection[str]) -> t
     return taken, notes
 
 
-def _chosen(path: Path, found: Iterable[str], wanted: Collection[str]) -> Found:
+def _chosen(path: Path, found: Iterable[str], wanted: Collection[str]) -> _Found:
     """Returns the network with the most of the names. StateFault: there is none, or two are equally likely."""
     ways = _ways(found, wanted)
     if not ways:
@@ -103,7 +103,7 @@ def _chosen(path: Path, found: Iterable[str], wanted: Collection[str]) -> Found:
     return chosen[0]
 
 
-def _ways(found: Iterable[str], wanted: Collection[str]) -> list[Found]:
+def _ways(found: Iterable[str], wanted: Collection[str]) -> list[_Found]:
     """Returns every prefix behind which there are names of the network, with their dots or without."""
     known, undotted = set(wanted), {name.replace(".", ""): name for name in wanted if "." in name}
     longest = max(map(len, undotted), default=0)
@@ -115,7 +115,7 @@ def _ways(found: Iterable[str], wanted: Collection[str]) -> list[Found]:
         for cut in range(max(name.rfind(".") + 1, len(name) - longest), len(name)):
             if (ours := undotted.get(name[cut:])) is not None:
                 ways[name[:cut], False][ours] = name
-    return [Found(prefix, names) for (prefix, _), names in ways.items()]
+    return [_Found(prefix, names) for (prefix, _), names in ways.items()]
 
 
 def _averages_beside(prefix: str, found: Mapping[str, Kept]) -> list[str]:
@@ -132,7 +132,7 @@ def _averages_beside(prefix: str, found: Mapping[str, Kept]) -> list[str]:
     return beside
 
 
-def _listed(raw: Found, found: Mapping[str, Kept], beside: Collection[str]) -> Found | None:
+def _listed(raw: _Found, found: Mapping[str, Kept], beside: Collection[str]) -> _Found | None:
     """Returns the one list of an average's tensors that has the shapes of a network's, in the file's order."""
     ours = {theirs: name for name, theirs in raw.names.items()}
     order = [name for name in found if name in ours]
@@ -149,7 +149,7 @@ def _listed(raw: Found, found: Mapping[str, Kept], beside: Collection[str]) -> F
     fit = [parent for parent in fit if _averaged(parent) == best]
     if len(fit) != 1:
         return None
-    return Found(f"{fit[0]}.", {ours[name]: f"{fit[0]}.{i}" for i, name in enumerate(order)})
+    return _Found(f"{fit[0]}.", {ours[name]: f"{fit[0]}.{i}" for i, name in enumerate(order)})
 
 
 def _averaged(prefix: str) -> tuple[bool, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 import pkgutil
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,8 @@ def components() -> list[type]:
     for module in pkgutil.walk_packages(boot_exp.__path__, "boot_exp."):
         if not module.name.endswith("__main__"):
             for item in vars(importlib.import_module(module.name)).values():
-                if isinstance(item, type) and item.__module__ == module.name and made_by_component(item):
+                own = isinstance(item, type) and item.__module__ == module.name and not inspect.isabstract(item)
+                if own and made_by_component(item):
                     found.add(item)
     return sorted(found, key=lambda kind: (kind.__module__, kind.__name__))
 
@@ -91,6 +93,8 @@ def allowed(kind: type, name: str) -> object:
     hint = get_type_hints(kind, include_extras=True)[name]
     found = bounds(hint)
     if found is None:
+        if NoneType in get_args(hint):
+            return None
         return {int: 1, float: 1.0, str: "x", bool: True}.get(hint, [] if get_origin(hint) is Sequence else object())
     basic, limits, many = found
     inside = next(x for x in (0.5, 1, 2) if (basic is float or x != 0.5) and all(holds(b, x) for b in limits))
@@ -176,14 +180,9 @@ def test_ends_belong_to_a_range_as_it_says(hint: Any, inside: list[float], out: 
             kind(x=value)  # type: ignore[call-arg]
 
 
-def test_a_long_value_is_cut_and_an_entry_named() -> None:
+def test_an_entry_of_a_long_sequence_is_named() -> None:
     with pytest.raises(ValueError, match=r"^GivenTable.given\[998\] must lie in \(0, 1\), got 1.5$"):
         GivenTable(given=[0.001] * 998 + [1.5])
-    with pytest.raises(
-        ValueError, match=r"must be a list or a tuple, got '0\.1 0\.1 .* \(8,002 characters\)$"
-    ) as caught:
-        GivenTable(given="0.1 " * 2000)  # type: ignore[arg-type]
-    assert len(str(caught.value)) < 250
 
 
 def test_a_whole_number_is_a_fine_float_and_none_is_fine_where_it_is_said() -> None:

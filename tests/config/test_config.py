@@ -229,8 +229,16 @@ def as_one_file(run: runs.Run) -> str:
     for file in run.files:
         includes.append(f"include '{file}'")
         imports += re.findall(r"^from (?!__gin__).*", file.read_text(), flags=re.M)
-        scoped = re.findall(r"^(\w+)/(.*)", file.read_text(), flags=re.M) if run.student else []
-        lines += [line for method, line in scoped if method in methods and method in read]
+        for scope, line in re.findall(r"^(\w+)/(.*(?:\n[ \])].*)*)", file.read_text(), flags=re.M):
+            if scope in ("teacher", "student"):  # of a family of suites
+                if scope != ("teacher" if run.student is None else "student"):
+                    continue
+                first, _, rest = line.partition("/")
+                if first not in methods:
+                    lines.append(line)
+                    continue
+                scope, line = first, rest
+            lines += [line] if run.student and scope in methods and scope in read else []
     if run.student is not None:
         lines += [f"{name} = {value}" for name, value in run.student.macros.items()]
         lines += ["distil.Distil.teacher = %STUDENT"] * (run.student.teacher is not None)
