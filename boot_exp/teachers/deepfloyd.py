@@ -11,7 +11,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor, nn
 
-from boot_exp.config.components import Natural, PositiveShare, component
+from boot_exp.config.components import PositiveShare, component
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.levels import diffuse
 from boot_exp.diffusion.predictions import FromEps, Prediction
@@ -40,6 +40,24 @@ class DynamicThresholding:
         flat = x0.float().flatten(1)
         size = flat.abs().quantile(self.ratio, dim=1, keepdim=True).clamp(1, self.largest)
         return (flat.clamp(-size, size) / size).view_as(x0).to(x0.dtype)
+
+
+def as_seen(low: Tensor, noise: Tensor, noising: Table, entry: int) -> Condition:
+    """Returns what super-resolution sees of small images, [B, C, h, w] in [-1, 1]: upscaled, then noised, and at which.
+
+    noise: [B, C, H, W], one for a whole trajectory. entry: of the table. ConfigurationFault: the images have other
+    channels than the noise, or are larger.
+    """
+    channels, *sides = noise.shape[1:]
+    if low.shape[1] != channels or any(small > large for small, large in zip(low.shape[2:], sides, strict=True)):
+        raise ConfigurationFault(
+            f"low images must have {channels} channels and be no larger than {sides}, got {[*low.shape[1:]]}; "
+            "give samples of the base model"
+        )
+    upscaled = nn.functional.interpolate(low, sides, mode="bilinear", align_corners=True)
+    at = torch.full((len(low),), entry, device=low.device)
+    level = noising(at.double() / (len(noising.entries) - 1))
+    return Condition(low=diffuse(level, upscaled, noise), low_time=at.float())
 
 
 def _check_w(w_dimensions: object) -> None:
@@ -109,7 +127,7 @@ class DeepFloyd(_Pixels):
 class DeepFloydSuperResolution(_Pixels):
     """x_t: [B, 3, H, W], t: [B], condition with text, low, low_time -> x0: an `IFSuperResolutionPipeline`'s U-Net.
 
-    As DeepFloyd. noising: the table of betas that low images are noised by; noise_level: the entry of it at which.
+    As DeepFloyd. noising: the table of betas that low images are noised by (`as_seen`).
     """
 
     pipelines: ClassVar[tuple[str, ...]] = ("IFSuperResolutionPipeline",)
@@ -123,19 +141,13 @@ class DeepFloydSuperResolution(_Pixels):
         prediction: Prediction,
         thresholding: DynamicThresholding | None = DynamicThresholding(largest=1.0),  # noqa: B008 - it cannot change
         noising: Table = SquaredCosineTable(),  # noqa: B008 - it cannot change
-        noise_level: Natural = 250,
         checkpointing: bool = False,
         w_dimensions: None = None,
     ) -> None:
         _check_w(w_dimensions)
-        if noise_level >= len(noising.entries):
-            raise ValueError(
-                f"DeepFloydSuperResolution.noise_level must be an entry of noising, 0 to {len(noising.entries) - 1}, "
-                f"got {noise_level}; 250 is usual"
-            )
         net = UpscalingUNet(config=config, time_scale=time_scale(schedule), checkpointing=checkpointing)
         super().__init__(net=net, prediction=prediction, schedule=schedule, thresholding=thresholding)
-        self.noising, self.noise_level = noising, noise_level
+        self.noising = noising
 
     def read(self, path: Path) -> dict[str, Tensor]:
         """Reads the weights of the network, by our names. StateFault: damaged, or the network or betas differ."""
@@ -144,20 +156,3 @@ class DeepFloydSuperResolution(_Pixels):
             place, said, kind = beside
             schedulers.compare(place, said, kind, self.noising, FromEps())
         return super().read(path)
-
-    def seen(self, low: Tensor, noise: Tensor) -> Condition:
-        """Returns what the network sees of small images, [B, C, h, w] in [-1, 1]: upscaled, then noised.
-
-        noise: [B, C, H, W], one for a whole trajectory. ConfigurationFault: the images have other channels, or are
-        larger than the network's.
-        """
-        channels, *sides = self.net.shape
-        if low.shape[1] != channels or any(small > large for small, large in zip(low.shape[2:], sides, strict=True)):
-            raise ConfigurationFault(
-                f"low images must have {channels} channels and be no larger than {sides}, got {[*low.shape[1:]]}; "
-                "give samples of the base model"
-            )
-        upscaled = nn.functional.interpolate(low, sides, mode="bilinear", align_corners=True)
-        entry = torch.full((len(low),), self.noise_level, device=low.device)
-        t = entry.double() / (len(self.noising.entries) - 1)
-        return Condition(low=diffuse(self.noising(t), upscaled, noise), low_time=entry.float())

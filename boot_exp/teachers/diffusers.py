@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,9 +15,8 @@ from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule
 from boot_exp.teachers import check_runs, shown
 from boot_exp.teachers.told import Told, add_places
-from boot_exp.teachers.unet_folders import UNetFolder, check_names, defaults, side, time_scale
+from boot_exp.teachers.unet_folders import UNetFolder, check_names, defaults, side, time_scale, unet_of
 from evals.ground.extras import extras
-from evals.ground.faults import first_line
 
 __all__ = ["Diffusers"]
 
@@ -35,15 +35,10 @@ class DiffusersUNet(Guidable):
         with extras():
             from diffusers import UNet2DModel
 
+        _check(config, defaults(UNet2DModel))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            _check(config, defaults(UNet2DModel))
-            try:
-                self.unet = UNet2DModel.from_config({**config})
-            except Exception as error:  # its layers may raise any exception
-                raise ValueError(
-                    f"DiffusersUNet.config must be one of UNet2DModel, got {first_line(error)}; copy its config.json"
-                ) from error
+            self.unet = unet_of(UNet2DModel, config, type(self).__name__)
             if self.unet.class_embedding is not None:
                 rows = self.unet.class_embedding.weight
                 self.unet.class_embedding = nn.Embedding(len(rows) + 1, rows.shape[1])
@@ -108,6 +103,9 @@ class Diffusers(UNetFolder):
         if shape is None:
             height = 8 * 2 ** len(net.unet.config["block_out_channels"])
             check_runs(net, (net.unet.config["in_channels"], height, height), type(self).__name__, classes)
+
+    def check_bounds(self, path: Path, said: Mapping[str, Any]) -> None:
+        """Any bounds will do: they are the sampler's, and ours bound nothing."""
 
     def _named(self, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         named, left = super()._named(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,14 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from boot_exp.config.components import Count, Natural, component
 from boot_exp.diffusion.conditions import Condition, PromptConditions, Prompts
-from boot_exp.diffusion.levels import Level, diffuse
 from boot_exp.diffusion.schedules import SquaredCosineTable, Table
 from boot_exp.engine.compute import on
 from boot_exp.engine.seeds import PAIRS, SAMPLES, numbered, sample_noise
+from boot_exp.teachers.deepfloyd import as_seen
 from boot_exp.teachers.prompted import Chosen, HeldOutInTurn, Prompted, TrainingInTurn
 from evals.ground.faults import ConfigurationFault, DataFault
 from evals.ground.files import sha256_of
@@ -138,11 +136,11 @@ class Upscaled:
 
     def with_images(self, numbers: NDArray[np.int64], seed: int, images: Tensor, purpose: int) -> Condition:
         """Returns the text of prompts by number, [B], with their low images, noised by the number of each image."""
-        low = upscaled(self.pixels(numbers), self.told.side, self.prompted.where)
-        noise = sample_noise(seed, images, tuple(low.shape[1:]), purpose=purpose)
-        noised = diffuse(level_of(self.told.noise, self.told.level), low, noise)
-        time = torch.full((len(low),), float(self.told.level), device=low.device)
-        return replace(self.prompted.told(numbers), low=noised, low_time=time)
+        pixels = on(self.prompted.where, torch.from_numpy(self.pixels(numbers)))
+        low = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+        noise = sample_noise(seed, images, (low.shape[1], self.told.side, self.told.side), purpose=purpose)
+        seen = as_seen(low, noise, self.told.noise, self.told.level)
+        return replace(self.prompted.told(numbers), **seen.given)
 
     def pixels(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Returns the base's images of prompts by number: uint8 [B, H, W, 3]. ConfigurationFault: none are bound."""
@@ -154,16 +152,3 @@ class Upscaled:
                 f"super-resolution needs the base's samples of {name} prompts, got none; bind WithLowImages.{name}"
             )
         return self.files[name].pixels[numbers - (0 if name == "training" else first)]
-
-
-def upscaled(pixels: NDArray[np.uint8], side: int, where: torch.device) -> Tensor:
-    """Returns images, uint8 [B, H, W, 3], as the pipeline upscales them: float32 [B, 3, side, side] in [-1, 1]."""
-    low = on(where, torch.from_numpy(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return F.interpolate(low, (side, side), mode="bilinear", align_corners=True)
-
-
-@cache
-def level_of(table: Table, entry: int) -> Level:
-    """Returns the level of an entry of a table, for a batch of one."""
-    with torch.device("cpu"):
-        return table(torch.tensor([entry / (len(table.entries) - 1)], dtype=torch.float64))

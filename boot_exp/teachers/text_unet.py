@@ -14,9 +14,9 @@ from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.nets.adain import Guidable, GuidanceEmbedding
 from boot_exp.teachers import shown
 from boot_exp.teachers.told import Told, add_places
-from boot_exp.teachers.unet_folders import check_names, defaults, side
+from boot_exp.teachers.unet_folders import check_names, defaults, side, unet_of
 from evals.ground.extras import extras
-from evals.ground.faults import ConfigurationFault, first_line
+from evals.ground.faults import ConfigurationFault
 
 KIND = "UNet2DConditionModel"
 TOKENS = 77
@@ -76,12 +76,7 @@ class TextUNet(Guidable):
         said = self._checked(config, defaults(UNet2DConditionModel))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            try:
-                self.unet = UNet2DConditionModel.from_config({**config})
-            except Exception as error:  # its layers may raise any exception
-                raise ValueError(
-                    f"{who}.config must be one of {KIND}, got {first_line(error)}; copy its config.json"
-                ) from error
+            self.unet = unet_of(UNet2DConditionModel, config, who)
         if w_dimensions is not None and w_dimensions < 4:
             raise ValueError(f"{who} must have w_dimensions of 4 or more, got {w_dimensions}; 256 is usual")
         self.told = Told()

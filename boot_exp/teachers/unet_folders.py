@@ -5,14 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from boot_exp.config.components import Count
-from boot_exp.diffusion.predictions import Prediction
 from boot_exp.diffusion.schedules import Schedule, Table, unclamped
 from boot_exp.teachers import OfTheHub, differences, folders, schedulers, shown
 from boot_exp.teachers.states import fill, network
@@ -49,6 +47,16 @@ def completed(config: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, 
     if said.get("encoder_hid_dim") is not None and said["encoder_hid_dim_type"] is None:
         said["encoder_hid_dim_type"] = "text_proj"
     return said
+
+
+def unet_of(kind: Any, config: Mapping[str, Any], who: str) -> Any:
+    """Builds a network of diffusers. ValueError: the configuration is none of its kind."""
+    try:
+        return kind.from_config({**config})
+    except Exception as error:  # its layers may raise any exception
+        raise ValueError(
+            f"{who}.config must be one of {kind.__name__}, got {first_line(error)}; copy its config.json"
+        ) from error
 
 
 def check_names(config: Mapping[str, Any], known: Mapping[str, Any], kind: str, who: str) -> dict[str, Any]:
@@ -97,18 +105,10 @@ class UNetFolder(OfTheHub, ABC):
     settings: ClassVar[tuple[str, ...]] = ("scheduler",)
     """The folders of a pipeline whose scheduler_config.json is read."""
 
-    @abstractmethod
-    def __init__(
-        self,
-        *,
-        net: nn.Module,
-        prediction: Prediction,
-        schedule: Schedule,
-        classes: Count | None = None,
-        shape: Sequence[Count] | None = None,
-    ) -> None:
-        super().__init__(net=net, prediction=prediction, schedule=schedule, classes=classes, shape=shape)
-        self.table = table_of(schedule)
+    @property
+    def table(self) -> Table:
+        """Returns the table of betas of its schedule."""
+        return table_of(self.schedule)
 
     @property
     def variance(self) -> bool:
@@ -134,8 +134,9 @@ class UNetFolder(OfTheHub, ABC):
         called = {name: name.removeprefix("unet.") for name in self.net.state_dict()}
         return fill(self, path, taken, self._named, called)
 
+    @abstractmethod
     def check_bounds(self, path: Path, said: Mapping[str, Any]) -> None:
-        """StateFault: the scheduler bounds x0 otherwise than this teacher. Here any will do: samplers bound nothing."""
+        """StateFault: the scheduler bounds x0 otherwise than this teacher."""
 
     def _named(self, found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         ours = self.net.state_dict()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,14 @@ def stage(file: PromptFile, encoder: TextEncoder, **more: object) -> Prompts:
 
 def encoder(pipeline: Path) -> ClipText:
     return ClipText(source=str(pipeline), at_once=4)
+
+
+def stored(clip: ClipText, home: Path) -> Path:
+    """Forty prompts, read, encoded and stored in a folder of `home`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        stage(written(home / "animals.txt", animals()), clip).run(place(home / "stored"))
+    return home / "stored"
 
 
 class TextNet(nn.Module):

@@ -18,6 +18,7 @@ from boot_exp.diffusion.samplers import AtGuidance, OneJump
 from boot_exp.diffusion.schedules import Clamped, SquaredCosineTable
 from boot_exp.methods.students import SignalStudent
 from boot_exp.stages.export import export
+from boot_exp.teachers.deepfloyd import as_seen
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from tests.house import pipelines as tiny
 from tests.house.exported import EXACT, Built, Job, alone, apart, stored
@@ -105,7 +106,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, pipelines: Callable[[str]
         if case["kind"] == "if_sr":
             low, drawn = noise((3, 16, 16), 2).clamp(-1, 1), [eps, noise(shape, 3)]
             given["image"] = low
-            seen = teacher.seen(low, drawn[1])
+            seen = as_seen(low, drawn[1], teacher.noising, 250)
             condition = Condition(text=condition.text, low=seen.low, low_time=seen.low_time)
         w = case.get("w", case.get("told"))
         sampler = OneJump() if w is None else AtGuidance(sampler=OneJump(), w=w)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,20 @@ from boot_exp.teachers.text import ClipText
 from evals.ground.faults import ConfigurationFault, DataFault
 from evals.images.samples import SamplesCard
 from evals.images.zips import write_zip
-from tests.house.prompted import CPU, animals, encoder, folder_of, place, stage, written
+from tests.house import prompted
+from tests.house.prompted import CPU, encoder
 
 SIDE, UP = 8, 16
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> ClipText:
-    return encoder(folder_of("sd", tmp_path_factory.mktemp("pipelines")))
+def clip(pipelines: Callable[[str], Path]) -> ClipText:
+    return encoder(pipelines("sd"))
 
 
 @pytest.fixture(scope="module")
 def folder(clip: ClipText, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("prompts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        stage(written(home / "animals.txt", animals()), clip).run(place(home / "stored"))
-    return home / "stored"
+    return prompted.stored(clip, tmp_path_factory.mktemp("prompts"))
 
 
 def images(count: int, side: int = SIDE, channels: int = 3) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,22 @@ from safetensors.torch import load_file
 
 from boot_exp.teachers.prompted import StoredText, TextAtEveryStep
 from boot_exp.teachers.text import ClipText
-from tests.house import made_runs, prompted_runs
-from tests.house.prompted import animals, encoder, folder_of, place, stage, written
+from tests.house import made_runs, prompted, prompted_runs
+from tests.house.prompted import animals, encoder, place, stage, written
 
 pytestmark = pytest.mark.slow
 KEPT = {"microbatch": 2, "keep": 99}
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> ClipText:
-    return encoder(folder_of("sd", tmp_path_factory.mktemp("pipelines")))
+def clip(pipelines: Callable[[str], Path]) -> ClipText:
+    return encoder(pipelines("sd"))
 
 
 @pytest.fixture(scope="module")
 def stored(clip: ClipText, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty prompts; a training has some of them twice."""
-    home = tmp_path_factory.mktemp("prompts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        stage(written(home / "animals.txt", animals()), clip).run(place(home / "stored"))
-    return home / "stored"
+    return prompted.stored(clip, tmp_path_factory.mktemp("prompts"))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from torch import Tensor
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import Guided
 from boot_exp.diffusion.levels import Level, carry
+from boot_exp.teachers.deepfloyd import as_seen
 from tests.house import pipelines as tiny
 from tests.house.formats import filled
 
@@ -123,7 +124,7 @@ def test_a_guided_step_of_deepfloyd_if_is_its_pipelines_own(spacing: str, pipeli
 
 def test_a_guided_step_of_deepfloyds_super_resolution_is_its_pipelines_own(pipelines: Callable[[str], Path]) -> None:
     pipeline = deterministic(tiny.loaded(pipelines("if_sr")))
-    teacher = filled(tiny.teacher("if_sr", noise_level=120), pipelines("if_sr"))
+    teacher = filled(tiny.teacher("if_sr"), pipelines("if_sr"))
     add, drawn = pipeline.image_noising_scheduler.add_noise, []
     pipeline.image_noising_scheduler.add_noise = lambda *given, **named: drawn.append(given) or add(*given, **named)
     low = noise(1, 3, 16, 16).clamp(-1, 1)
@@ -131,5 +132,6 @@ def test_a_guided_step_of_deepfloyds_super_resolution_is_its_pipelines_own(pipel
     text, without = encoded(pipeline, PROMPT, NEGATIVE)
     teacher.negative = Condition(text=without)
     ((_, noised),) = drawn
-    condition = replace(teacher.seen(low, noised), text=text, w=torch.tensor([W]))
+    seen = as_seen(low, noised, teacher.noising, 120)
+    condition = replace(seen, text=text, w=torch.tensor([W]))
     agree(teacher, recorded, condition, pipeline.scheduler)
