@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -165,8 +165,19 @@ class TextTimeUNet(TextUNet):
     takes: ClassVar[tuple[str, ...]] = ("text", "pooled")
     asked: ClassVar[dict[str, object]] = {"addition_embed_type": "text_time"}
 
-    def __init__(self, *, sizes: tuple[int, ...], config: Mapping[str, Any], **others: Any) -> None:
-        super().__init__(config=config, **others)
+    def __init__(
+        self,
+        *,
+        sizes: Sequence[Natural],
+        config: Mapping[str, Any],
+        time_scale: Positive,
+        checkpointing: bool = False,
+        w_dimensions: Count | None = None,
+        seed: Natural = 0,
+    ) -> None:
+        super().__init__(
+            config=config, time_scale=time_scale, checkpointing=checkpointing, w_dimensions=w_dimensions, seed=seed
+        )
         wave, both = (
             int(self.unet.config[name] or 0)
             for name in ("addition_time_embed_dim", "projection_class_embeddings_input_dim")
@@ -177,7 +188,7 @@ class TextTimeUNet(TextUNet):
                 f"{type(self).__name__}.config must have room for pooled text beside {len(sizes)} sizes of {wave}, got "
                 f"projection_class_embeddings_input_dim {both}; copy its config.json"
             )
-        self.register_buffer("sizes", torch.tensor(sizes, dtype=torch.float32), persistent=False)
+        self.register_buffer("sizes", torch.tensor([*sizes], dtype=torch.float32), persistent=False)
 
     def example(self, count: int, where: torch.device) -> Condition:
         """Returns a condition of zeros, as large as a real one is."""

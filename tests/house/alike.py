@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -37,6 +38,11 @@ def _unlike(a: Any, b: Any, place: str, met: dict[int, int]) -> Iterator[str]:
         if a != b:
             yield f"{place}: {a!r}, {b!r}"
         return
+    if isinstance(a, MethodType):  # made anew each time that it is asked for
+        if a.__func__ is not b.__func__:
+            yield f"{place}: {a!r}, {b!r}"
+        yield from _unlike(a.__self__, b.__self__, f"{place}.__self__", met)
+        return
     if id(a) in met or id(b) in met.values():
         if met.get(id(a)) != id(b):
             yield f"{place}: an object that the two share otherwise, {a!r}"
@@ -54,7 +60,8 @@ def _unlike(a: Any, b: Any, place: str, met: dict[int, int]) -> Iterator[str]:
         return
     for name in first:
         yield from _unlike(first[name], second[name], f"{place}.{name}", met)
-    if not first and repr(a) != repr(b):
+    # An object without parts and without words of its own is its type.
+    if not first and type(a).__repr__ is not object.__repr__ and repr(a) != repr(b):
         yield f"{place}: {a!r}, {b!r}"
 
 
