@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +155,19 @@ def _lineage(method: str, said: object, before: list[str] | None, faults: Faults
         teacher = name
 
 
+@lru_cache(maxsize=1)
+def _plan(text: str) -> Mapping[str, Any]:
+    """Parses plan.yaml, which takes most of a second, once for all suites that ask for their lines of it."""
+    plan: Mapping[str, Any] = YAML(typ="safe").load(text)["plan"]
+    return plan
+
+
 def planned(path: Path = PLAN) -> dict[str, dict[str, Any]]:
     """Returns the lines of plan.yaml by key; empty without a plan. ConfigurationFault: it cannot be read."""
     if not path.exists():
         return {}
     with reading(path, "must be a plan", CURE, ConfigurationFault):
-        return {key: dict(line) for key, line in YAML(typ="safe").load(path)["plan"]["students"].items()}
+        return {key: dict(line) for key, line in _plan(path.read_text(encoding="utf-8"))["students"].items()}
 
 
 def planned_suites(kind: str, path: Path = PLAN) -> list[str]:
@@ -167,7 +175,7 @@ def planned_suites(kind: str, path: Path = PLAN) -> list[str]:
     if not path.exists():
         return []
     with reading(path, "must be a plan", CURE, ConfigurationFault):
-        return [str(name) for name in YAML(typ="safe").load(path)["plan"][kind]]
+        return [str(name) for name in _plan(path.read_text(encoding="utf-8"))[kind]]
 
 
 def planned_images(path: Path = PLAN) -> dict[str, int]:
