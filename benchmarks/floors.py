@@ -23,6 +23,7 @@ from benchmarks.places import COMPILE, LARGER, leaf
 from benchmarks.students import Student, built, images, leaves, student
 from benchmarks.timing import Comparison, Row, compared, finish, precision, seconds
 from boot_exp.data.images import Images
+from boot_exp.diffusion.conditions import ByClass
 from boot_exp.diffusion.samplers import Along, Sampler, flat
 from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.averages import Average
@@ -33,6 +34,7 @@ from boot_exp.engine.processes import Processes
 from boot_exp.engine.seeds import TRAINING, generator
 from boot_exp.engine.terms import Term
 from boot_exp.engine.work import Work
+from boot_exp.stages.sample import Sample
 from evals.features.indomain import InDomain, to_input, train_extractor
 from evals.images.reading import images_of
 from evals.scores.see import see
@@ -134,7 +136,7 @@ def step(leaf: Path, data: Images, asked: Asked) -> Row:
 
 
 def sampling(
-    stage: Any,
+    stage: Sample,
     sampler: Sampler,
     name: str,
     shape: tuple[int, ...],
@@ -143,15 +145,16 @@ def sampling(
     n: int,
 ) -> Row:
     """Compares a sampler's images, from noise to pixels, with as many forward passes of the network."""
-    model = stage.compute.frozen(stage.model, device)
+    model: Any = stage.compute.frozen(stage.model, device)
     card, sized = Model(shape=list(shape), classes=model.classes, sha256={}), replace(stage, n=n)
+    conditions = ByClass(classes=model.classes, labels=stage.labels)
     x = torch.randn(min(stage.batch, n), *shape, device=device)
     label = None if model.classes is None else torch.arange(len(x), device=device) % model.classes
     t = torch.full((len(x),), 0.5, device=device)
 
     def ours() -> float:
         batches = [range(low, low + len(x)) for low in range(0, n, len(x))]
-        drawn = sized.images(model, sampler, card, batches, Processes(device=device))
+        drawn = sized.images(model, sampler, card, conditions, batches, Processes(device=device))
         return seconds(lambda: list(drawn), device)
 
     def bare() -> float:

@@ -21,10 +21,12 @@ from benchmarks.places import leaf as leaf_of
 from benchmarks.students import Student, built, images, student
 from benchmarks.timing import Comparison, Row, compared, seconds
 from boot_exp.data.images import Images
+from boot_exp.diffusion.conditions import ByClass
 from boot_exp.diffusion.samplers import Along
 from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.cards import Model
 from boot_exp.engine.processes import Processes
+from boot_exp.stages.sample import Sample
 
 N = 1000
 """Samples."""
@@ -48,7 +50,7 @@ class Borrowed(ModelMixin, ConfigMixin):
 def diffusers_sampling(leaf: Path, data: Images, asked: Asked) -> Row:
     """Compares ten steps of DDIM, from noise to 8-bit images, with diffusers' pipeline."""
     device = asked.device
-    stage = built(leaf, "sample", f"sample.Sample.n = {N}")
+    stage: Sample = built(leaf, "sample", f"sample.Sample.n = {N}")
     model = stage.compute.frozen(stage.model, device)
     card = Model(shape=[data.card.channels, data.card.height, data.card.width], sha256={})
     sampler = Along(solver=Ddim(), steps=10)
@@ -65,7 +67,7 @@ def diffusers_sampling(leaf: Path, data: Images, asked: Asked) -> Row:
 
     def ours() -> None:
         batches = [range(low, low + stage.batch) for low in range(0, N, stage.batch)]
-        list(stage.images(model, sampler, card, batches, Processes(device=device)))
+        list(stage.images(model, sampler, card, ByClass(classes=None), batches, Processes(device=device)))
 
     return compared(
         "side by side",

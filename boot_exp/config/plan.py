@@ -252,14 +252,22 @@ def plan_text(suites: Iterable[Suite]) -> str:
         "comparisons": [suite for suite in teachers if suite.calls is not None],
     }
     text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
-    drawing = {"baselines": "sample", "pairs": "pairs"}
-    for key, stage in drawing.items():
-        text += [f"  {key}:", *(f"    {of.name}: {of.drawn(stage)}" for of in teachers if stage in of.teacher)]
-    text += ["  calls:", *(f"    {suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None)]
-    text += ["  students:", *(f"    {key}: {line}" for suite in suites for key, line in suite.lines().items())]
+    drawn = {
+        key: [f"{of.name}: {of.drawn(stage)}" for of in teachers if stage in of.teacher]
+        for key, stage in {"baselines": "sample", "pairs": "pairs"}.items()
+    }
     scored = [run for suite in suites if suite.scored for run in suite.seeded]
-    text += ["  scored_students:"]
-    text += [f"    {run.key}: {{run: {run.folder.relative_to('resolved')}, suite: {run.suite}}}" for run in scored]
+    mappings = {
+        **drawn,
+        "calls": [f"{suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None],
+        "students": [f"{key}: {line}" for suite in suites for key, line in suite.lines().items()],
+        "scored_students": [
+            f"{run.key}: {{run: {run.folder.relative_to('resolved')}, suite: {run.suite}}}" for run in scored
+        ],
+    }
+    # DVC wants a mapping where it repeats a stage; without a value YAML would read null.
+    for key, lines in mappings.items():
+        text += [f"  {key}:" if lines else f"  {key}: {{}}", *(f"    {line}" for line in lines)]
     return "\n".join(text) + "\n"
 
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from boot_exp.data.images import Images, draw
 from boot_exp.data.stored_pairs import StoredPairs
+from boot_exp.diffusion.conditions import NOTHING
 from boot_exp.engine.checkpoints import load_weights, write_folder
 from boot_exp.engine.seeds import NOISE
 from boot_exp.engine.work import Work, alone
@@ -235,7 +236,7 @@ class Mapped(made_runs.Made):
             path = self.own.folder / "images.npy"
             path.unlink() if os.environ["HARM"] == "deleted" else os.truncate(path, 200)
         x0, _ = self.own.batch(draw(n=made_runs.N, images_seen=seen, batch=batch, seed=0))
-        return torch.randn(x0.shape, generator=generator), x0, None
+        return torch.randn(x0.shape, generator=generator), x0, NOTHING
 
 
 def mapped(folder: Path, harm: str | None) -> None:
