@@ -70,7 +70,7 @@ OF_THE_FILE = {
     "steps": "num_train_timesteps",
     "given": "trained_betas",
 }
-OURS = re.compile(rf"\w+Table\.({'|'.join(OF_THE_FILE)})\b")
+OURS = re.compile(rf"\b\w+Table\.({'|'.join(OF_THE_FILE)})\b")
 READ = {"linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"}
 
 

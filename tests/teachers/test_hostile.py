@@ -8,6 +8,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -396,10 +397,11 @@ def test_the_scheduler_of_a_hostile_folder_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "scheduler/scheduler_config.json"
     for said in ({"num_train_timesteps": 10**15}, {"num_train_timesteps": "many"}, {"beta_end": "a" * 10**6}):
         path.write_text(json.dumps({**json.loads(path.read_text()), **said}))
+        started = time.process_time()
         with pytest.raises(StateFault) as caught:
             diffusers(schedule=LinearTable(), prediction=FromEps()).read(tmp_path)
         assert len(str(caught.value)) < 1_000
-    assert KarrasTime()
+        assert time.process_time() - started < 10
 
 
 def test_a_tensor_of_a_snapshot_is_compared_before_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
