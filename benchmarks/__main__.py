@@ -56,6 +56,12 @@ def _start(asked: Asked) -> Iterator[Comparison]:
     return start.rows()
 
 
+def _text(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import text
+
+    return text.rows(asked)
+
+
 def _launches(asked: Asked) -> Iterator[Comparison]:
     from benchmarks import floors
 
@@ -74,6 +80,7 @@ PARTS: dict[str, Callable[[Asked], Iterator[Comparison]]] = {
     "scores": _scores,
     "settings": _settings,
     "start-up": _start,
+    "text": _text,
     "launches": _launches,
     "networks": _networks,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One call of a network: its inputs, and whether it was differentiated by weights or in t."""
+    """One call of a network: its inputs by place and by name, and whether it was differentiated by weights or in t."""
 
     net: nn.Module
     given: tuple[Any, ...]
     gradient: bool
     derivative: bool
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -29,11 +30,13 @@ class Call:
         x, t, *rest = self.given
         with torch.set_grad_enabled(self.gradient):
             if self.derivative:
-                outputs = torch.func.jvp(lambda time: self.net(x, time, *rest), (t,), (torch.ones_like(t),))
+                outputs = torch.func.jvp(
+                    lambda time: self.net(x, time, *rest, **self.told), (t,), (torch.ones_like(t),)
+                )
                 if self.gradient:
                     torch.stack([output.sum() for output in outputs]).sum().backward()
             else:
-                output = self.net(x, t, *rest)
+                output = self.net(x, t, *rest, **self.told)
                 if self.gradient:
                     output.sum().backward()
 
@@ -42,7 +45,7 @@ def recorded(models: Mapping[str, nn.Module], loss: Callable[[], object]) -> lis
     """Returns the calls that `loss` makes of the models' networks, in order."""
     calls: list[Call] = []
 
-    def hook(net: nn.Module, given: tuple[Any, ...]) -> None:
+    def hook(net: nn.Module, given: tuple[Any, ...], told: dict[str, Any]) -> None:
         tangent = torch.autograd.forward_ad.unpack_dual(given[1]).tangent
         calls.append(
             Call(
@@ -50,11 +53,12 @@ def recorded(models: Mapping[str, nn.Module], loss: Callable[[], object]) -> lis
                 given=tuple(_plain(value) for value in given),
                 gradient=torch.is_grad_enabled() and any(p.requires_grad for p in net.parameters()),
                 derivative=tangent is not None,
+                told={name: _plain(value) for name, value in told.items()},
             )
         )
 
     nets = {id(net): net for model in models.values() if isinstance(net := model.net, nn.Module)}
-    handles = [net.register_forward_pre_hook(hook) for net in nets.values()]
+    handles = [net.register_forward_pre_hook(hook, with_kwargs=True) for net in nets.values()]
     try:
         with torch.compiler.set_stance("force_eager"):  # a compiler would compile the hook too
             loss()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from benchmarks.places import COMPILE, LARGER, leaf
 from benchmarks.students import Student, built, images, leaves, student
 from benchmarks.timing import Comparison, Row, compared, finish, precision, seconds
 from boot_exp.data.images import Images
-from boot_exp.diffusion.conditions import ByClass
+from boot_exp.diffusion.conditions import ByClass, Conditions
 from boot_exp.diffusion.samplers import Along, Sampler, flat
 from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.averages import Average
@@ -40,6 +41,7 @@ from evals.images.reading import images_of
 from evals.scores.see import see
 
 SAMPLES = 1000
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,12 @@ def step(leaf: Path, data: Images, asked: Asked) -> Row:
     device = asked.device
     by_forward_mode = not getattr(built(leaf, "distil").method, "shardable", True)  # which cannot be compiled
     made = student(leaf, data, device, *asked.bind, *([] if by_forward_mode else compiling(asked)))
+    return step_of(made, f"{leaf.parent.name}/{leaf.stem}", asked)
+
+
+def step_of(made: Student, name: str, asked: Asked) -> Row:
+    """Compares a step of a student's trainer with its network calls."""
+    device = asked.device
     following = made.objective.self_teaching
     self_teacher = following.start(made.model) if following else None
     portion = first_portion(made, device)
@@ -124,7 +132,7 @@ def step(leaf: Path, data: Images, asked: Asked) -> Row:
     batch = made.stage.training.batch
     return compared(
         "step",
-        f"{type(made.objective.method).__name__}, {leaf.parent.name}/{leaf.stem}",
+        f"{type(made.objective.method).__name__}, {name}",
         lambda: trained(made, device, asked.steps),
         lambda: seconds(bare, device) / (asked.steps - 1),
         budget=asked.budget,
@@ -143,23 +151,28 @@ def sampling(
     device: torch.device,
     budget: float | None,
     n: int,
+    conditions: Conditions | None = None,
 ) -> Row:
-    """Compares a sampler's images, from noise to pixels, with as many forward passes of the network."""
+    """Compares a sampler's images, from noise to pixels, with as many forward passes of the network.
+
+    conditions: those of prompts; None: classes.
+    """
     model: Any = stage.compute.frozen(stage.model, device)
     card, sized = Model(shape=list(shape), classes=model.classes, sha256={}), replace(stage, n=n)
-    conditions = ByClass(classes=model.classes, labels=stage.labels)
+    chosen = conditions or ByClass(classes=model.classes, labels=stage.labels)
     x = torch.randn(min(stage.batch, n), *shape, device=device)
-    label = None if model.classes is None else torch.arange(len(x), device=device) % model.classes
+    told = chosen.of(0, torch.arange(len(x), device=device)).given
+    label = told.pop("label", None)
     t = torch.full((len(x),), 0.5, device=device)
 
     def ours() -> float:
         batches = [range(low, low + len(x)) for low in range(0, n, len(x))]
-        drawn = sized.images(model, sampler, card, conditions, batches, Processes(device=device))
+        drawn = sized.images(model, sampler, card, chosen, batches, Processes(device=device))
         return seconds(lambda: list(drawn), device)
 
     def bare() -> float:
         with stage.compute.autocast(device):
-            return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * n // len(x)), device)
+            return seconds(lambda: forwards(model.net, (x, t, label), sampler.nfe * n // len(x), told), device)
 
     what = f"{n} images of {'x'.join(map(str, shape))} in batches of {len(x)}, NFE {sampler.nfe}"
     return compared(
@@ -176,10 +189,10 @@ def sampling(
 
 
 @torch.inference_mode()
-def forwards(net: nn.Module, given: tuple[Any, ...], times: int) -> None:
-    """Runs as many forward passes."""
+def forwards(net: nn.Module, given: tuple[Any, ...], times: int, told: Mapping[str, Any] = NONE) -> None:
+    """Runs as many forward passes, on inputs by place and by name."""
     for _ in range(times):
-        net(*given)
+        net(*given, **told)
 
 
 def features(suite: str, data: Images, asked: Asked) -> Row:

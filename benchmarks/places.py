@@ -17,6 +17,18 @@ LARGER = "fashion_mnist_conditional"
 """A suite of 32x32 images, whose network is not too small for what surrounds its calls."""
 NETWORKS = ("cifar10", "ffhq_64", "imagenet_64_edm", "lsun_bedroom_256")
 """Suites whose networks are those of papers, each with a leaf of BOOT."""
+TEXT = "stable_diffusion_1_5"
+"""A suite of text to image."""
+TEXT_SMALL = [  # a network for one core, and text of the published size
+    "compute.Compute.bfloat16 = False",
+    "loop.Training.batch = 4",
+    "loop.Training.microbatch = None",
+    "sample.Sample.batch = 4",
+    "stable_diffusion.StableDiffusion.checkpointing = False",
+    "stable_diffusion.StableDiffusion.config = {'sample_size': 16, 'layers_per_block': 1, 'attention_head_dim': 8, "
+    "'cross_attention_dim': 768, 'block_out_channels': (64, 128), 'down_block_types': ('CrossAttnDownBlock2D', "
+    "'DownBlock2D'), 'up_block_types': ('UpBlock2D', 'CrossAttnUpBlock2D')}",
+]
 STUDENTS = {"boot": 0.22, "boot_guided": 0.18, "direct": 0.12, "consistency": 0.13}
 """The students of the real run, each with its share of the seconds in which networks are trained."""
 TEACHER, PAIRS = 0.30, 0.05

@@ -20,7 +20,7 @@ from boot_exp.config.params import all_students, read_params, students
 from boot_exp.data import Example, prepare
 from boot_exp.data.images import Images
 from boot_exp.data.stored_pairs import PairsCard, StoredPairs
-from boot_exp.diffusion.conditions import ByClass
+from boot_exp.diffusion.conditions import ByClass, Conditions
 from boot_exp.diffusion.denoisers import taking_w
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
@@ -90,15 +90,26 @@ def student(leaf: Path, data: Images, device: torch.device, *bind: str) -> Stude
     return of_stage(leaf.stem, built(leaf, "distil", *bind), device, data)
 
 
-def of_stage(name: str, stage: Any, device: torch.device, data: Images | None = None) -> Student:
-    """Returns the student of a stage; without data it has the teacher's shape, and starts from noise."""
+def of_stage(
+    name: str,
+    stage: Any,
+    device: torch.device,
+    data: Images | None = None,
+    conditions: Conditions | None = None,
+) -> Student:
+    """Returns the student of a stage; without data it has the teacher's shape, and starts from noise.
+
+    conditions: of a student that starts from noise and prompts; None: what its method starts from, and classes.
+    """
     model = stage.compute.put(stage.student(stage.teacher.eval()), device)
     teacher = stage.compute.frozen(stage.teacher, device)
     shape = teacher.shape if data is None else (data.card.channels, data.card.height, data.card.width)
     objective = Distilling(
         method=stage.method,
         teacher=teacher if stage.guidance is None else taking_w(teacher),
-        source=_source(stage.method.starts_from, data, shape, teacher.classes),
+        source=_source(stage.method.starts_from, data, shape, teacher.classes)
+        if conditions is None
+        else FromNoise(shape=shape, conditions=conditions),
         guidance=stage.guidance,
     )
     return Student(name=name, stage=stage, model=model, objective=objective)

@@ -79,8 +79,9 @@ def memory_of(stage: Any, model: nn.Module) -> Memory:
         asking = halves * (stage.training.microbatch or stage.training.batch)
         told = peak(frozen, shape, asking, bfloat16=bfloat16, backward=False)
     trained = copy.deepcopy(model)
+    adding = stage.training.microbatch is not None and stage.training.microbatch < stage.training.batch
     # The teacher is called before the student, so that one of the two counts.
-    activations = max(told, peak(trained, shape, images, bfloat16=bfloat16))
+    most = max(told, peak(trained, shape, images, bfloat16=bfloat16, adding=adding))
     parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
     learning = sum(map(size, parameters))
     return Memory(
@@ -89,7 +90,8 @@ def memory_of(stage: Any, model: nn.Module) -> Memory:
         optimizer=optimizer_bytes(stage.training.optimizer, parameters),
         averages=copies * weights,
         teacher=teacher,
-        activations=activations,
+        # Gradients that nothing is added to come one by one, as activations go.
+        activations=most if adding else max(most - learning, 0),
         averaging=learning,
     )
 
@@ -187,14 +189,18 @@ def _fake(value: Tensor) -> Tensor:
     return learned
 
 
-def peak(model: Any, shape: tuple[int, ...], images: int, *, bfloat16: bool, backward: bool = True) -> int:
+def peak(
+    model: Any, shape: tuple[int, ...], images: int, *, bfloat16: bool, backward: bool = True, adding: bool = True
+) -> int:
     """Returns the most bytes that a call of a model's network on some images holds, its inputs and outputs included.
 
-    The network is on the device "meta" and becomes a fake one. backward: whether a backward pass follows, whose
-    gradients are added to those there.
+    The network is on the device "meta" and becomes a fake one. backward: whether a backward pass follows; adding:
+    whether its gradients are added to those of a microbatch before, which are not counted, or are the first.
     """
     net: nn.Module = model.net
     imagine(net)
+    if not adding:
+        net.zero_grad(set_to_none=True)
     live, rules = Live(), as_on_gpu() if bfloat16 else nullcontext()
     with torch.device("cpu"), IMAGINED, rules, live, torch.set_grad_enabled(backward):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):

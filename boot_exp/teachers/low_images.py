@@ -34,7 +34,8 @@ class WithLowImages:
     """Prompts, and for each the image that the base made of it, as DeepFloyd IF's super-resolution is given it.
 
     training: a sampler's zip of the base on TrainingInTurn, for a student that starts from noise or pairs; held_out:
-    one on HeldOutInTurn, for samples and previews. low, side: the height and width of the base's images and of ours.
+    one on HeldOutInTurn, for samples and previews. training_sha256, held_out_sha256: of these files, so that others are
+    refused; None: any. low, side: the height and width of the base's images and of ours.
     level: the entry of the table `noise` that the upscaled images are noised to (the pipeline's noise_level).
     """
 
@@ -43,15 +44,22 @@ class WithLowImages:
     side: Count
     training: str | None = None
     held_out: str | None = None
+    training_sha256: str | None = None
+    held_out_sha256: str | None = None
     level: Natural = 250
     noise: Table = field(default_factory=SquaredCosineTable)
 
     def __post_init__(self) -> None:
         if self.level >= (steps := len(self.noise.entries)):
             raise ValueError(f"WithLowImages.level must be an entry of its table, 0 to {steps - 1}, got {self.level}")
+        for name in ("training", "held_out"):
+            if getattr(self, name) is None and (said := getattr(self, f"{name}_sha256")) is not None:
+                raise ValueError(
+                    f"WithLowImages.{name}_sha256 must be of a file, got {said} and none; bind WithLowImages.{name}"
+                )
 
     def __call__(self, folder: Path, seed: int, where: torch.device) -> PromptConditions:
-        """Opens prompts, and the base's samples. DataFault: these are missing, of other prompts, size or kind."""
+        """Opens prompts, and the base's samples. DataFault: these are missing, or others than they should be."""
         prompted = self.prompts(folder, seed, where)
         if not isinstance(prompted, Prompted):
             raise ConfigurationFault(
@@ -60,10 +68,10 @@ class WithLowImages:
             )
         card = prompted.stored.card
         files = {
-            name: opened(name, path, count, chosen, self.low, prompted)
-            for name, path, count, chosen in (
-                ("training", self.training, card.n - card.held_out, TrainingInTurn()),
-                ("held_out", self.held_out, card.held_out, HeldOutInTurn()),
+            name: opened(name, path, expected, count, chosen, self.low, prompted)
+            for name, path, expected, count, chosen in (
+                ("training", self.training, self.training_sha256, card.n - card.held_out, TrainingInTurn()),
+                ("held_out", self.held_out, self.held_out_sha256, card.held_out, HeldOutInTurn()),
             )
             if path is not None
         }
@@ -79,10 +87,21 @@ class Samples:
     sha256: str
 
 
-def opened(name: str, path: str, count: int, chosen: Chosen, side: int, prompted: Prompted) -> Samples:
-    """Reads the image of each prompt. DataFault: there are fewer, or they are of other prompts, size or kind."""
+def opened(
+    name: str, path: str, expected: str | None, count: int, chosen: Chosen, side: int, prompted: Prompted
+) -> Samples:
+    """Reads the image of each prompt; expected: the SHA-256 of the file.
+
+    DataFault: it is another file, there are fewer, or they are of other prompts, size or kind.
+    """
     file = Path(path)
     images = open_images(file)
+    found = sha256_of(file)
+    if expected is not None and found != expected.lower():
+        raise DataFault(
+            f"{path} must have the SHA-256 {expected}, got {found}; give that file, or bind "
+            f"WithLowImages.{name}_sha256 to the new one's"
+        )
     said = read_samples_card(file.with_suffix(".json")).card
     wanted = {"prompts": prompted.stored.card.sha256_of_texts, "prompts_chosen": repr(chosen)}
     for key, value in wanted.items():
@@ -99,7 +118,7 @@ def opened(name: str, path: str, count: int, chosen: Chosen, side: int, prompted
     if images.n < count:
         raise DataFault(f"{path} must hold an image for each of {count:,} {name} prompts, got {images.n:,}; {CURE}")
     pixels = np.concatenate([*images.batches(256)])[:count]
-    return Samples(path=file, pixels=pixels, sha256=sha256_of(file))
+    return Samples(path=file, pixels=pixels, sha256=found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,7 @@ class Prompted:
     def numbers(self, indices: Tensor, purpose: int) -> Numbers:
         """Returns the numbers of the prompts of samples, or of pairs, which train a student: [B]."""
         chosen = TrainingInTurn() if purpose == PAIRS else self.chosen
+        # A GPU's numbers are waited for, once a batch of samples or pairs; a training from noise draws its own.
         return chosen(self.stored.card, indices.cpu().numpy())
 
     def told(self, numbers: Numbers) -> Condition:

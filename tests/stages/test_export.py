@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -22,6 +23,7 @@ from boot_exp.diffusion.schedules import Clamped, LinearTable, Schedule, Squared
 from boot_exp.engine.seeds import sample_noise
 from boot_exp.methods.students import AtTime, ConsistencyStudent, DenoisingStudent, SignalStudent
 from boot_exp.stages.export import export
+from boot_exp.teachers.exporting import Step, scheduler
 from evals.ground.faults import ConfigurationFault, NumericalFault, OutputFault, StateFault
 from tests.house import formats
 from tests.house.exported import EXACT, Built, Job, alone, apart, stored
@@ -29,6 +31,18 @@ from tests.house.stages import verb
 
 ROOT = Path(__file__).parents[2]
 COUNT, CLASSES = 4, 5
+
+
+@pytest.mark.parametrize("lam", [-4.0, 0.0, 2.7, 3.519, 3.57, 4.5])
+@pytest.mark.parametrize("time", [0, 1, 999])
+def test_a_table_holds_a_level_as_exactly_as_its_entries_allow(lam: float, time: int) -> None:
+    """Alone, a beta rounds alpha squared to a multiple of 2^-24; a second one holds the rest."""
+    alpha_bar = 1 / (1 + math.exp(2 * lam))
+    made = scheduler(Step(time=time, alpha_bar=alpha_bar, predicted="epsilon"))
+    made.set_timesteps(1)
+    assert made.timesteps.tolist() == [time]
+    held = float(made.alphas_cumprod[time])
+    assert abs(held - alpha_bar) <= (2**-25 if time == 0 else 1.5e-7 * alpha_bar)
 
 
 def noise() -> Tensor:

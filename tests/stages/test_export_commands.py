@@ -124,13 +124,21 @@ from boot_exp.stages import distil
 from boot_exp.stages import sample
 students.SignalStudent.prediction = @predictions.FromV()
 distil.Distil.prompts = TOLD
-distil.Distil.guidance = @conditions.FixedGuidance()
-conditions.FixedGuidance.w = 7.5
+GUIDANCE
 loop.Training.images = 12
 loop.Training.batch = 4
 loop.Training.save_every = 4
 rates.CosineRate.peak = 1e-3
 averages.Ema.half_life = 4
+"""
+FIXED = """
+distil.Distil.guidance = @conditions.FixedGuidance()
+conditions.FixedGuidance.w = 7.5
+"""
+VARIED = """
+from boot_exp.diffusion import samplers
+conditions.UniformGuidance.high = 9.0
+samplers.GuidanceSweep.w = (7.5,)
 """
 SAMPLED = f"""
 sample.Sample.n = {SHOWN}
@@ -149,12 +157,15 @@ def latents(module: str, kind: str, encoded: str, table: str = TABLE, prediction
 STABLE = "stable_diffusion", "StableDiffusion", "ClipText"
 FAMILIES: dict[str, str] = {
     "sd": latents(*STABLE),
+    "sd_w": latents(*STABLE),
     "sd_v": latents(*STABLE, prediction="FromV"),
     "sd_zsnr": latents(*STABLE, NO_SIGNAL, "FromV"),
     "sdxl": latents("stable_diffusion_xl", "StableDiffusionXL", "ClipPairText"),
     "if_base": PIXELS.replace("KIND", "DeepFloyd"),
     "if_sr": PIXELS.replace("KIND", "DeepFloydSuperResolution") + LOW,  # after the base, whose samples it is given
 }
+TAKES_W = "sd_w"
+"""The student that takes w, through AdaIN; the others have one w."""
 # Each student in a process that dies in its second step; they share what takes long to import.
 KILLED = """
 import os
@@ -204,10 +215,26 @@ def written(kind: str) -> None:
     leaves = Path("gin/suites", kind)
     leaves.mkdir(parents=True)
     sampled = SAMPLED + ("" if kind.startswith("if") else DECODER)
-    network = NETWORK + FAMILIES[kind].replace("CONFIG", repr(tiny.CONFIGS[kind]))
-    for name, text in {"network": network, "teacher": TEACHER + sampled, "student": STUDENT + sampled}.items():
+    network = NETWORK + FAMILIES[kind].replace("CONFIG", repr(tiny.CONFIGS[pipeline(kind)]))
+    student = STUDENT.replace("GUIDANCE", VARIED if kind == TAKES_W else FIXED) + sampled
+    for name, text in {"network": network, "teacher": TEACHER + sampled, "student": student}.items():
         told = text.replace("SUITE", kind).replace("TOLD", "%LOW" if kind == "if_sr" else "%PROMPTS")
         (leaves / f"{name}.gin").write_text(told.lstrip())
+
+
+def pipeline(kind: str) -> str:
+    """The tiny pipeline of a suite."""
+    return "sd" if kind == TAKES_W else kind
+
+
+def run_of(kind: str) -> str:
+    """The run of a suite's student."""
+    return f"{kind}/{'boot_guided' if kind == TAKES_W else 'boot'}"
+
+
+def sampler(kind: str) -> str:
+    """The sampler of a suite's student."""
+    return "one-jump-w7.5" if kind == TAKES_W else "one-jump"
 
 
 def told(kind: str) -> list[str]:
@@ -216,7 +243,7 @@ def told(kind: str) -> list[str]:
 
 def distilling(kind: str, name: str) -> list[str]:
     folders = ["--teacher", f"models/{kind}/teacher", "--out", f"models/{kind}/{name}"]
-    return ["distil", f"{kind}/boot", *folders, *told(kind)]
+    return ["distil", run_of(kind), *folders, *told(kind)]
 
 
 def taught(kind: str) -> None:
@@ -254,11 +281,12 @@ def finished(kind: str, steps: list[int]) -> None:
         runs(*distilling(kind, name))
         assert len(steps) - before == count, "a resumed training must go on from what was kept"
     models, out = ["--model", f"models/{kind}/boot"], f"samples/{kind}/boot"
-    runs("sample", f"{kind}/boot", *models, "--out", out, *told(kind))
+    runs("sample", run_of(kind), *models, "--out", out, *told(kind))
     shown = ["--samples", f"samples/{kind}", "--prompts", f"prompts/{kind}", "--out", f"results/{kind}"]
     result = CliRunner().invoke(evals_app, ["gallery", *shown])
     assert result.exit_code == 0, result.output + repr(result.exception)
-    runs("export", f"{kind}/boot", *models, "--teacher", f"models/{kind}/teacher", "--out", f"exported/{kind}")
+    fixed = ["--w", "7.5"] if kind == TAKES_W else []
+    runs("export", run_of(kind), *models, "--teacher", f"models/{kind}/teacher", "--out", f"exported/{kind}", *fixed)
 
 
 def held_out(kind: str) -> list[str]:
@@ -304,7 +332,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, pipelines: Callable[[str], Pa
                 Path("gin", path.name).symlink_to(path)
         Path("animals.txt").write_text("\n".join(animals(24)))
         for kind in FAMILIES:
-            Path("pipelines", kind).symlink_to(pipelines(kind))
+            Path("pipelines", kind).symlink_to(pipelines(pipeline(kind)))
             written(kind)
             taught(kind)
         killed()
@@ -316,7 +344,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, pipelines: Callable[[str], Pa
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_diffusers_alone_makes_what_the_stage_sample_has_drawn(made: Made, kind: str) -> None:
-    ours = pixels(made.house / f"samples/{kind}/boot/one-jump.zip", SHOWN)
+    ours = pixels(made.house / f"samples/{kind}/boot/{sampler(kind)}.zip", SHOWN)
     assert ours.std() > 0.05
     assert float((ours - made.pictures[kind]).abs().max()) < 3.01 / 255  # rounding, and that of the text to 16 bits
     card = (made.house / f"exported/{kind}/README.md").read_text()
@@ -340,6 +368,6 @@ def test_a_gallery_has_the_teachers_and_the_students_pictures_of_one_prompt_and_
     assert [(row["method"], row["sampler"], row["nfe"]) for row in said["rows"]] == [
         ("teacher", "ddim-4-w7.5", 8),
         ("teacher", "ddim-2-w7.5", 4),
-        ("boot", "one-jump", 1),
+        (run_of(kind).split("/")[1], sampler(kind), 1),
     ]
     assert np.array(Image.open(folder / "gallery.png")).std() > 1

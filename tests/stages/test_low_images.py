@@ -19,6 +19,7 @@ from boot_exp.teachers.low_images import LOW_OF_SAMPLES, LOW_OF_TRAINING, WithLo
 from boot_exp.teachers.prompted import HeldOutInTurn, StoredText, TrainingInTurn
 from boot_exp.teachers.text import ClipText
 from evals.ground.faults import ConfigurationFault, DataFault
+from evals.ground.files import sha256_of
 from evals.images.samples import SamplesCard
 from evals.images.zips import write_zip
 from tests.house import prompted
@@ -131,6 +132,19 @@ def test_low_images_of_another_size_kind_range_or_number_are_refused(
     (tmp_path / "bad.json").write_text((tmp_path / "held_out.json").read_text())
     with pytest.raises(DataFault, match=r"image arrays must be uint8 from 0 to 255, got float32"):
         WithLowImages(**{**base, "held_out": str(tmp_path / "bad.npy")})(folder, 0, CPU)
+
+
+def test_low_images_of_another_hash_are_refused(folder: Path, base: dict[str, Any]) -> None:
+    hashes = {f"{name}_sha256": sha256_of(Path(base[name])) for name in ("training", "held_out")}
+    WithLowImages(**base, **{name: value.upper() for name, value in hashes.items()})(folder, 0, CPU)
+    for name, value in hashes.items():
+        other = "0" + value[1:] if value[0] != "0" else "1" + value[1:]
+        with pytest.raises(DataFault, match=rf"must have the SHA-256 {other}, got {value}; .* WithLowImages.{name} to"):
+            WithLowImages(**base, **{**hashes, name: other})(folder, 0, CPU)
+    with pytest.raises(
+        ValueError, match=r"held_out_sha256 must be of a file, got .* and none; bind WithLowImages.held"
+    ):
+        WithLowImages(**{**base, "held_out": None}, **hashes)
 
 
 def test_samples_of_other_prompts_are_refused(folder: Path, base: dict[str, Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ from torch import Tensor, nn
 
 from boot_exp.config import runs, runtime
 from boot_exp.config.fault_list import Faults
+from boot_exp.diffusion.denoisers import taking_w
+from boot_exp.engine.loop import gradients
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.state import State
+from boot_exp.methods.distilling import Distilling, FromNoise
 from boot_exp.stages import memory
 from boot_exp.stages.costs import asked
+from boot_exp.stages.dry_run import _Zeros as Zeros
 from boot_exp.stages.memory import Live, Memory, memory_of, optimizer_bytes, peak
 from tests.house import pipelines
 
@@ -160,3 +165,43 @@ def test_weights_gradients_and_adam_of_the_published_networks_are_as_is_known(
     assert said.optimizer is not None
     assert (said.weights + said.gradients + said.optimizer) / 2**30 == pytest.approx(gib, abs=0.05)
     assert said.teacher == pytest.approx(said.weights / 2, rel=0.1), "its layers are stored in bfloat16"
+
+
+@pytest.mark.parametrize(("checkpointing", "microbatch"), [(False, None), (True, 8)])
+def test_a_step_holds_at_most_what_check_says(
+    monkeypatch: pytest.MonkeyPatch, checkpointing: bool, microbatch: int | None
+) -> None:
+    """Weights, gradients, Adam, average, guided teacher and activations of a step of the tiny Stable Diffusion."""
+    monkeypatch.chdir(ROOT)
+    batch = 16
+    bindings = [
+        f"stable_diffusion.StableDiffusion.config = {pipelines.CONFIGS['sd']}",
+        f"stable_diffusion.StableDiffusion.checkpointing = {checkpointing}",
+        "compute.Compute.bfloat16 = False",
+        "compute.Compute.device = 'cpu'",
+        f"loop.Training.batch = {batch}",
+        f"loop.Training.microbatch = {microbatch}",
+    ]
+    found = frozen("stable_diffusion_1_5/boot_fixed_w", *bindings)
+    with torch.device("meta"):
+        whole: Any = runtime.build(found)
+        said = memory_of(whole, whole.student(whole.teacher))
+    with Live() as live:
+        stage: Any = runtime.build(found)
+        training, teacher = stage.training, stage.compute.frozen(stage.teacher, CPU)
+        text = Zeros(net=teacher.net)
+        teacher.negative = text.without
+        model = stage.compute.put(stage.student(teacher), CPU)
+        objective = Distilling(
+            method=stage.method,
+            teacher=taking_w(teacher),
+            source=FromNoise(shape=teacher.shape, conditions=text),
+            guidance=stage.guidance,
+        )
+        processes = Processes(device=CPU)
+        state = State(model, ema=training.ema, following=None, optimizer=training.optimizer, processes=processes)
+        for _ in range(2):  # the optimizer's moments are there from the second on
+            means, _, calls = gradients(training, objective, state, batch, nullcontext)
+            norm = processes.clip(state.own.parameters, training.clip)
+            state.step(torch.stack([norm, *means.values()]), batch, calls)
+    assert live.most == pytest.approx(said.total, rel=0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -139,6 +140,19 @@ def test_stored_text_and_text_of_every_step_are_one_to_the_bit(folder: Path, cli
     assert weights["stored"] == weights["memory"] == weights["every"]
     other = ClipText(source=clip.source, at_once=4, rounded="bfloat16")
     assert not torch.equal(other.on(CPU)(["a dog"])["text"].float(), clip.on(CPU)(["a dog"])["text"].float())
+
+
+def test_with_text_in_memory_no_step_and_no_sample_reads_the_disk(folder: Path, clip: ClipText) -> None:
+    """The files are cut to nothing: of text that is memory mapped, a step then says so."""
+    kept, mapped = (StoredText(encoder=clip, memory=memory)(folder, 3, CPU) for memory in (True, False))
+    indices, generator = torch.arange(30), torch.Generator()
+    before = [mapped.drawn(5, 24, generator).text, mapped.of(0, indices).text, mapped.without.text]
+    for path in folder.iterdir():
+        os.truncate(path, 0)
+    after = [kept.drawn(5, 24, generator).text, kept.of(0, indices).text, kept.without.text]
+    assert all(torch.equal(first, second) for first, second in zip(before, after, strict=True))
+    with pytest.raises(DataFault):
+        mapped.drawn(5, 24, generator)
 
 
 def test_text_need_not_be_stored(clip: ClipText, tmp_path: Path) -> None:
