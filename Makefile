@@ -43,7 +43,7 @@ gpu:  ## test, time and train on one GPU, without network or DVC: make gpu BUDGE
 	$(GPU_PYTHON) -m benchmarks.gpu $(if $(REDUCED),--reduced) $(if $(BUDGET),--budget $(BUDGET)) $(if $(OUT),--out $(OUT))
 
 test: .venv/ready  ## run all tests
-	$(IN) python -m pytest -n 2 --dist loadfile
+	$(IN) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: .venv/ready  ## read files with random damage, ten minutes for each format: make fuzz FUZZ_SECONDS=600 FUZZ_SEED=1
 	FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) FUZZ_SEED=$(or $(FUZZ_SEED),$(shell date +%s)) $(IN) python -m pytest tests/fuzz

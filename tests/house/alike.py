@@ -19,7 +19,7 @@ def unlike(a: Any, b: Any) -> list[str]:
     return list(_unlike(a, b, "", {}))
 
 
-def _unlike(a: Any, b: Any, place: str, met: dict[int, int]) -> Iterator[str]:
+def _unlike(a: Any, b: Any, place: str, met: dict[tuple[str, int], int]) -> Iterator[str]:
     if isinstance(a, partial):
         if repr(a.args[0]) != repr(b):
             yield f"{place}: {a!r}, {b!r}"
@@ -43,11 +43,12 @@ def _unlike(a: Any, b: Any, place: str, met: dict[int, int]) -> Iterator[str]:
             yield f"{place}: {a!r}, {b!r}"
         yield from _unlike(a.__self__, b.__self__, f"{place}.__self__", met)
         return
-    if id(a) in met or id(b) in met.values():
-        if met.get(id(a)) != id(b):
+    ours, theirs = ("a", id(a)), ("b", id(b))
+    if ours in met or theirs in met:
+        if met.get(ours) != id(b) or met.get(theirs) != id(a):
             yield f"{place}: an object that the two share otherwise, {a!r}"
         return
-    met[id(a)] = id(b)
+    met[ours], met[theirs] = id(b), id(a)
     if isinstance(a, torch.Tensor):
         if (a.shape, a.dtype, a.device, a.requires_grad) != (b.shape, b.dtype, b.device, b.requires_grad):
             yield f"{place}: {a!r}, {b!r}"

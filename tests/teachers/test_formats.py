@@ -414,13 +414,20 @@ def test_a_network_within_others_is_compared_by_its_own_names(tmp_path: Path) ->
         guided_diffusion("adm").read(tmp_path / "net.pt")
 
 
+@pytest.fixture(scope="module")
+def all_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a file of every format; only read it."""
+    folder = tmp_path_factory.mktemp("all_files")
+    every(folder)
+    return folder
+
+
 @pytest.mark.parametrize(("teacher", "file", "said"), WRONG)
 def test_another_network_than_the_configurations_is_refused(
-    tmp_path: Path, teacher: Callable[[], Any], file: str, said: str
+    all_files: Path, teacher: Callable[[], Any], file: str, said: str
 ) -> None:
-    every(tmp_path)
     with pytest.raises(StateFault, match=said) as caught:
-        teacher().read(tmp_path / file)
+        teacher().read(all_files / file)
     assert "\n" not in str(caught.value)
 
 

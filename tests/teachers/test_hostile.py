@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from boot_exp.diffusion.predictions import FromEps
-from boot_exp.diffusion.schedules import KarrasTime, LinearTable
+from boot_exp.diffusion.schedules import LinearTable
 from evals.features.pickles import Refused
 from evals.features.stored import made as made_tensors
 from evals.features.tensors import read_tensors
