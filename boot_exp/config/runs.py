@@ -53,6 +53,11 @@ class Run:
     asked: str = PARAMS
 
     @property
+    def kind(self) -> str:
+        """Returns whether it is a teacher's or a student's."""
+        return TEACHER if self.student is None else STUDENT
+
+    @property
     def key(self) -> str:
         """Returns its name in DVC and in plan.yaml."""
         return str(self.folder.relative_to("resolved")).replace("/", "-")
@@ -181,7 +186,7 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
     method's file has that name or includes the file of that name.
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
-    shared = _of_kind(TEACHER if run.student is None else STUDENT, [binding for file in rest for binding in file])
+    shared = _of_kind(run.kind, [binding for file in rest for binding in file])
     if run.student is None:
         return [*first, *shared]
     methods = {path.stem for path in METHODS.glob("*.gin")}
@@ -218,7 +223,8 @@ def compiled(
 ) -> list[tuple[Run, dict[str, Frozen]]]:
     """Compiles the stages of each run: files < seed < gin.files < ablation < bindings < overrides. Gathers faults.
 
-    `said`: the section gin of params.yaml; `bindings`: more lines of gin, as from the command line.
+    `said`: the section gin of params.yaml, of which each kind of run takes its own part; `bindings`: more lines of gin,
+    as from the command line.
     """
     result, compilers, alone = [], [], {}
     for run in runs:
@@ -227,16 +233,14 @@ def compiled(
         if run.seed is not None:
             more += parse(f"Training.seed = {run.seed}", f"{PARAMS}, seeds", faults, anywhere=True)
         for file in said.get("files") or []:
-            spot = Spot(f"{PARAMS}, gin.files")
+            spot, rule = Spot(f"{PARAMS}, gin.files"), "a file must lie under gin/, where DVC sees that it changes"
             if Path(file).parts[0] != "gin" or ".." in Path(file).parts:
-                faults.add(
-                    spot, f"a file must lie under gin/, where DVC sees that it changes, got {file}; move it there"
-                )
+                faults.add(spot, f"{rule}, got {file}; move it there")
             more += parse_file(Path(file), faults, said=spot, anywhere=True)
         if run.ablation != NONE:
             path, spot = ABLATIONS / f"{run.ablation}.gin", Spot(f"{PARAMS}, ablation")
             more += parse_file(path, faults, said=spot, anywhere=True)
-        more += from_params(said, faults)
+        more = _of_kind(run.kind, [*more, *from_params(said, run.kind, faults)])
         more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
         compiler = Compiler([*own, *more], faults)
         stages = compiler.stages(run.suite, run.name)

@@ -32,13 +32,15 @@ def test_again_for_nothing_and_the_rows_are_there(run: Callable[..., str]) -> No
 AFTER_A_STUDENT = {"sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
 BASELINES = {"baselines@digits", "evaluate_baselines@digits", "leaderboard@digits"}
 RERUN = {
-    "gin.bindings.KernelDistance.subsets=7": {
+    "gin.both.KernelDistance.subsets=7": {
         "evaluate_baselines@digits",
         "evaluate@digits-boot-0",
         "leaderboard@digits",
     },
     "gin.overrides=['ddim/samplers.Sweep.steps = (1, 2, 3)']": BASELINES,
     "gin.bindings.Boot.delta=0.2": {"distil@digits-boot-0", *AFTER_A_STUDENT},
+    "gin.bindings.Training.images=320": {"distil@digits-boot-0", *AFTER_A_STUDENT},
+    "gin.teacher.Training.images=320": {"teacher@digits", "distil@digits-boot-0", *BASELINES, *AFTER_A_STUDENT},
 }
 
 
