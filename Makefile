@@ -13,7 +13,7 @@ GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare gallery bench gpu test fuzz check golden tensorboard format
+.PHONY: help repro baseline study compare gallery bench gpu test fuzz check golden tensorboard format
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,12 @@ repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or mak
 	$(DVC) leaderboard@$(SUITE) && boot-exp lock
 	@cat results/$(SUITE)/leaderboard.md
 	@echo 'The report is results/$(SUITE)/report.html; make tensorboard shows the logs.'
+
+baseline: .venv/ready  ## go back to the settings and results in git, also after an experiment that was cut off
+	@mkdir -p .dvc/tmp && git diff HEAD -- params.yaml plan.yaml > .dvc/tmp/before-baseline.patch
+	git checkout HEAD -- params.yaml plan.yaml
+	$(DVC) leaderboard@$(SUITE) && boot-exp lock
+	@echo 'What was changed in params.yaml and plan.yaml is kept: git apply .dvc/tmp/before-baseline.patch'
 
 study: .venv/ready  ## train and compare the ablations of params.yaml
 	$(DVC) study && boot-exp lock

@@ -171,6 +171,12 @@ def _plan(text: str) -> Mapping[str, Any]:
     return plan
 
 
+def plan(path: Path = PLAN) -> Mapping[str, Any]:
+    """Returns plan.yaml's lists and lines. ConfigurationFault: it cannot be read."""
+    with reading(path, "must be a plan", CURE, ConfigurationFault):
+        return _plan(path.read_text(encoding="utf-8"))
+
+
 def planned(path: Path = PLAN) -> dict[str, dict[str, Any]]:
     """Returns the lines of plan.yaml by key; empty without a plan. ConfigurationFault: it cannot be read."""
     if not path.exists():

@@ -148,6 +148,34 @@ def test_a_killed_temporary_run_leaves_no_process_and_resumes(house: House) -> N
 
 
 @pytest.mark.slow
+def test_make_baseline_goes_back_after_an_experiment_that_was_cut_off(house: House) -> None:
+    """The settings are git's again, the scores are those of before, nothing is trained, and the change is kept."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (house.path / name).write_bytes((ROOT / name).read_bytes())
+    house.run("git", "checkout", "params.yaml")
+    house.run("dvc", "repro", "leaderboard@digits")
+    before = json.loads((house.path / "results/digits/leaderboard.json").read_text())
+    there = set(house.path.glob(".work/*/images-*/card.json"))
+    longer = ["-S", "gin.bindings.Training.images=200_000", "-S", "+gin.bindings.Training.save_every=640"]
+    command = ["dvc", "exp", "run", *longer, "leaderboard@digits"]
+    dvc = subprocess.Popen(command, cwd=house.path, env=house.environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not set(house.path.glob(".work/*/images-*/card.json")) - there:
+        assert time.monotonic() < deadline and dvc.poll() is None
+        time.sleep(0.05)
+    dvc.kill()
+    dvc.wait()
+    assert "200000" in house.run("git", "diff", "params.yaml").replace("_", "")
+    back = house.run("make", "-o", ".venv/ready", "baseline")
+    assert not ran(back) - {"leaderboard@digits"}, "everything comes back from the run cache"
+    assert not house.run("git", "diff", "params.yaml", "plan.yaml")
+    assert json.loads((house.path / "results/digits/leaderboard.json").read_text()) == before
+    house.run("git", "apply", ".dvc/tmp/before-baseline.patch")
+    assert "save_every" in house.run("git", "diff", "params.yaml")
+    house.run("git", "checkout", "params.yaml")
+
+
+@pytest.mark.slow
 def test_the_page_on_ablations_does_what_it_says(run: Callable[..., str]) -> None:
     said = {}
     for command in commands((ROOT / "docs/ablation.md").read_text()):
