@@ -65,6 +65,7 @@ def resolve(
     from boot_exp.config.fault_list import Faults
     from boot_exp.config.params import planned_images, read_params
     from boot_exp.config.plan import check_fresh, suite_of
+    from boot_exp.config.resolved import differing, write
 
     params, faults, images = read_params(), Faults(), planned_images()
     names = [suite] if suite else runs.names(params)
@@ -72,7 +73,7 @@ def resolve(
     faults.raise_if_any()
     for made in resolved:
         check_fresh(made)
-        runs.write(made.runs, Path("resolved") / made.name)
+        write(made.runs, Path("resolved") / made.name, differing(params, made.name, made.runs))
 
 
 @app.command()

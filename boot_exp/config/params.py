@@ -203,15 +203,16 @@ def from_params(said: Mapping[str, Any], kind: str, faults: Faults) -> list[Bind
     """Returns a gin section's bindings of one kind of run, then its raw lines; None means the value of the files."""
     found: list[Binding] = []
     for part in (part for part, kinds in REACHES.items() if kind in kinds):
-        for key, value in _flat(said.get(part) or {}):
+        for key, value in flat(said.get(part) or {}):
             found += parse(f"{key} = {value}", f"{PARAMS}, gin.{part}.{key}", faults, anywhere=True)
     return [*found, *parse("\n".join(said.get("overrides") or []), f"{PARAMS}, gin.overrides", faults, anywhere=True)]
 
 
-def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Returns the name and the gin text of each value of nested bindings that is not null."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
+            yield from flat(value, f"{above}{key}.")
         elif value is not None:
             yield f"{above}{key}", literal(value)
 

@@ -23,12 +23,10 @@ from boot_exp.config.params import (
 )
 from boot_exp.config.parse import Binding, parse, parse_file
 from evals.ground.faults import ConfigurationFault
-from evals.ground.files import replacing_folder
 
 SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
 NONE = "none"  # the ablation that changes nothing: the control of a study
 TEACHER, STUDENT, STUDY = "teacher", "student", "study"
-ROWS = "rows"
 _RULE = "a run must be a frozen file, a gin file, SUITE/teacher or SUITE/STUDENT"
 
 
@@ -287,14 +285,3 @@ def stage_of(config: Path, bindings: Sequence[str], *wanted: str) -> Frozen:
     if found is None:
         raise ConfigurationFault(f"{config} configures {', '.join(sorted(stages))}, not {wanted[0]}; give another file")
     return found
-
-
-def write(runs: Sequence[tuple[Run, Mapping[str, Frozen]]], folder: Path) -> None:
-    """Writes the frozen files of runs into a folder, whole or not at all, and `rows`, the rows of their table."""
-    with replacing_folder(folder, holding=ROWS) as partial:
-        for run, stages in runs:
-            for stage, frozen in stages.items():
-                frozen.write(partial / run.folder.relative_to(folder) / f"{stage}.json")
-        (partial / ROWS).write_text(
-            "".join(f"{row}\n" for row in dict.fromkeys(row for run, _ in runs for row in run.rows))
-        )

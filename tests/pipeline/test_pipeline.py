@@ -165,10 +165,10 @@ def test_make_baseline_goes_back_after_an_experiment_that_was_cut_off(house: Hou
         time.sleep(0.05)
     dvc.kill()
     dvc.wait()
-    assert "200000" in house.run("git", "diff", "params.yaml").replace("_", "")
+    assert "200000" in house.run("git", "diff", "HEAD", "--", "params.yaml").replace("_", "")
     back = house.run("make", "-o", ".venv/ready", "baseline")
     assert not ran(back) - {"leaderboard@digits"}, "everything comes back from the run cache"
-    assert not house.run("git", "diff", "params.yaml", "plan.yaml")
+    assert not house.run("git", "diff", "HEAD", "--", "params.yaml", "plan.yaml")
     assert json.loads((house.path / "results/digits/leaderboard.json").read_text()) == before
     house.run("git", "apply", ".dvc/tmp/before-baseline.patch")
     assert "save_every" in house.run("git", "diff", "params.yaml")
