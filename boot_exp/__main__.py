@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from boot_exp.config.places import folders_of, given
 from boot_exp.engine.stopping import stoppable
 from boot_exp.stages.running import run_at, run_stage
 from evals.ground.ending import run
@@ -140,19 +139,19 @@ def data(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
 @app.command()
 def reference(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
     """Computes the statistics that samples are compared with, and trains the suite's feature network if it has one."""
-    run_stage("reference", config, bind, out, **given(data=data))
+    run_stage("reference", config, bind, out, data=data)
 
 
 @app.command()
 def teacher(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
     """Trains a teacher on prepared images, or reads the weights of a published one."""
-    run_stage("teacher", config, bind, out, **given(data=data))
+    run_stage("teacher", config, bind, out, data=data)
 
 
 @app.command("verify-teacher")
 def verify_teacher(config: Config, out: Out, reference: Referred = None, bind: Bind = []) -> None:  # noqa: B006
     """Samples a published teacher and prints its FID beside the published one; for use before distillation."""
-    run_stage("verify_teacher", config, bind, out, **given(reference=reference))
+    run_stage("verify_teacher", config, bind, out, reference=reference)
 
 
 @app.command()
@@ -239,6 +238,7 @@ def exported(
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Writes a student as a folder that diffusers alone samples in one step, with a card of how it was made."""
+    from boot_exp.config.places import folders_of
     from boot_exp.config.runs import stage_of
 
     given = folders_of("export", config, {"out": out, "model": model}, {"teacher": teacher})

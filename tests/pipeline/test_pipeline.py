@@ -168,6 +168,11 @@ def test_make_baseline_goes_back_after_an_experiment_that_was_cut_off(house: Hou
     assert "200000" in house.run("git", "diff", "HEAD", "--", "params.yaml").replace("_", "")
     back = house.run("make", "-o", ".venv/ready", "baseline")
     assert not ran(back) - {"leaderboard@digits"}, "everything comes back from the run cache"
+    assert "The scores equal those in git" in back
+    kept = house.path / "results/digits/metrics.json"
+    kept.write_text(kept.read_text().replace("0.", "1."))
+    house.run("git", "commit", "-qm", "others", "--", "results/digits/metrics.json")
+    assert "The scores differ from those in git" in house.run("make", "-o", ".venv/ready", "baseline")
     assert not house.run("git", "diff", "HEAD", "--", "params.yaml", "plan.yaml")
     assert json.loads((house.path / "results/digits/leaderboard.json").read_text()) == before
     house.run("git", "apply", ".dvc/tmp/before-baseline.patch")
