@@ -8,12 +8,17 @@ BIN := .venv/bin
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Before and after a run, `boot-exp lock` keeps a copy of a valid dvc.lock; it restores one that a killed DVC damaged.
 DVC := export $(IN) && boot-exp lock && dvc repro
+# Says whether a suite's scores are those in git; timings, which always differ, are not among them.
+KEPT = results/$(SUITE)/metrics.json
+SAME = if git cat-file -e HEAD:$(KEPT) 2>/dev/null; then git show HEAD:$(KEPT) | cmp -s - $(KEPT) \
+	&& echo 'The scores equal those in git; only timings may differ.' \
+	|| echo 'The scores differ from those in git: dvc metrics diff shows where.'; fi
 # `make gpu` also runs without a .venv. It uses PYTHON if that is set, else the Python in .venv, else the system's.
 GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro study compare gallery bench gpu test fuzz check golden tensorboard format
+.PHONY: help repro baseline study compare gallery bench gpu test fuzz check golden tensorboard format
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +26,16 @@ help:  ## show this list
 repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or make repro SUITE=fashion_mnist
 	$(DVC) leaderboard@$(SUITE) && boot-exp lock
 	@cat results/$(SUITE)/leaderboard.md
+	@$(SAME)
 	@echo 'The report is results/$(SUITE)/report.html; make tensorboard shows the logs.'
+
+baseline: .venv/ready  ## go back to the settings and results in git, also after an experiment that was cut off
+	@git diff --quiet HEAD -- params.yaml plan.yaml \
+		|| { mkdir -p .dvc/tmp && git diff HEAD -- params.yaml plan.yaml > .dvc/tmp/before-baseline.patch \
+		&& echo 'What was changed in them is kept: git apply .dvc/tmp/before-baseline.patch'; }
+	git checkout HEAD -- params.yaml plan.yaml
+	$(DVC) leaderboard@$(SUITE) && boot-exp lock
+	@$(SAME)
 
 study: .venv/ready  ## train and compare the ablations of params.yaml
 	$(DVC) study && boot-exp lock

@@ -5,19 +5,35 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from boot_exp.engine.launcher import launched
 from boot_exp.engine.stopping import stoppable
+from boot_exp.stages.running import run_at, run_stage
 from evals.ground.ending import run
 from evals.ground.extras import starting
-from evals.ground.faults import ConfigurationFault
 
 with starting("boot-exp", "pipeline"):
     import typer
 
 # Plain help, because drawing it with rich takes a third of the time that --help takes.
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from boot_exp import __version__
+
+        print(f"boot-exp {__version__}, {Path(__file__).parent}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)]
+
+
+@app.callback()
+def _options(version: Version = False) -> None:
+    pass
+
 
 Config = Annotated[Path, typer.Argument(help="a frozen file (.json), a run SUITE/NAME, or a gin file")]
 Out = Annotated[Path, typer.Option(help="the folder of the result")]
@@ -48,6 +64,7 @@ def resolve(
     from boot_exp.config.fault_list import Faults
     from boot_exp.config.params import planned_images, read_params
     from boot_exp.config.plan import check_fresh, suite_of
+    from boot_exp.config.resolved import differing, write
 
     params, faults, images = read_params(), Faults(), planned_images()
     names = [suite] if suite else runs.names(params)
@@ -55,7 +72,7 @@ def resolve(
     faults.raise_if_any()
     for made in resolved:
         check_fresh(made)
-        runs.write(made.runs, Path("resolved") / made.name)
+        write(made.runs, Path("resolved") / made.name, differing(params, made.name, made.runs))
 
 
 @app.command()
@@ -103,27 +120,38 @@ def diff(a: Config, b: Config) -> None:
 
 
 @app.command()
+def reach(
+    change: Annotated[str, typer.Argument(help="'KEY = VALUE': a name of dvc's -S, or a line of gin")],
+    suites: Annotated[list[str] | None, typer.Argument(help="suites, or `study`; default: all that it reaches")] = None,
+) -> None:
+    """Prints the stages that a change would run again, and what they cost; runs and changes nothing."""
+    from boot_exp.config.reach import reach as reached
+
+    print(*reached(change, suites or ()), sep="\n")
+
+
+@app.command()
 def data(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
     """Reads, transforms and validates a data set, once."""
-    _run("data", config, bind, out)
+    run_stage("data", config, bind, out)
 
 
 @app.command()
 def reference(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
     """Computes the statistics that samples are compared with, and trains the suite's feature network if it has one."""
-    _run("reference", config, bind, out, **_given(data=data))
+    run_stage("reference", config, bind, out, data=data)
 
 
 @app.command()
 def teacher(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
     """Trains a teacher on prepared images, or reads the weights of a published one."""
-    _run("teacher", config, bind, out, **_given(data=data))
+    run_stage("teacher", config, bind, out, data=data)
 
 
 @app.command("verify-teacher")
 def verify_teacher(config: Config, out: Out, reference: Referred = None, bind: Bind = []) -> None:  # noqa: B006
     """Samples a published teacher and prints its FID beside the published one; for use before distillation."""
-    _run("verify_teacher", config, bind, out, **_given(reference=reference))
+    run_stage("verify_teacher", config, bind, out, reference=reference)
 
 
 @app.command()
@@ -145,7 +173,7 @@ def check(
 @app.command()
 def prompts(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
     """Reads, filters and encodes the prompts of a text-to-image suite, once."""
-    _run("prompts", config, bind, out)
+    run_stage("prompts", config, bind, out)
 
 
 @app.command()
@@ -157,7 +185,7 @@ def pairs(
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Solves noise to images with a teacher, and stores the pairs for methods that start from them."""
-    _run_at("pairs", config, bind, needed={"out": out, "teacher": teacher}, more={"prompts": prompts})
+    run_at("pairs", config, bind, needed={"out": out, "teacher": teacher}, more={"prompts": prompts})
 
 
 @app.command()
@@ -172,7 +200,7 @@ def distil(
 ) -> None:
     """Distils a student from a teacher. The method determines whether data or pairs are needed."""
     more = {"data": data, "pairs": pairs, "prompts": prompts}
-    _run_at("distil", config, bind, needed={"out": out, "teacher": teacher}, more=more)
+    run_at("distil", config, bind, needed={"out": out, "teacher": teacher}, more=more)
 
 
 @app.command()
@@ -184,7 +212,7 @@ def sample(
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Draws images with each of a model's samplers."""
-    _run_at("sample", config, bind, needed={"out": out, "model": model}, more={"prompts": prompts})
+    run_at("sample", config, bind, needed={"out": out, "model": model}, more={"prompts": prompts})
 
 
 @app.command()
@@ -196,7 +224,7 @@ def evaluate(
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Scores each sampler's images against the reference."""
-    _run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
+    run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
 
 
 @app.command("export")
@@ -210,9 +238,10 @@ def exported(
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Writes a student as a folder that diffusers alone samples in one step, with a card of how it was made."""
+    from boot_exp.config.places import folders_of
     from boot_exp.config.runs import stage_of
 
-    given = _folders("export", config, {"out": out, "model": model}, {"teacher": teacher})
+    given = folders_of("export", config, {"out": out, "model": model}, {"teacher": teacher})
     frozen = stage_of(config, bind, "sample", "distil")
     from boot_exp.config.runtime import build
     from boot_exp.stages.export import export
@@ -220,27 +249,14 @@ def exported(
     export(build(frozen), source=source, w=w, **given)
 
 
-def _run_at(
-    stage: str,
-    config: Path,
-    bind: list[str],
-    *,
-    needed: dict[str, Path | None],
-    more: dict[str, Path | None] = {},  # noqa: B006
-) -> None:
-    """Runs a stage on the folders that the options name; if none is named, on those of the frozen file's run."""
-    given = _folders(stage, config, needed, more)
-    _run(stage, config, bind, given.pop("out"), **given)
+@app.command()
+def doctor() -> None:
+    """Looks at what runs depend on (git, DVC, torch, data, disk, locks), and says how to cure what is amiss."""
+    from boot_exp.config.doctor import examine
 
-
-def _folders(stage: str, config: Path, needed: dict[str, Path | None], more: dict[str, Path | None]) -> dict[str, Path]:
-    from boot_exp.config.places import places
-
-    given = _given(**needed, **more) or places(config, stage)
-    lacking = [f"--{name}" for name in needed if name not in given]
-    if lacking:
-        raise ConfigurationFault(f"{stage} needs {', '.join(lacking)} too, or no folder at all; add the options")
-    return given
+    found = list(examine())
+    print(*found, sep="\n")
+    raise typer.Exit(int(any(one.cure for one in found)))
 
 
 @app.command()
@@ -249,30 +265,6 @@ def lock() -> None:
     from boot_exp.engine.dvc_lock import keep_or_restore
 
     keep_or_restore()
-
-
-def _given(**folders: Path | None) -> dict[str, Path]:
-    return {name: folder for name, folder in folders.items() if folder is not None}
-
-
-def _run(stage: str, config: Path, bind: list[str], out: Path, **inputs: Path) -> None:
-    """Builds a stage, then runs it on its inputs. Nothing is read or written before it is built."""
-    from boot_exp.config.runs import stage_of
-
-    here = launched()
-    frozen = stage_of(config, bind, stage)
-    from boot_exp.config import runtime
-    from boot_exp.stages.place import Place
-
-    settings: dict[str, Any] = {
-        key: value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
-        for key, value in frozen.settings().items()
-    }
-    place = Place(out=out, suite=frozen.suite, name=frozen.name, config=frozen.text(), settings=settings)
-    built = runtime.build(frozen)
-    if getattr(built, "alone", False) and here.index > 0:
-        return  # such a stage runs in one process: the first
-    built.run(place, **inputs)
 
 
 def main() -> None:

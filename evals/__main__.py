@@ -132,11 +132,12 @@ def leaderboard(
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s .json files")],
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
+    settings: Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")] = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out)
+    write(scores, models, samples, method, out, settings)
 
 
 @app.command()

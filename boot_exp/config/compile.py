@@ -75,6 +75,8 @@ class Compiler:
             if binding.anywhere == overrides and binding.spot not in used:
                 kind = "binding" if binding.parameter else "macro"
                 cure = "take it out, or refer to what it configures"
+                if ", gin." in binding.spot.file:
+                    cure += " (gin.bindings is of the students, gin.teacher of the teacher, gin.both of both)"
                 self.faults.add(binding.spot, f"unused {kind} {binding.key}: no stage reaches it; {cure}")
 
     def find(self, selector: str, binding: Binding) -> Definition | None:

@@ -22,9 +22,18 @@ FORM: dict[str, Any] = {
     "students": {"<list>": {"<method>": object}},
     "suites": {"<suite>": {"students": [str], "seeds": [int], "calls?": int}},
     "study?": {"suite": str, "method": str, "settings": str, "seeds": [int], "ablations": [str]},
-    "gin?": {"files?": [str], "ablation?": str, "bindings?": dict, "overrides?": [str]},
+    "gin?": {
+        "files?": [str],
+        "ablation?": str,
+        "bindings?": dict,
+        "teacher?": dict,
+        "both?": dict,
+        "overrides?": [str],
+    },
 }
 PHASES: dict[str, Any] = {"after?": str, "share?": float, "phases?": [object]}
+REACHES = {"both": ("teacher", "student"), "bindings": ("student",), "teacher": ("teacher",)}
+"""The parts of params.yaml's section gin that hold bindings, and the kinds of runs that each reaches; the last wins."""
 MAY_BE_EMPTY = ("gin.files", "gin.overrides")
 
 
@@ -162,6 +171,12 @@ def _plan(text: str) -> Mapping[str, Any]:
     return plan
 
 
+def plan(path: Path = PLAN) -> Mapping[str, Any]:
+    """Returns plan.yaml's lists and lines. ConfigurationFault: it cannot be read."""
+    with reading(path, "must be a plan", CURE, ConfigurationFault):
+        return _plan(path.read_text(encoding="utf-8"))
+
+
 def planned(path: Path = PLAN) -> dict[str, dict[str, Any]]:
     """Returns the lines of plan.yaml by key; empty without a plan. ConfigurationFault: it cannot be read."""
     if not path.exists():
@@ -184,18 +199,20 @@ def planned_images(path: Path = PLAN) -> dict[str, int]:
         return {key: int(line["images"]) for key, line in planned(path).items() if "images" in line}
 
 
-def from_params(said: Mapping[str, Any], faults: Faults) -> list[Binding]:
-    """Returns the bindings of a gin section, then its raw lines; None means the value of the files."""
+def from_params(said: Mapping[str, Any], kind: str, faults: Faults) -> list[Binding]:
+    """Returns a gin section's bindings of one kind of run, then its raw lines; None means the value of the files."""
     found: list[Binding] = []
-    for key, value in _flat(said.get("bindings") or {}):
-        found += parse(f"{key} = {value}", f"{PARAMS}, gin.bindings.{key}", faults, anywhere=True)
+    for part in (part for part, kinds in REACHES.items() if kind in kinds):
+        for key, value in flat(said.get(part) or {}):
+            found += parse(f"{key} = {value}", f"{PARAMS}, gin.{part}.{key}", faults, anywhere=True)
     return [*found, *parse("\n".join(said.get("overrides") or []), f"{PARAMS}, gin.overrides", faults, anywhere=True)]
 
 
-def _flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
+def flat(tree: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Returns the name and the gin text of each value of nested bindings that is not null."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
+            yield from flat(value, f"{above}{key}.")
         elif value is not None:
             yield f"{above}{key}", literal(value)
 

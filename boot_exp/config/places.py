@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import CURE, PLAN, planned, planned_suites
 from boot_exp.config.runs import TEACHER
 from evals.ground.faults import ConfigurationFault
+
+
+def given(**folders: Path | None) -> dict[str, Path]:
+    """Returns the folders that options name, without the others."""
+    return {name: folder for name, folder in folders.items() if folder is not None}
+
+
+def folders_of(
+    stage: str, config: Path, needed: Mapping[str, Path | None], more: Mapping[str, Path | None]
+) -> dict[str, Path]:
+    """Returns the folders that options name; if none is named, those of the frozen file's run.
+
+    ConfigurationFault: some are named, but not all that the stage needs.
+    """
+    found = given(**needed, **more) or places(config, stage)
+    lacking = [f"--{name}" for name in needed if name not in found]
+    if lacking:
+        raise ConfigurationFault(f"{stage} needs {', '.join(lacking)} too, or no folder at all; add the options")
+    return found
 
 
 def places(config: Path, stage: str) -> dict[str, Path]:

@@ -170,6 +170,13 @@ def _said(model: tuple[str, dict[str, Any]] | None) -> str:
     return model[0] + {True: " that takes w", False: " that takes no w", None: ""}[takes_w]
 
 
+def runs_of(params: Mapping[str, Any], suite: str, faults: Faults, images: Mapping[str, int]) -> list[Run]:
+    """Returns the runs of a suite, or of the study; a budget's students with their `images`, which are by key."""
+    runs = suite_runs(params, suite, faults)
+    paid = bool(runs) and is_compared(params, suite)
+    return [replace(run, images=images.get(run.key, 1)) if paid and run.student else run for run in runs]
+
+
 def suite_of(
     params: Mapping[str, Any],
     name: str,
@@ -183,9 +190,8 @@ def suite_of(
 
     seeds: how many seeds of each run to compile; None: all. A seed changes one number only.
     """
-    runs = suite_runs(params, name, faults)
+    runs = runs_of(params, name, faults, images)
     calls = params["suites"][name]["calls"] if runs and is_compared(params, name) else None
-    runs = [replace(run, images=images.get(run.key, 1) if calls is not None and run.student else None) for run in runs]
     seeded = [run for run in runs if run.seed is not None]
     chosen = {None, *sorted({run.seed for run in seeded if run.seed is not None})[:seeds]}
     own = Faults()

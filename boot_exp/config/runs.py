@@ -23,12 +23,10 @@ from boot_exp.config.params import (
 )
 from boot_exp.config.parse import Binding, parse, parse_file
 from evals.ground.faults import ConfigurationFault
-from evals.ground.files import replacing_folder
 
 SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
 NONE = "none"  # the ablation that changes nothing: the control of a study
 TEACHER, STUDENT, STUDY = "teacher", "student", "study"
-ROWS = "rows"
 _RULE = "a run must be a frozen file, a gin file, SUITE/teacher or SUITE/STUDENT"
 
 
@@ -51,6 +49,11 @@ class Run:
     images: int | None = None
     rows: tuple[str, ...] = ()
     asked: str = PARAMS
+
+    @property
+    def kind(self) -> str:
+        """Returns whether it is a teacher's or a student's."""
+        return TEACHER if self.student is None else STUDENT
 
     @property
     def key(self) -> str:
@@ -181,7 +184,7 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
     method's file has that name or includes the file of that name.
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
-    shared = _of_kind(TEACHER if run.student is None else STUDENT, [binding for file in rest for binding in file])
+    shared = _of_kind(run.kind, [binding for file in rest for binding in file])
     if run.student is None:
         return [*first, *shared]
     methods = {path.stem for path in METHODS.glob("*.gin")}
@@ -218,7 +221,8 @@ def compiled(
 ) -> list[tuple[Run, dict[str, Frozen]]]:
     """Compiles the stages of each run: files < seed < gin.files < ablation < bindings < overrides. Gathers faults.
 
-    `said`: the section gin of params.yaml; `bindings`: more lines of gin, as from the command line.
+    `said`: the section gin of params.yaml, of which each kind of run takes its own part; `bindings`: more lines of gin,
+    as from the command line.
     """
     result, compilers, alone = [], [], {}
     for run in runs:
@@ -227,16 +231,14 @@ def compiled(
         if run.seed is not None:
             more += parse(f"Training.seed = {run.seed}", f"{PARAMS}, seeds", faults, anywhere=True)
         for file in said.get("files") or []:
-            spot = Spot(f"{PARAMS}, gin.files")
+            spot, rule = Spot(f"{PARAMS}, gin.files"), "a file must lie under gin/, where DVC sees that it changes"
             if Path(file).parts[0] != "gin" or ".." in Path(file).parts:
-                faults.add(
-                    spot, f"a file must lie under gin/, where DVC sees that it changes, got {file}; move it there"
-                )
+                faults.add(spot, f"{rule}, got {file}; move it there")
             more += parse_file(Path(file), faults, said=spot, anywhere=True)
         if run.ablation != NONE:
             path, spot = ABLATIONS / f"{run.ablation}.gin", Spot(f"{PARAMS}, ablation")
             more += parse_file(path, faults, said=spot, anywhere=True)
-        more += from_params(said, faults)
+        more = _of_kind(run.kind, [*more, *from_params(said, run.kind, faults)])
         more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
         compiler = Compiler([*own, *more], faults)
         stages = compiler.stages(run.suite, run.name)
@@ -283,14 +285,3 @@ def stage_of(config: Path, bindings: Sequence[str], *wanted: str) -> Frozen:
     if found is None:
         raise ConfigurationFault(f"{config} configures {', '.join(sorted(stages))}, not {wanted[0]}; give another file")
     return found
-
-
-def write(runs: Sequence[tuple[Run, Mapping[str, Frozen]]], folder: Path) -> None:
-    """Writes the frozen files of runs into a folder, whole or not at all, and `rows`, the rows of their table."""
-    with replacing_folder(folder, holding=ROWS) as partial:
-        for run, stages in runs:
-            for stage, frozen in stages.items():
-                frozen.write(partial / run.folder.relative_to(folder) / f"{stage}.json")
-        (partial / ROWS).write_text(
-            "".join(f"{row}\n" for row in dict.fromkeys(row for run, _ in runs for row in run.rows))
-        )

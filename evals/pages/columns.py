@@ -47,7 +47,7 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
     scores = {
         rows[0].card.fid_name: [around(row.fid, row.fid_std) for row in rows],
         "least FID": [figures(row.fid_min) for row in rows],
-        "KID × 10³": [around(row.kid_mean, row.kid_std, scale=1e3) for row in rows],
+        "KID × 10³": [_kid(row) for row in rows],
         **{name: [share(row.of(name)) for row in rows] for name in SHARES},
         "score": [figures(row.score) for row in rows],
         "ms / image": [figures(row.seconds_per_image, digits=3, scale=1e3) for row in rows],
@@ -58,6 +58,10 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
         numbers("NFE", [count(row.nfe) for row in rows]),
         *(numbers(heading, cells) for heading, cells in scores.items() if set(cells) != {MISSING}),
     ]
+
+
+def _kid(row: Row) -> str:
+    return figures(row.kid_mean, scale=1e3) if row.kid_is_of_all else around(row.kid_mean, row.kid_std, scale=1e3)
 
 
 def leaderboard_columns(table: Leaderboard) -> list[Column]:

@@ -22,7 +22,7 @@ from evals.pages.columns import (
     share_columns,
 )
 from evals.pages.gallery import Shown, Strip, check_names, data_uri, first_images, gallery, side_by_side
-from evals.pages.markdown import GUIDANCE_WORDS, diversity_words, main_words, shares_words
+from evals.pages.markdown import GUIDANCE_WORDS, diversity_words, few_words, main_words, shares_words
 from evals.pages.palette import DARK, LIGHT, in_page
 from evals.pages.plots import Style, comparison_plot, guidance_plot, leaderboard_plot, solvers_of, styles
 from evals.tables.comparison import Comparison
@@ -30,6 +30,7 @@ from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import WORDS
 from evals.tables.row import Row
+from evals.tables.settings import as_in_git, other_than_git, settings_columns
 from evals.tables.table import Line
 from evals.tables.text import figures, leaves, said, spoken
 
@@ -67,6 +68,10 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         count=len(rows),
         fid=rows[0].card.fid_name,
         diversity=diversity_words(rows),
+        other=other_than_git(rows, table.settings),
+        settings=settings_columns(table.settings),
+        as_in_git=as_in_git(rows, table.settings),
+        few=few_words(rows),
         columns=leaderboard_columns(table),
         titles=[row.name for row in rows],
         colours=[colours[row.name] for row in rows],

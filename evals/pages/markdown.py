@@ -18,6 +18,7 @@ from evals.tables.guidance import guided_lines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import WORDS
 from evals.tables.row import Row
+from evals.tables.settings import as_in_git, other_than_git, settings_columns
 from evals.tables.study import Study
 from evals.tables.table import Table
 from evals.tables.text import count, facts, markdown, said
@@ -26,18 +27,25 @@ GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
     "teacher's NFE counts both of its calls."
 )
+FEW = 1_000
+"""Samples below which a page warns of their number."""
 MADE = "## How the numbers were made"
 
 
 def leaderboard_page(table: Leaderboard) -> str:
     """Returns the page of the ranked rows, their provenance, the training costs, and reported scores."""
     costs = ["## What training cost", markdown(cost_columns(table.trainings))] if table.trainings else []
+    other, settings = other_than_git(table.rows, table.settings), settings_columns(table.settings)
     return _page(
         f"# {table.title}",
+        *([f"**{other}**"] if other else []),
+        *([markdown(settings)] if settings else []),
         markdown(leaderboard_columns(table)),
         f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
         "All scores are taken in the same features. NFE is network evaluations per image.",
+        *few_words(table.rows),
         MADE,
+        *filter(None, [as_in_git(table.rows, table.settings)]),
         facts(table.card),
         *costs,
         *_reported(table),
@@ -59,6 +67,7 @@ def study_page(table: Study) -> str:
         f"# {table.title}",
         markdown(study_columns(table)),
         " ".join(filter(None, words)),
+        *few_words([line.first for line in table.lines]),
         f"![{table.first.card.fid_name} of every ablation and seed](study.svg)",
         MADE,
         facts(table.card),
@@ -107,6 +116,23 @@ def diversity_words(rows: Iterable[Row]) -> str:
     )
 
 
+def few_words(rows: Sequence[Row]) -> list[str]:
+    """Returns a paragraph that warns of scores of few samples, if they are few."""
+    n, whole = rows[0].n, [row for row in rows if row.kid_is_of_all]
+    words = []
+    if n < FEW:
+        words.append(
+            f"Few samples: {n:,}. The fewer there are, the larger FID is and the more all scores vary; compare them "
+            "with scores of as many samples only."
+        )
+    if whole:
+        words.append(
+            f"KID is of all {n:,} samples at once, because a subset takes more; its deviation would say "
+            "nothing of the samples and is left out."
+        )
+    return [" ".join(words)] if words else []
+
+
 def main_words(table: Comparison) -> list[str]:
     """Returns paragraphs that explain how to read the first table."""
     first, seeds, teacher = table.first, said(list(table.seeds)), table.family.teacher
@@ -132,6 +158,7 @@ def main_words(table: Comparison) -> list[str]:
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
         "a method of several phases counts each once. Network calls are forward and in images. "
         f"{before} Data is needed where any training of that line starts from real images.",
+        *few_words([line.first for line in table.lines]),
     ]
 
 

@@ -8,15 +8,17 @@ from typing import Any
 
 from evals.ground.faults import DataFault
 from evals.tables.row import Row, Training, read_rows, read_training
+from evals.tables.settings import Setting, read_settings
 from evals.tables.table import Line, Table, check_comparable, score_files, shared_facts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard(Table):
-    """One row per line, by increasing FID; and the training costs of the models."""
+    """One row per line, by increasing FID; the training costs of the models; settings: those that are not git's."""
 
     kind = "leaderboard"
     trainings: Sequence[Training]
+    settings: Sequence[Setting] = ()
 
     @property
     def rows(self) -> list[Row]:
@@ -35,7 +37,7 @@ class Leaderboard(Table):
         return line.name if len(seeds) == 1 else f"{line.name}/{line.seeds[0]}", line.first.sampler
 
 
-def leaderboard(rows: Sequence[Row], trainings: Iterable[Training]) -> Leaderboard:
+def leaderboard(rows: Sequence[Row], trainings: Iterable[Training], settings: Sequence[Setting] = ()) -> Leaderboard:
     """Ranks rows by increasing FID, then NFE.
 
     DataFault: there are none, two are not comparable, or two have the same method, sampler and training seed.
@@ -54,13 +56,15 @@ def leaderboard(rows: Sequence[Row], trainings: Iterable[Training]) -> Leaderboa
         lines=lines,
         card=shared_facts(ordered),
         trainings=sorted(trainings, key=lambda training: training.stage),
+        settings=settings,
     )
 
 
-def read_leaderboard(scores: Path, models: Path, names: Sequence[str]) -> Leaderboard:
-    """Ranks the rows of `scores`/NAME.json; the trainings are those of `models`/NAME/card.json.
+def read_leaderboard(scores: Path, models: Path, names: Sequence[str], settings: Path | None = None) -> Leaderboard:
+    """Ranks the rows of `scores`/NAME.json; the trainings are those of `models`/NAME/card.json; settings: a file.
 
     DataFault: a file or a field is missing; NumericalFault: a number is not finite.
     """
     rows = [row for path in score_files(scores, names) for row in read_rows(path)]
-    return leaderboard(rows, [read_training(models / name / "card.json") for name in names])
+    trainings = [read_training(models / name / "card.json") for name in names]
+    return leaderboard(rows, trainings, [] if settings is None else read_settings(settings))

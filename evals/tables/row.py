@@ -1,6 +1,7 @@
 """A row of scores with its card, as `evaluate` writes it, and the card of a training, as its stage writes it."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -106,6 +107,12 @@ class Row(Scores):
     def signal(self) -> str | None:
         """Returns the time of the student's signal that this sampler shows, as written; None: it draws images."""
         return signal_time(self.sampler)
+
+    @property
+    def kid_is_of_all(self) -> bool:
+        """Returns whether each of KID's subsets is all samples, so that the deviation over subsets means nothing."""
+        said = re.match(r"\d+ subsets of (\d+)\b", str(self.card.facts.get("kid")))
+        return self.kid_mean is not None and said is not None and int(said[1]) >= self.n
 
     @property
     def comparable(self) -> dict[str, Any]:

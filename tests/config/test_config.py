@@ -536,7 +536,7 @@ def test_an_override_of_a_stage_makes_no_stage_of_another_leaf(house: Path) -> N
         {"Reference": {"updates": 10}},
     ):
         faults = Faults()
-        plain, bound = (runs.compiled(asked, said, faults) for said in ({}, {"bindings": bindings}))
+        plain, bound = (runs.compiled(asked, said, faults) for said in ({}, {"both": bindings}))
         faults.raise_if_any()
         assert [stages.keys() for _, stages in plain] == [stages.keys() for _, stages in bound]
 

@@ -109,6 +109,26 @@ def test_nothing_is_fetched(tmp_path: Path) -> None:
     assert not re.search(r"<(script|link|iframe|object|base)\b|@import", page)
 
 
+def test_a_report_of_other_settings_begins_with_them(tmp_path: Path) -> None:
+    card = {**record("boot", "one-jump")["card"], "commit": "c0ffee"}
+    plain = page_of(tmp_path, card=card)
+    assert "Settings: as in git." in plain and "Not as in git" not in plain
+    value = {"run": "boot", "stages": "distil", "setting": "boot.Boot.delta", "git": "0.08", "here": "0.05"}
+    (tmp_path / "settings.json").write_text(json.dumps([value]))
+    names = ["teacher", "boot"]
+    leaderboard(
+        *(tmp_path / name for name in ("scores", "models", "samples")),
+        names,
+        tmp_path / "o",
+        tmp_path / "settings.json",
+    )
+    page = (tmp_path / "o/report.html").read_text()
+    assert_tags_are_balanced(page)
+    head = page[: page.index("<h2>Leaderboard")]
+    assert "<strong>Not as in git." in head and all(f">{text}</td>" in head for text in value.values())
+    assert "as in git." not in page.replace("Not as in git.", "")
+
+
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, hash_seed: str) -> None:
     house(tmp_path)

@@ -32,13 +32,15 @@ def test_again_for_nothing_and_the_rows_are_there(run: Callable[..., str]) -> No
 AFTER_A_STUDENT = {"sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
 BASELINES = {"baselines@digits", "evaluate_baselines@digits", "leaderboard@digits"}
 RERUN = {
-    "gin.bindings.KernelDistance.subsets=7": {
+    "gin.both.KernelDistance.subsets=7": {
         "evaluate_baselines@digits",
         "evaluate@digits-boot-0",
         "leaderboard@digits",
     },
     "gin.overrides=['ddim/samplers.Sweep.steps = (1, 2, 3)']": BASELINES,
     "gin.bindings.Boot.delta=0.2": {"distil@digits-boot-0", *AFTER_A_STUDENT},
+    "gin.bindings.Training.images=320": {"distil@digits-boot-0", *AFTER_A_STUDENT},
+    "gin.teacher.Training.images=320": {"teacher@digits", "distil@digits-boot-0", *BASELINES, *AFTER_A_STUDENT},
 }
 
 
@@ -143,6 +145,39 @@ def test_a_killed_temporary_run_leaves_no_process_and_resumes(house: House) -> N
     newest.write_bytes(newest.read_bytes()[:-1] + b"!")  # set aside by whoever goes on from here, and by nobody else
     dvc, stage, _ = until(".work/*/damaged-*")
     kill(dvc, stage)
+
+
+@pytest.mark.slow
+def test_make_baseline_goes_back_after_an_experiment_that_was_cut_off(house: House) -> None:
+    """The settings are git's again, the scores are those of before, nothing is trained, and the change is kept."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (house.path / name).write_bytes((ROOT / name).read_bytes())
+    house.run("git", "checkout", "params.yaml")
+    house.run("dvc", "repro", "leaderboard@digits")
+    before = json.loads((house.path / "results/digits/leaderboard.json").read_text())
+    there = set(house.path.glob(".work/*/images-*/card.json"))
+    longer = ["-S", "gin.bindings.Training.images=200_000", "-S", "+gin.bindings.Training.save_every=640"]
+    command = ["dvc", "exp", "run", *longer, "leaderboard@digits"]
+    dvc = subprocess.Popen(command, cwd=house.path, env=house.environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not set(house.path.glob(".work/*/images-*/card.json")) - there:
+        assert time.monotonic() < deadline and dvc.poll() is None
+        time.sleep(0.05)
+    dvc.kill()
+    dvc.wait()
+    assert "200000" in house.run("git", "diff", "HEAD", "--", "params.yaml").replace("_", "")
+    back = house.run("make", "-o", ".venv/ready", "baseline")
+    assert not ran(back) - {"leaderboard@digits"}, "everything comes back from the run cache"
+    assert "The scores equal those in git" in back
+    kept = house.path / "results/digits/metrics.json"
+    kept.write_text(kept.read_text().replace("0.", "1."))
+    house.run("git", "commit", "-qm", "others", "--", "results/digits/metrics.json")
+    assert "The scores differ from those in git" in house.run("make", "-o", ".venv/ready", "baseline")
+    assert not house.run("git", "diff", "HEAD", "--", "params.yaml", "plan.yaml")
+    assert json.loads((house.path / "results/digits/leaderboard.json").read_text()) == before
+    house.run("git", "apply", ".dvc/tmp/before-baseline.patch")
+    assert "save_every" in house.run("git", "diff", "params.yaml")
+    house.run("git", "checkout", "params.yaml")
 
 
 @pytest.mark.slow

@@ -1,0 +1,77 @@
+"""A leaderboard says whether it was made as git has it, and of few samples that they are few."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.ground.faults import DataFault
+from evals.pages.results import leaderboard_texts
+from evals.tables.leaderboard import Leaderboard, leaderboard
+from evals.tables.row import row_of
+from evals.tables.settings import Setting, read_settings
+from tests.house.leaderboard import record
+
+RESULTS = Path(__file__).parents[2] / "results/digits"
+DELTA = Setting(run="boot", stages="distil", setting="boot.Boot.delta", git="0.08", here="0.05")
+NOT = "Not as in git."
+
+
+def table(*settings: Setting, card: dict[str, Any] | None = None, **changes: Any) -> Leaderboard:
+    rows = [row_of(record(sampler, card, **changes), Path("rows.json")) for sampler in ("one-jump", "ddim-10")]
+    return leaderboard(rows, [], settings)
+
+
+def page(*settings: Setting, card: dict[str, Any] | None = None, **changes: Any) -> str:
+    return leaderboard_texts(table(*settings, card=card, **changes))["leaderboard.md"]
+
+
+def test_a_page_of_settings_of_git_says_so() -> None:
+    assert "Settings: as in git." in page() and NOT not in page()
+
+
+def test_a_page_of_other_settings_says_them_before_all_scores() -> None:
+    said = page(DELTA)
+    assert "as in git." not in said.replace(NOT, "")
+    head = said[: said.index("| method")]
+    assert NOT in head and "| boot | distil | boot.Boot.delta | 0.08   | 0.05 |" in head
+
+
+def test_uncommitted_changes_are_said() -> None:
+    said = page(card={"commit": "c0ffee+"})
+    assert "Not as in git. Code or gin files had uncommitted changes" in said[: said.index("| method")]
+
+
+def test_of_results_without_a_commit_nothing_is_said() -> None:
+    said = page(card={"commit": None})
+    assert "as in git" not in said
+
+
+@pytest.mark.parametrize("value", [{"run": "boot"}, [1], [{"run": "boot"}]], ids=repr)
+def test_a_damaged_list_of_settings_is_refused(tmp_path: Path, value: object) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps(value))
+    with pytest.raises(DataFault, match="resolve again"):
+        read_settings(tmp_path / "settings.json")
+
+
+def test_few_samples_are_warned_of_and_many_are_not() -> None:
+    assert "Few samples: 999." in page(n=999)
+    assert "Few samples" not in page(n=1000)
+
+
+def test_kid_of_all_samples_has_no_deviation() -> None:
+    assert "KID is of all 500 samples" in page(n=500, card={"kid": "100 subsets of 500, seed 2020"})
+    deviating = {"kid_mean": 3.1452259765188069, "kid_std": 2.1e-15}
+    said = page(n=500, card={"kid": "100 subsets of 500, seed 2020"}, **deviating)
+    assert "3,145 " in said and "±" not in said
+    assert "±" in page(n=500, card={"kid": "100 subsets of 400, seed 2020"}, **deviating)
+
+
+def test_the_kept_page_is_that_of_the_kept_scores() -> None:
+    rows = [row_of(row, RESULTS) for row in json.loads((RESULTS / "leaderboard.json").read_text())]
+    said = leaderboard_texts(leaderboard(rows, []))["leaderboard.md"]
+    kept = (RESULTS / "leaderboard.md").read_text().partition("\n\n## What training cost")[0]
+    assert said.rstrip() == kept.rstrip()
