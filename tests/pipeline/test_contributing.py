@@ -67,10 +67,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         **os.environ,
         "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
         "PYTHONPATH": str(path),
-        "MAKEFLAGS": f"-o .venv/ready -- BIN={programs}",
+        "MAKEFLAGS": f"-- BIN={programs}",
         **{f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
     made = House(path=path, environment=environment)
+    # Otherwise make would install this copy into the environment, for all other tests too.
+    (path / ".venv").mkdir()
+    (path / ".venv/ready").touch()
     made.run("boot-exp", "plan")
     made.run("git", "init", "-q")
     committed(made)
