@@ -30,9 +30,22 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PARAMS = read_params(ROOT / "params.yaml")
 RUNS = [f"{suite}/{run.name}" for suite in PARAMS["suites"] for run in runs.suite_runs(PARAMS, suite, Faults())]
-# Suites of text-to-image models have the same students: those that take w are tried with one model of each pipeline.
-TRIED_WITHOUT_W = ("stable_diffusion_2_1", "stable_diffusion_xl", "deepfloyd_if_2_m")
-LEAVES = sorted({*RUNS, "digits/boot_derivative"} - {f"{suite}/boot_guided" for suite in TRIED_WITHOUT_W})
+
+
+def one_of_each_method(params: Any) -> dict[tuple[str, str], str]:
+    """The last run of each suite and method, and each suite's teacher."""
+    return {
+        (suite, run.student.method if run.student else run.name): f"{suite}/{run.name}"
+        for suite in params["suites"]
+        for run in runs.suite_runs(params, suite, Faults())
+    }
+
+
+# Suites of text-to-image models have the same students: those that take w are tried with one model.
+TRIED_WITHOUT_W = ("stable_diffusion_2_1", "stable_diffusion_xl", "deepfloyd_if_m", "deepfloyd_if_2_m")
+WITHOUT = {f"{suite}/boot_guided" for suite in TRIED_WITHOUT_W}
+# Phases of one method differ in a number of steps: one of each method is tried.
+LEAVES = sorted({*one_of_each_method(PARAMS).values(), "digits/boot_derivative"} - WITHOUT)
 
 
 def stages(leaf: str, *bindings: str) -> Any:
