@@ -146,7 +146,7 @@ def main_words(table: Comparison) -> list[str]:
     return [
         f"{first.card.fid_name} of {first.n:,} samples against {first.card.reference} ({first.card.reference_split}), "
         "by NFE, the network evaluations of an image; lower is better. A student that takes w stands here with w = 1. "
-        + (f"Made for another w, and scored under Guidance: {said(elsewhere)}. " if elsewhere else "")
+        + (f"Distilled at another w, and scored below, under Guidance: {said(elsewhere)}. " if elsewhere else "")
         + ("" if first.card.of_inception else f"The features are {first.card.extractor}'s, not Inception's. ")
         + (
             f"A student's is the mean ± sample standard deviation over the training seeds {seeds}; the teacher was "

@@ -127,7 +127,7 @@ def test_without_weights_there_is_no_guidance_part(tmp_path: Path) -> None:
 
 def test_a_student_of_another_weight_is_looked_for_under_guidance(whole: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = whole
-    told = "Made for another w, and scored under Guidance: guided. "
+    told = "Distilled at another w, and scored below, under Guidance: guided. "
     assert all(told in (folder / "out" / name).read_text() for name in ("comparison.md", "comparison.html"))
 
 
