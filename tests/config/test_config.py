@@ -209,12 +209,14 @@ def test_all_faults_are_reported_together_before_torch_is_imported(house: Path) 
         assert MUTATIONS[mutation][2][0] in done.stderr, done.stderr
 
 
-RUNS = {
-    f"{suite}/{run.name}": replace(run, images=IMAGES.get(run.key))
+# The last run of each suite and method (phases of one method differ in a number of steps), and each suite's teacher.
+LAST = {
+    (suite, run.student.method if run.student else run.name, run.ablation): run
     for suite in SUITES
     for run in runs.suite_runs(PARAMS, suite, Faults())
     if run.seed in (None, 0)
 }
+RUNS = {f"{suite}/{run.name}": replace(run, images=IMAGES.get(run.key)) for (suite, *_), run in LAST.items()}
 
 
 def as_one_file(run: runs.Run) -> str:
