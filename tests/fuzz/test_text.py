@@ -27,7 +27,7 @@ from evals.images.samples import read_samples_card
 from evals.tables.row import read_rows, read_training
 
 ROOT = Path(__file__).parents[2]
-SECONDS, SEED = float(os.environ.get("FUZZ_SECONDS", "8")), int(os.environ.get("FUZZ_SEED", "0"))
+SECONDS, SEED = float(os.environ.get("FUZZ_SECONDS", "4")), int(os.environ.get("FUZZ_SEED", "0"))
 PATIENCE = 10
 WORDS = [
     *b"0 -1 1e999 1e-400 .5. NaN .inf ~ null None True yes 2026-13-01 0x10 0o9 1_0_0 99999999999999999999".split(),

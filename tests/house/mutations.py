@@ -23,7 +23,7 @@ from typing import Any
 
 from evals.ground.faults import Fault
 
-SECONDS, SEED = float(os.environ.get("FUZZ_SECONDS", "10")), int(os.environ.get("FUZZ_SEED", "0"))
+SECONDS, SEED = float(os.environ.get("FUZZ_SECONDS", "4")), int(os.environ.get("FUZZ_SEED", "0"))
 PATIENCE = 10
 SPARE = 2**29
 """Bytes that a reader may take beyond those taken when its sound seeds were read."""
