@@ -115,9 +115,15 @@ def reference(config: Config, out: Out, data: Prepared = None, bind: Bind = []) 
 
 
 @app.command()
-def teacher(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
-    """Trains a teacher on prepared images, or reads the weights of a published one."""
-    _run("teacher", config, bind, out, **_given(data=data))
+def teacher(
+    config: Config,
+    out: Out,
+    data: Prepared = None,
+    prompts: Prompted = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Trains a teacher on prepared images, with their prompts if it takes text, or reads a published one."""
+    _run("teacher", config, bind, out, **_given(data=data, prompts=prompts))
 
 
 @app.command("verify-teacher")

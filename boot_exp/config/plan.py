@@ -79,6 +79,11 @@ class Suite:
         return "prompts" in self.teacher
 
     @property
+    def captioned(self) -> bool:
+        """Returns whether its teacher is trained here on images with prompts."""
+        return self.prompted and "data" in self.teacher
+
+    @property
     def scored(self) -> bool:
         """Returns whether its samples are scored against a reference; those of prompts are shown in a gallery."""
         return self.name == STUDY or "reference" in self.teacher
@@ -243,9 +248,11 @@ def plan_text(suites: Iterable[Suite]) -> str:
     lists = {
         "frozen": suites,
         "data": [suite for suite in teachers if "data" in suite.teacher],
-        "prompts": [suite for suite in teachers if suite.prompted],
+        "prompts": [suite for suite in teachers if suite.prompted and not suite.captioned],
+        "captioned": [suite for suite in teachers if suite.captioned],
         "trained": [suite for suite in teachers if not suite.published and not suite.prompted],
-        "published": [suite for suite in teachers if suite.published or suite.prompted],
+        "references": [suite for suite in teachers if suite.captioned or not (suite.published or suite.prompted)],
+        "published": [suite for suite in teachers if (suite.published or suite.prompted) and not suite.captioned],
         "published_references": [suite for suite in teachers if suite.published],
         "scored": [suite for suite in teachers if suite.scored],
         "leaderboards": [suite for suite in teachers if suite.scored and suite.calls is None],

@@ -47,6 +47,14 @@ class TrainingInTurn:
         return indices % (card.n - card.held_out)
 
 
+@component
+class EachInTurn:
+    """All prompts in turn, those to train on first: for samples of both kinds side by side."""
+
+    def __call__(self, card: PromptsCard, indices: Numbers) -> Numbers:
+        return indices % card.n
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompted:
     """The conditions of images by their prompts; see `PromptConditions`.
