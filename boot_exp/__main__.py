@@ -205,6 +205,21 @@ def evaluate(
     _run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
 
 
+@app.command("prompt-scores")
+def prompt_scores(
+    config: Config,
+    out: Annotated[Path | None, typer.Option(help="the .json to write")] = None,
+    samples: Annotated[Path | None, typer.Option(help="folder written by `sample`")] = None,
+    reference: Referred = None,
+    data: Prepared = None,
+    prompts: Prompted = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Scores samples of prompts by the rank of the right image among all, and by their diversity under one prompt."""
+    needed = {"out": out, "samples": samples, "reference": reference, "data": data, "prompts": prompts}
+    _run_at("prompt_scores", config, bind, needed=needed)
+
+
 @app.command("export")
 def exported(
     config: Config,

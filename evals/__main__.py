@@ -166,6 +166,20 @@ def gallery(
 
 
 @app.command()
+def captioned(
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+    samples: Annotated[Path, typer.Option(help="a suite's folder of samples")],
+    prompts: Annotated[Path, typer.Option(help="the suite's folder of prompts")],
+    scores: Annotated[Path, typer.Option(help="the suite's folder of `evaluate`'s .json files")],
+    prompt_scores: Annotated[Path, typer.Option(help="the suite's folder of scores by prompt")],
+) -> None:
+    """Show a suite whose images have captions: prompts beside pictures, and the rank of the right image."""
+    from evals.pages.captioned import captioned_page
+
+    captioned_page(samples, prompts, scores, prompt_scores, out)
+
+
+@app.command()
 def comparison(
     suite: Annotated[str, typer.Argument(help="the suite's name")],
     student: Annotated[list[str], typer.Option(help="NAME, or NAME_N for the phase of N steps; may be repeated")],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,9 @@ from evals.ground.files import replacing
 HEAD = """\
 # `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. It lists the suites by the stages that
 # they need. Each student has a line with its run; images, its number of training images, if its suite has a budget of
-# network calls; inputs, the folders that the stage distil reads; source, the folder of data, pairs or prompts among
-# them; and prompts, the folder that samples need. Whatever a run does not need is one of its frozen files again. The
-# students that are scored have another line, with the suite whose reference they are scored against.
+# calls; inputs, the folders that the stage distil reads; source, the folder of data, pairs or prompts among them; and
+# prompts, the folder that samples need. What a run does not need is one of its frozen files again. Another line names
+# the suite whose reference a student is scored against.
 """
 Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
 
@@ -80,7 +80,7 @@ class Suite:
 
     @property
     def captioned(self) -> bool:
-        """Returns whether its teacher is trained here on images with prompts."""
+        """Returns whether its teacher is trained here, on images with prompts."""
         return self.prompted and "data" in self.teacher
 
     @property
@@ -95,7 +95,6 @@ class Suite:
 
     def line(self, run: Run, distil: Frozen) -> str:
         """Returns a student's line of plan.yaml."""
-        run_folder = run.folder.relative_to("resolved")
         taught_by = run.student and run.student.teacher
         teacher = f"models/{run.suite}/{f'{taught_by}/{run.seed}' if taught_by else TEACHER}"
         start = starts_from(distil)
@@ -105,7 +104,8 @@ class Suite:
         origin = next(iter(folders.values()), f"{run.folder}/distil.json")
         images = f"images: {run.images}, " if run.images is not None else ""
         prompts = folders.get("prompts", f"{run.folder}/sample.json")
-        return f"{{run: {run_folder}, {images}inputs: {{{inputs}}}, source: {origin}, prompts: {prompts}}}"
+        folder = run.folder.relative_to("resolved")
+        return f"{{run: {folder}, {images}inputs: {{{inputs}}}, source: {origin}, prompts: {prompts}}}"
 
     def drawn(self, stage: str) -> str:
         """Returns the line of a stage that draws images with the teacher: the prompts, or its frozen file again."""
@@ -241,9 +241,8 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     return sum(len(suite.runs) for suite in suites) + len(control) + len(more)
 
 
-def plan_text(suites: Iterable[Suite]) -> str:
+def plan_text(suites: Sequence[Suite]) -> str:
     """Returns the text of plan.yaml: the suites, by the stages that they need, and the lines of their students."""
-    suites = list(suites)
     teachers = [suite for suite in suites if suite.name != STUDY]
     lists = {
         "frozen": suites,
@@ -255,7 +254,7 @@ def plan_text(suites: Iterable[Suite]) -> str:
         "published": [suite for suite in teachers if (suite.published or suite.prompted) and not suite.captioned],
         "published_references": [suite for suite in teachers if suite.published],
         "scored": [suite for suite in teachers if suite.scored],
-        "leaderboards": [suite for suite in teachers if suite.scored and suite.calls is None],
+        "leaderboards": [suite for suite in teachers if suite.scored and suite.calls is None and not suite.captioned],
         "comparisons": [suite for suite in teachers if suite.calls is not None],
     }
     text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
@@ -263,14 +262,17 @@ def plan_text(suites: Iterable[Suite]) -> str:
         key: [f"{of.name}: {of.drawn(stage)}" for of in teachers if stage in of.teacher]
         for key, stage in {"baselines": "sample", "pairs": "pairs"}.items()
     }
-    scored = [run for suite in suites if suite.scored for run in suite.seeded]
+
+    def named(kept: Callable[[Suite], bool]) -> list[str]:
+        runs = (run for suite in suites if kept(suite) for run in suite.seeded)
+        return [f"{run.key}: {{run: {run.folder.relative_to('resolved')}, suite: {run.suite}}}" for run in runs]
+
     mappings = {
         **drawn,
         "calls": [f"{suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None],
         "students": [f"{key}: {line}" for suite in suites for key, line in suite.lines().items()],
-        "scored_students": [
-            f"{run.key}: {{run: {run.folder.relative_to('resolved')}, suite: {run.suite}}}" for run in scored
-        ],
+        "scored_students": named(lambda suite: suite.scored),
+        "captioned_students": named(lambda suite: suite.captioned),
     }
     # DVC wants a mapping where it repeats a stage; without a value YAML would read null.
     for key, lines in mappings.items():

@@ -73,7 +73,7 @@ def plan(params: Mapping[str, Any]) -> str:
     faults = Faults()
     suites = [suite_of(params, name, faults, {}, seeds=1) for name in names(params)]
     faults.raise_if_any()
-    return plan_text(map(_paid, suites))
+    return plan_text([*map(_paid, suites)])
 
 
 def _paid(suite: Suite) -> Suite:

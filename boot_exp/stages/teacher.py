@@ -30,7 +30,7 @@ from boot_exp.methods.text_denoising import TextDenoising
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import PREVIEWS, conditions_of, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
-from boot_exp.teachers.prompted import Prompted
+from boot_exp.teachers.prompted import ByNumber
 from evals.features.published import located
 from evals.ground.ending import tell
 from evals.ground.faults import ConfigurationFault, DataFault, StateFault
@@ -116,13 +116,13 @@ class TextTeacher:
         conditions, told = conditions_of(
             self.teacher, where, classes=None, seed=seed, prompts=self.prompts, folder=prompts
         )
-        if not isinstance(conditions, Prompted):
+        if not isinstance(conditions, ByNumber):
             raise ConfigurationFault(
                 f"a teacher must be told the text of its images by number, got {self.prompts}; bind StoredText or "
                 "TextAtEveryStep"
             )
         captions = read_captions(data, images_sha256=card.images_sha256)
-        pictures, numbers = matched(captions, conditions, data)
+        pictures, numbers = matched(captions, conditions.training, data)
         objective = TextDenoising(
             images=images,
             pictures=pictures,
@@ -150,19 +150,19 @@ class TextTeacher:
         )
 
 
-def matched(captions: Sequence[str], conditions: Prompted, data: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def matched(
+    captions: Sequence[str], training: Sequence[str], data: Path
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns the images whose captions are among the prompts to train on, and the number of each one's prompt: [N].
 
     DataFault: there are none.
     """
-    stored = conditions.stored
-    training = stored.texts[: stored.card.n - stored.card.held_out]
     number = {text: index for index, text in enumerate(training)}
     found = [(index, number[text]) for index, text in enumerate(captions) if text in number]
     if not found:
         raise DataFault(
-            f"{data} must hold images of the prompts in {stored.folder}, got none whose caption is one to train on; "
-            "make the prompts of its captions.txt"
+            f"{data} must hold images of the prompts that a teacher is trained on, got none whose caption is one of "
+            f"these {len(training):,}; make the prompts of its captions.txt"
         )
     pictures, numbers = np.array(found, np.int64).T
     return pictures, numbers
