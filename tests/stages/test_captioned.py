@@ -1,0 +1,157 @@
+"""From images with captions to a teacher that takes text, its samples, and their scores by prompt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from boot_exp.data.stored_prompts import StoredPrompts
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.samplers import Along, AtGuidance
+from boot_exp.diffusion.solvers import Ddim
+from boot_exp.engine.compute import Compute
+from boot_exp.methods.text_denoising import TextDenoising, swapped
+from boot_exp.stages import teacher as module
+from boot_exp.stages.prompt_scores import PromptScores, right_images
+from boot_exp.stages.reference import Reference
+from boot_exp.stages.sample import Sample
+from boot_exp.stages.teacher import matched
+from boot_exp.teachers.prompted import EachInTurn, StoredText
+from evals.ground.faults import ConfigurationFault, DataFault
+from tests.house.captioned import prepared, text_teacher, trained
+from tests.house.prompted import animals, encoder, folder_of, place, stage, teacher, written
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of("sd", tmp_path_factory.mktemp("pipelines"))
+
+
+@pytest.fixture
+def house(tmp_path: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with data and prompts."""
+    monkeypatch.chdir(tmp_path)
+    prepared(tmp_path, encoder(pipeline))
+    return tmp_path
+
+
+def objective_of(house: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> TextDenoising:
+    """What the stage minimises, caught before it trains."""
+    caught: list[Any] = []
+    monkeypatch.setattr(module, "train_and_write", lambda *_, **said: caught.append(said["objective"]))
+    text_teacher(encoder(pipeline)).run(place(house / "teacher"), data=house / "data", prompts=house / "prompts")
+    found: TextDenoising = caught[0]
+    return found
+
+
+def test_no_held_out_image_is_trained_on_and_each_other_one_with_its_own_prompt(
+    house: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = objective_of(house, pipeline, monkeypatch)
+    stored, captions = StoredPrompts.load(house / "prompts"), animals()
+    held_out = stored.texts[stored.card.n - stored.card.held_out :]
+    assert len(held_out) > 3 and len(objective.pictures) == len(captions) - len(held_out)
+    for picture, number in zip(objective.pictures, objective.numbers, strict=True):
+        assert captions[picture] == stored.texts[number] and captions[picture] not in held_out
+        assert objective.told(np.array([number])).text is not None
+
+
+def test_a_teacher_that_is_trained_can_be_sampled_guided_and_says_how(house: Path, pipeline: Path) -> None:
+    clip = encoder(pipeline)
+    trained(house, clip)
+    card = json.loads((house / "teacher/card.json").read_text())
+    assert card["label_dropout"] == 0.1 and {*card["inputs"]} == {"data", "prompts"} and card["classes"] is None
+    samples(house, clip)
+    made = json.loads((house / "samples/ddim-2-w3.json").read_text())
+    assert made["card"]["prompts_chosen"] == "EachInTurn()" and made["nfe"] == 4
+
+
+def samples(house: Path, clip: Any, n: int = 80) -> None:
+    Sample(
+        model=teacher(),
+        samplers=[AtGuidance(sampler=Along(solver=Ddim(), steps=2), w=3.0)],
+        n=n,
+        prompts=StoredText(encoder=clip, chosen=EachInTurn()),
+        compute=Compute(device="cpu"),
+    ).run(place(house / "samples"), model=house / "teacher", prompts=house / "prompts")
+
+
+def test_the_same_seed_trains_the_same_teacher_and_dropout_matters(house: Path, pipeline: Path) -> None:
+    clip = encoder(pipeline)
+    weights = [
+        trained(house, clip, name, **more).net.state_dict()
+        for name, more in {"a": {}, "b": {}, "c": {"text_dropout": 0.9}}.items()
+    ]
+    alike = [all(torch.equal(value, other[name]) for name, value in weights[0].items()) for other in weights]
+    assert alike == [True, True, False]
+
+
+def test_a_text_that_is_dropped_is_the_negative_prompts(house: Path) -> None:
+    given = Condition(text=torch.randn(3, 4, 5), mask=torch.ones(3, 4, dtype=torch.bool))
+    without = Condition(text=torch.zeros(1, 4, 5), mask=torch.zeros(1, 4, dtype=torch.bool))
+    made = swapped(given, without, torch.tensor([True, False, True]))
+    assert made.text is not None and made.mask is not None and given.text is not None
+    assert torch.equal(made.text[1], given.text[1]) and not made.text[[0, 2]].any()
+    assert made.mask.tolist() == [[False] * 4, [True] * 4, [False] * 4]
+
+
+def test_scores_by_prompt_of_samples(house: Path, pipeline: Path) -> None:
+    clip = encoder(pipeline)
+    trained(house, clip)
+    samples(house, clip)
+    Reference(updates=20).run(place(house / "reference"), data=house / "data")
+    folders = {kind: house / kind for kind in ("samples", "reference", "data", "prompts")}
+    PromptScores().run(place(house / "scores.json"), **folders)
+    (record,) = json.loads((house / "scores.json").read_text())
+    assert record["rank_chance"] == 20.5 and record["sampler"] == "ddim-2-w3" and record["w"] == 3
+    assert 1 <= record["rank_seen"] <= 40 and 1 <= record["rank_held_out"] <= 40 and record["prompt_diversity"] > 0
+
+    other = house / "other"
+    stage(written(house / "less.txt", animals()[:30]), clip, rules=[]).run(place(other))
+    with pytest.raises(DataFault, match="got samples of other prompts; sample again"):
+        PromptScores().run(place(house / "s.json"), **{**folders, "prompts": other})
+    path = house / "samples/ddim-2-w3.json"
+    said = json.loads(path.read_text())
+    said["card"]["prompts_chosen"] = "Shuffled()"
+    path.write_text(json.dumps(said))
+    with pytest.raises(DataFault, match="must say that its prompts were chosen by HeldOutInTurn"):
+        PromptScores().run(place(house / "s.json"), **folders)
+
+
+def test_a_prompt_that_is_no_caption_is_refused(house: Path) -> None:
+    stored = StoredPrompts.load(house / "prompts")
+    assert [animals()[index] for index in right_images(animals(), stored)] == [*stored.texts]
+    with pytest.raises(DataFault, match=r"each prompt of .* must be the caption of an image, got 10 that are of none"):
+        right_images(animals()[:30], stored)
+
+
+def test_what_a_text_to_image_teacher_cannot_be_trained_on_is_refused(house: Path, pipeline: Path) -> None:
+    clip = encoder(pipeline)
+    with pytest.raises(ConfigurationFault, match="must be trained on images and their prompts, got --data none"):
+        text_teacher(clip).run(place(house / "t"), prompts=house / "prompts")
+    with pytest.raises(DataFault, match="must hold images of the prompts that a teacher is trained on, got none"):
+        matched(["a cat"], animals(), house / "data")
+    (house / "data/captions.json").unlink()
+    with pytest.raises(DataFault, match="must hold images with captions"):
+        text_teacher(clip).run(place(house / "t"), data=house / "data", prompts=house / "prompts")
+
+
+def test_prompts_that_cannot_be_asked_for_by_number_are_refused(house: Path, pipeline: Path) -> None:
+    class Drawn:
+        """Prompts that are only ever drawn."""
+
+        def __call__(self, folder: Path, seed: int, where: torch.device) -> Any:
+            self.without = Condition(text=torch.zeros(1, 77, 32))
+            self.sha256 = "s"
+            return self
+
+    with pytest.raises(ConfigurationFault, match="must be told the text of its images by number"):
+        replace(text_teacher(encoder(pipeline)), prompts=Drawn()).run(
+            place(house / "t"), data=house / "data", prompts=house / "prompts"
+        )
