@@ -205,6 +205,18 @@ def evaluate(
     _run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
 
 
+@app.command()
+def walks(
+    config: Config,
+    out: OutOrPlace = None,
+    model: Annotated[Path | None, typer.Option(help="folder written by `distil`")] = None,
+    prompts: Prompted = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Draws a student's images between two prompts, between two noises, and from small w to large."""
+    _run_at("walks", config, bind, needed={"out": out, "model": model, "prompts": prompts})
+
+
 @app.command("prompt-scores")
 def prompt_scores(
     config: Config,

@@ -172,11 +172,12 @@ def captioned(
     prompts: Annotated[Path, typer.Option(help="the suite's folder of prompts")],
     scores: Annotated[Path, typer.Option(help="the suite's folder of `evaluate`'s .json files")],
     prompt_scores: Annotated[Path, typer.Option(help="the suite's folder of scores by prompt")],
+    walks: Annotated[Path | None, typer.Option(help="the suite's folder of walks of its students")] = None,
 ) -> None:
     """Show a suite whose images have captions: prompts beside pictures, and the rank of the right image."""
     from evals.pages.captioned import captioned_page
 
-    captioned_page(samples, prompts, scores, prompt_scores, out)
+    captioned_page(samples, prompts, scores, prompt_scores, out, walks=walks)
 
 
 @app.command()

@@ -34,6 +34,8 @@ def places(config: Path, stage: str) -> dict[str, Path]:
     if stage == "evaluate":
         reference = Path("reference", Frozen.read(config).suite)
         return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
+    if stage == "walks":
+        return {"model": "models" / run, "prompts": Path("prompts", run.parts[0]), "out": "walks" / run}
     if stage == "prompt_scores":
         suite = Frozen.read(config).suite
         folders = {kind: Path(kind, suite) for kind in ("reference", "data", "prompts")}

@@ -13,6 +13,7 @@ from evals.images.samples import SamplesCard
 from evals.pages.gallery import Shown, Strip, side_by_side
 from evals.pages.picture import picture
 from evals.pages.prompted import PROVENANCE, escaped, in_order, title
+from evals.pages.walks import pictures_of
 from evals.tables.row import Row, read_rows, read_value, shared
 from evals.tables.text import Column, count, facts, figures, leaves, markdown, numbers
 
@@ -43,11 +44,13 @@ class PromptScores:
     clip_score: float | None = None
 
 
-def captioned_page(samples: Path, prompts: Path, scores: Path, by_prompt: Path, out: Path) -> None:
-    """Writes seen.png, held_out.png, prompts.md and prompts.json.
+def captioned_page(
+    samples: Path, prompts: Path, scores: Path, by_prompt: Path, out: Path, *, walks: Path | None = None
+) -> None:
+    """Writes seen.png, held_out.png, prompts.md, prompts.json, and a picture of each kind of walk of each student.
 
-    samples: a suite's folder of samples, sample i of prompt i, in turn; scores, by_prompt: its folders of the stages
-    evaluate and prompt_scores. DataFault: a row lacks its scores, or is of other prompts.
+    samples: a suite's folder of samples, sample i of prompt i, in turn; scores, by_prompt, walks: its folders of the
+    stages evaluate, prompt_scores and walks. DataFault: a row lacks its scores, or is of other prompts.
     """
     cards = in_order(samples)
     ranked = {(row.method, row.sampler): row for path in sorted(scores.rglob("*.json")) for row in read_rows(path)}
@@ -68,7 +71,9 @@ def captioned_page(samples: Path, prompts: Path, scores: Path, by_prompt: Path, 
         shown[kind] = [texts[kind][index] for index in picked]
         strips = [strip(path, card, [low + index for index in picked]) for path, card in cards.items()]
         pngs[kind] = picture(strips, shown[kind])
-    text = page([*cards.values()], ranked, rows, shown)
+    walked = {} if walks is None else pictures_of(walks)
+    text = page([*cards.values()], ranked, rows, shown, {name: words for name, (words, _) in walked.items()})
+    pngs |= {name: png for name, (_, png) in walked.items()}
     made = [{**card.json(), **vars(rows[card.method, card.sampler])} for card in cards.values()]
     write_texts(out, {"prompts.md": text, "prompts.json": as_json({**shown, "rows": made})})
     for kind, png in pngs.items():
@@ -116,8 +121,12 @@ def page(
     ranked: Mapping[tuple[str, str], Row],
     rows: Mapping[tuple[str, str], PromptScores],
     shown: Mapping[str, Sequence[str]],
+    walked: Mapping[str, str],
 ) -> str:
-    """Returns prompts.md: the scores by prompt of each row, the pictures, and how the images were made."""
+    """Returns prompts.md: the scores by prompt of each row, the pictures, and how the images were made.
+
+    walked: a sentence about each picture of walks, by its name.
+    """
     fids = [ranked[card.method, card.sampler] for card in cards]
     own = [rows[card.method, card.sampler] for card in cards]
     alike: Mapping[str, Any] = shared(
@@ -153,6 +162,7 @@ def page(
         _listed(shown["held_out"]),
         "![Each column has one prompt and one noise](held_out.png)",
         "A column has one prompt and one noise. The prompts stand at equal distances in the list; nobody chose them.",
+        *(part for name, words in walked.items() for part in (f"## {words}", f"![{words}]({name}.png)")),
         "## How the images were made",
         facts(alike),
     ]

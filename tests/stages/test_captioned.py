@@ -10,22 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from boot_exp.data.stored_prompts import StoredPrompts
 from boot_exp.diffusion.conditions import Condition
-from boot_exp.diffusion.samplers import Along, AtGuidance
+from boot_exp.diffusion.samplers import Along, AtGuidance, OneJump
 from boot_exp.diffusion.solvers import Ddim
+from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.compute import Compute
+from boot_exp.engine.seeds import sample_noise
+from boot_exp.methods.students import SignalStudent
 from boot_exp.methods.text_denoising import TextDenoising, swapped
 from boot_exp.stages import teacher as module
 from boot_exp.stages.prompt_scores import PromptScores, right_images
 from boot_exp.stages.reference import Reference
-from boot_exp.stages.sample import Sample
+from boot_exp.stages.sample import Sample, to_pixels
 from boot_exp.stages.teacher import matched
+from boot_exp.stages.walks import Walks, turned
 from boot_exp.teachers.prompted import EachInTurn, StoredText
 from evals.ground.faults import ConfigurationFault, DataFault
+from evals.images.reading import iterate
+from evals.pages.walks import pictures_of
 from tests.house.captioned import prepared, text_teacher, trained
-from tests.house.prompted import animals, encoder, folder_of, place, stage, teacher, written
+from tests.house.prompted import TextNet, animals, encoder, folder_of, place, stage, teacher, written
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +46,19 @@ def house(tmp_path: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.chdir(tmp_path)
     prepared(tmp_path, encoder(pipeline))
     return tmp_path
+
+
+def card_of(student: SignalStudent) -> dict[str, Any]:
+    return {"shape": [3, 8, 8], "classes": None, "stage": "boot", "starts_from": "noise", "architecture": str(student)}
+
+
+class ToldW(TextNet):
+    """The tiny network, which w shifts."""
+
+    guidance = True
+
+    def forward(self, x: Tensor, t: Tensor, label: Any = None, w: Any = None, *, text: Tensor) -> Tensor:
+        return super().forward(x, t, text=text) + 0.1 * w[:, None, None, None]
 
 
 def objective_of(house: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> TextDenoising:
@@ -154,4 +174,56 @@ def test_prompts_that_cannot_be_asked_for_by_number_are_refused(house: Path, pip
     with pytest.raises(ConfigurationFault, match="must be told the text of its images by number"):
         replace(text_teacher(encoder(pipeline)), prompts=Drawn()).run(
             place(house / "t"), data=house / "data", prompts=house / "prompts"
+        )
+
+
+@pytest.mark.parametrize("takes_w", [False, True])
+def test_walks_begin_and_end_at_their_prompts_noises_and_weights(house: Path, pipeline: Path, takes_w: bool) -> None:
+    clip, w = encoder(pipeline), (1.0, 5.0) if takes_w else ()
+    taught = trained(house, clip)
+    student = SignalStudent(taught, net=ToldW() if takes_w else None)
+    write_folder(house / "student", {"weights": student.state_dict()}, card_of(student))
+    reads = StoredText(encoder=clip)
+    stage_of_walks = Walks(model=student, prompts=reads, w=w, rows=2, columns=5, compute=Compute(device="cpu"))
+    stage_of_walks.run(place(house / "walks"), model=house / "student", prompts=house / "prompts")
+    card = json.loads((house / "walks/card.json").read_text())
+    assert {path.stem for path in (house / "walks").glob("*.zip")} == {"prompts", "noises", *(["w"] if takes_w else [])}
+
+    conditions: Any = reads(house / "prompts", 0, torch.device("cpu"))
+    eps = sample_noise(0, torch.arange(4), (3, 8, 8))
+
+    def one(text: str, noise: int, weight: float) -> Any:
+        condition = conditions.told(np.array([conditions.training.index(text)]))
+        condition = replace(condition, w=torch.tensor([weight]) if takes_w else None)
+        with torch.no_grad():
+            return to_pixels(OneJump()(student.eval(), eps[noise : noise + 1], condition))[0].astype(int)
+
+    def close(kind: str, index: int, text: str, noise: int, weight: float = 3.0) -> bool:
+        images = [image.astype(int) for _, image in iterate(house / f"walks/{kind}.zip")]
+        assert len(images) == 10
+        return bool(np.abs(images[index] - one(text, noise, weight)).max() <= 1)
+
+    (a, b), (c, d) = card["prompts"]
+    assert len({a, b, c, d}) == 4 and card["noises"] == [a, c]
+    assert close("prompts", 0, a, 0) and close("prompts", 4, b, 0) and close("prompts", 9, d, 1)
+    assert close("noises", 0, a, 0) and close("noises", 4, a, 2) and close("noises", 9, c, 3)
+    if takes_w:
+        assert close("w", 0, a, 0, 1.0) and close("w", 9, c, 1, 5.0)
+    pictures = pictures_of(house / "walks")
+    assert [*pictures] == [f"made-{kind}" for kind in ("prompts", "noises", *(["w"] if takes_w else []))]
+
+
+def test_noises_on_the_way_have_variance_one() -> None:
+    first, last = torch.randn(2, 3, 64, 64)
+    middle = turned(first, last, torch.linspace(0, 1, 5))
+    torch.testing.assert_close(middle.var(dim=(1, 2, 3)), torch.ones(5), atol=0.05, rtol=0)
+
+
+def test_walks_of_w_are_for_students_that_take_it(house: Path, pipeline: Path) -> None:
+    clip = encoder(pipeline)
+    student = SignalStudent(trained(house, clip))
+    write_folder(house / "student", {"weights": student.state_dict()}, card_of(student))
+    with pytest.raises(ConfigurationFault, match=r"takes no w must have none, got \[1.0, 5.0\]"):
+        Walks(model=student, prompts=StoredText(encoder=clip), w=(1.0, 5.0), compute=Compute(device="cpu")).run(
+            place(house / "walks"), model=house / "student", prompts=house / "prompts"
         )
