@@ -19,6 +19,7 @@ from torch import Tensor
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
 from boot_exp.data import Example, prepare
+from boot_exp.data.captions import write_captions
 from boot_exp.data.prompt_rules import First
 from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.denoisers import Networked, takes_text
@@ -33,7 +34,7 @@ from boot_exp.stages.memory import memory_of, told
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
 from boot_exp.stages.prompts import Prompts
-from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from boot_exp.stages.teacher import PublishedTeacher, Teacher, TextTeacher
 from boot_exp.teachers.prompted import StoredText
 from evals.ground.faults import ConfigurationFault
 
@@ -192,6 +193,16 @@ class _Zeros:
         return self.drawn(0, len(indices))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OfCaptions(_Zeros):
+    """The same for a teacher that is trained here, whose prompts are the names of four images."""
+
+    training: ClassVar[tuple[str, ...]] = ("image 0", "image 1", "image 2", "image 3")
+
+    def told(self, numbers: Any) -> Condition:
+        return self.drawn(0, len(numbers))
+
+
 def _first_channels(latents: Tensor) -> Tensor:
     """Shows latents, [B, C, H, W], without a decoder: [B, 3, H, W]."""
     return latents[:, :3]
@@ -218,10 +229,17 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
     def place(name: str) -> Place:
         return Place(out=folder / name, suite=frozen.suite, name=frozen.name, config=frozen.text())
 
-    if isinstance(stage, Teacher) or stage.method.starts_from is Start.IMAGES:
-        prepare(_Drawn(shape, teacher.classes), (), folder / "data")
+    if isinstance(stage, Teacher | TextTeacher) or stage.method.starts_from is Start.IMAGES:
+        data = prepare(_Drawn(shape, teacher.classes), (), folder / "data")
+    if isinstance(stage, TextTeacher):
+        names = _OfCaptions.training
+        write_captions(folder / "data", names, n=len(names), images_sha256=data.images_sha256, sources={})
+        replace(stage, prompts=_OfCaptions(net=teacher.net)).run(
+            place("made"), data=folder / "data", prompts=folder / "prompts"
+        )
     if isinstance(stage, Teacher):
         stage.run(place("made"), data=folder / "data")
+    if isinstance(stage, Teacher | TextTeacher):
         return f"step: one update of the teacher at reduced size ({size}) on the CPU, passed"
     card = {"shape": list(shape), "classes": teacher.classes, "label_dropout": 0.1, "stage": "teacher"}
     write_folder(folder / "teacher", {"weights": teacher.state_dict()}, {**card, "architecture": str(teacher)})
