@@ -97,9 +97,7 @@ class Suite:
         inputs = ", ".join(f"{kind}: {folder}" for kind, folder in {"teacher": teacher, **folders}.items())
         origin = next(iter(folders.values()), f"{run.folder}/distil.json")
         images = f"images: {run.images}, " if run.images is not None else ""
-        prompts = folders.get("prompts", f"{run.folder}/sample.json")
-        folder = run.folder.relative_to("resolved")
-        return f"{{run: {folder}, {images}inputs: {{{inputs}}}, source: {origin}, prompts: {prompts}}}"
+        return f"{{run: {run.folder.relative_to('resolved')}, {images}inputs: {{{inputs}}}, source: {origin}}}"
 
     @property
     def origin(self) -> str:
@@ -107,10 +105,9 @@ class Suite:
         folder = f"data/{self.name}" if self.captioned else f"resolved/{self.name}/{TEACHER}/prompts.json"
         return f"{{source: {folder}}}"
 
-    def drawn(self, stage: str) -> str:
-        """Returns the line of a stage that draws images with the teacher: the prompts, or its frozen file again."""
-        folder = f"prompts/{self.name}" if self.prompted else f"resolved/{self.name}/{TEACHER}/{stage}.json"
-        return f"{{prompts: {folder}}}"
+    def drawn(self, folder: str, stage: str) -> str:
+        """Returns where a stage that draws images, of a run's folder, has prompts: theirs, or its frozen file again."""
+        return f"prompts: prompts/{self.name}" if self.prompted else f"prompts: resolved/{folder}/{stage}.json"
 
     def misfits(self, faults: Faults) -> None:
         """Adds a fault for each student whose method needs what the suite or the student's teacher does not give."""

@@ -164,6 +164,7 @@ STALE = {
         re.sub(r"    digits_conditional-tract_1-2: .*\n", "", PLANNED),
         "less, digits_conditional-tract_1-2",
     ),
+    "a teacher less": (re.sub(r"    digits-teacher: .*\n", "", PLANNED), "lacks     digits-teacher: "),
     "a suite less in a list": (PLANNED.replace("  frozen: [digits, ", "  frozen: ["), "lacks   frozen: "),
 }
 
@@ -222,7 +223,8 @@ def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) ->
     lines = plan(params).splitlines()
     for suite, images in (("cifar10", 100_000_000), ("ffhq_64", 50_000_000)):
         for seed in (0, 1, 2):
-            line, scored = (line for line in lines if line.startswith(f"    {suite}-mine-{seed}: "))
+            sampled, scored, line = (line for line in lines if line.startswith(f"    {suite}-mine-{seed}: "))
+            assert f"run: {suite}/mine/{seed}, prompts: resolved/{suite}/mine/{seed}/sample.json" in sampled
             assert f"images: {images}, inputs: {{teacher: models/{suite}/teacher}}, source: resolved/" in line
             assert f"run: {suite}/mine/{seed}, suite: {suite}" in scored
     assert not any(line.startswith("    digits-mine") for line in lines)
@@ -378,7 +380,7 @@ def test_a_damaged_plan_is_refused(house: Path, text: str) -> None:
 def test_dvc_yaml_is_short_and_its_commands_are_plain() -> None:
     text = (ROOT / "dvc.yaml").read_text()
     found = YAML(typ="safe").load(text)["stages"]
-    assert len(text.splitlines()) < 215 and len(found) <= 21
+    assert len(text.splitlines()) < 200 and len(found) <= 20
     commands = [(stage.get("do") or stage)["cmd"] for stage in found.values()]
     assert all(command.startswith(("boot-exp ", "python -m evals ")) for command in commands)
     assert not any(word in command for command in commands for word in ("find", "sed", "|", "&&"))
@@ -389,6 +391,17 @@ def test_every_stage_that_runs_a_frozen_file_depends_on_it() -> None:
         said = stage.get("do") or stage
         for file in re.findall(r"resolved/\S+(?:\.json|rows)", said["cmd"]):
             assert file in said["deps"], f"{name}: {file}"
+
+
+def test_teachers_and_students_are_sampled_and_scored_by_the_same_stages() -> None:
+    """But a text-to-image teacher of others has no reference, and the study has its suite's teacher."""
+    plan = YAML(typ="safe").load((ROOT / "plan.yaml").read_text())["plan"]
+    teachers = {f"{suite}-teacher" for suite in PARAMS["suites"]}
+    assert {*plan["sampled"]} == {*plan["students"]} | teachers
+    assert {*plan["sampled"]} - {*plan["scored"]} == {
+        key for key in plan["sampled"] if key.startswith(tuple(f"{suite}-" for suite in plan["galleries"]))
+    }
+    assert all(plan["sampled"][key]["run"] == line["run"] for key, line in plan["scored"].items())
 
 
 def test_a_suite_of_captioned_images_gets_its_prompts_from_its_data_and_its_samples_get_them_too() -> None:
