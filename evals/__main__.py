@@ -167,6 +167,25 @@ def gallery(
 
 
 @app.command()
+def captioned(
+    out: Annotated[Path, typer.Option(help="the folder to write")],
+    method: Annotated[list[str], typer.Option(help="a method to rank, from SCORES/METHOD.json; may be repeated")],
+    scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s .json files")],
+    models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
+    samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
+    prompts: Annotated[Path, typer.Option(help="the suite's folder of prompts")],
+    prompt_scores: Annotated[Path, typer.Option(help="a folder of scores by prompt")],
+    walks: Annotated[Path, typer.Option(help="a folder of walks of each student")],
+) -> None:
+    """Rank a suite whose images have captions; show prompts beside pictures, and the rank of the right image."""
+    from evals.pages.captioned import captioned_page
+    from evals.pages.results import leaderboard as write
+
+    write(scores, models, samples, method, out)
+    captioned_page(samples, prompts, scores, prompt_scores, out, walks=walks)
+
+
+@app.command()
 def comparison(
     suite: Annotated[str, typer.Argument(help="the suite's name")],
     student: Annotated[list[str], typer.Option(help="NAME, or NAME_N for the phase of N steps; may be repeated")],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boot_exp.config.params import PARAMS, from_params, read_params
+from boot_exp.config.runs import suite_names
 from evals.ground.faults import Fault, first_line
 
 LITTLE = 5 * 10**9
@@ -161,10 +162,12 @@ def _threads() -> Iterator[Finding]:
 def _weights() -> Iterator[Finding]:
     """Files and folders that gin files name and that must be fetched first."""
     missing: dict[str, list[str]] = {}
+    suites = suite_names()
     for file in sorted(Path("gin/suites").rglob("*.gin")):
+        suite = file.stem if file.stem in suites else file.parent.name  # a file of a family is a suite
         for name in NAMED.findall(file.read_text(encoding="utf-8", errors="replace")):
             if not Path(name).exists():
-                missing.setdefault(str(file.parent.name), []).append(name)
+                missing.setdefault(suite, []).append(name)
     for suite, names in missing.items():
         said = f"suite {suite} would need {', '.join(dict.fromkeys(names))} (docs/suites.md says where from)"
         yield Finding(name="weights and data", said=said)

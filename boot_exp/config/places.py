@@ -54,6 +54,12 @@ def places(config: Path, stage: str) -> dict[str, Path]:
     if stage == "evaluate":
         reference = Path("reference", Frozen.read(config).suite)
         return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
+    if stage == "walks":
+        return {"model": "models" / run, "prompts": Path("prompts", run.parts[0]), "out": "walks" / run}
+    if stage == "prompt_scores":
+        suite = Frozen.read(config).suite
+        folders = {kind: Path(kind, suite) for kind in ("reference", "data", "prompts")}
+        return {"samples": "samples" / run, **folders, "out": Path("prompt_scores", f"{run}.json")}
     if stage == "export":
         inputs = {} if line is None else line["inputs"]
         teacher = {"teacher": Path(inputs["teacher"])} if "teacher" in inputs else {}

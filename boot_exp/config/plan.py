@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from boot_exp.config.params import (
     read_params,
 )
 from boot_exp.config.parse import Macro, parse_file
+from boot_exp.config.plan_text import plan_text
 from boot_exp.config.runs import (
     ABLATIONS,
     METHODS,
@@ -39,13 +40,6 @@ from boot_exp.config.runs import (
 from evals.ground.faults import ConfigurationFault
 from evals.ground.files import replacing
 
-HEAD = """\
-# `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. It lists the suites by the stages that
-# they need. Each student has a line with its run; images, its number of training images, if its suite has a budget of
-# network calls; inputs, the folders that the stage distil reads; source, the folder of data, pairs or prompts among
-# them; and prompts, the folder that samples need. Whatever a run does not need is one of its frozen files again. The
-# students that are scored have another line, with the suite whose reference they are scored against.
-"""
 Compiled = Sequence[tuple[Run, Mapping[str, Frozen]]]
 
 
@@ -79,6 +73,11 @@ class Suite:
         return "prompts" in self.teacher
 
     @property
+    def captioned(self) -> bool:
+        """Returns whether its teacher is trained here, on images with prompts."""
+        return self.prompted and "data" in self.teacher
+
+    @property
     def scored(self) -> bool:
         """Returns whether its samples are scored against a reference; those of prompts are shown in a gallery."""
         return self.name == STUDY or "reference" in self.teacher
@@ -90,7 +89,6 @@ class Suite:
 
     def line(self, run: Run, distil: Frozen) -> str:
         """Returns a student's line of plan.yaml."""
-        run_folder = run.folder.relative_to("resolved")
         taught_by = run.student and run.student.teacher
         teacher = f"models/{run.suite}/{f'{taught_by}/{run.seed}' if taught_by else TEACHER}"
         start = starts_from(distil)
@@ -99,13 +97,17 @@ class Suite:
         inputs = ", ".join(f"{kind}: {folder}" for kind, folder in {"teacher": teacher, **folders}.items())
         origin = next(iter(folders.values()), f"{run.folder}/distil.json")
         images = f"images: {run.images}, " if run.images is not None else ""
-        prompts = folders.get("prompts", f"{run.folder}/sample.json")
-        return f"{{run: {run_folder}, {images}inputs: {{{inputs}}}, source: {origin}, prompts: {prompts}}}"
+        return f"{{run: {run.folder.relative_to('resolved')}, {images}inputs: {{{inputs}}}, source: {origin}}}"
 
-    def drawn(self, stage: str) -> str:
-        """Returns the line of a stage that draws images with the teacher: the prompts, or its frozen file again."""
-        folder = f"prompts/{self.name}" if self.prompted else f"resolved/{self.name}/{TEACHER}/{stage}.json"
-        return f"{{prompts: {folder}}}"
+    @property
+    def origin(self) -> str:
+        """Returns the line of its prompts: the data whose captions they are, or their frozen file again."""
+        folder = f"data/{self.name}" if self.captioned else f"resolved/{self.name}/{TEACHER}/prompts.json"
+        return f"{{source: {folder}}}"
+
+    def drawn(self, folder: str, stage: str) -> str:
+        """Returns where a stage that draws images, of a run's folder, has prompts: theirs, or its frozen file again."""
+        return f"prompts: prompts/{self.name}" if self.prompted else f"prompts: resolved/{folder}/{stage}.json"
 
     def misfits(self, faults: Faults) -> None:
         """Adds a fault for each student whose method needs what the suite or the student's teacher does not give."""
@@ -240,41 +242,6 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
         if line not in PLAN.read_text(encoding="utf-8").splitlines():
             raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, and lacks {line}; {CURE}")
     return sum(len(suite.runs) for suite in suites) + len(control) + len(more)
-
-
-def plan_text(suites: Iterable[Suite]) -> str:
-    """Returns the text of plan.yaml: the suites, by the stages that they need, and the lines of their students."""
-    suites = list(suites)
-    teachers = [suite for suite in suites if suite.name != STUDY]
-    lists = {
-        "frozen": suites,
-        "data": [suite for suite in teachers if "data" in suite.teacher],
-        "prompts": [suite for suite in teachers if suite.prompted],
-        "trained": [suite for suite in teachers if not suite.published and not suite.prompted],
-        "published": [suite for suite in teachers if suite.published or suite.prompted],
-        "published_references": [suite for suite in teachers if suite.published],
-        "scored": [suite for suite in teachers if suite.scored],
-        "leaderboards": [suite for suite in teachers if suite.scored and suite.calls is None],
-        "comparisons": [suite for suite in teachers if suite.calls is not None],
-    }
-    text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
-    drawn = {
-        key: [f"{of.name}: {of.drawn(stage)}" for of in teachers if stage in of.teacher]
-        for key, stage in {"baselines": "sample", "pairs": "pairs"}.items()
-    }
-    scored = [run for suite in suites if suite.scored for run in suite.seeded]
-    mappings = {
-        **drawn,
-        "calls": [f"{suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None],
-        "students": [f"{key}: {line}" for suite in suites for key, line in suite.lines().items()],
-        "scored_students": [
-            f"{run.key}: {{run: {run.folder.relative_to('resolved')}, suite: {run.suite}}}" for run in scored
-        ],
-    }
-    # DVC wants a mapping where it repeats a stage; without a value YAML would read null.
-    for key, lines in mappings.items():
-        text += [f"  {key}:" if lines else f"  {key}: {{}}", *(f"    {line}" for line in lines)]
-    return "\n".join(text) + "\n"
 
 
 def write_plan(text: str) -> None:

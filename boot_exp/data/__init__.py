@@ -4,6 +4,7 @@ from boot_exp.data.card import DatasetCard
 from boot_exp.data.cifar10 import Cifar10
 from boot_exp.data.dataset import Dataset, Example
 from boot_exp.data.digits import Digits
+from boot_exp.data.emoji import Emoji
 from boot_exp.data.fashion_mnist import FashionMnist
 from boot_exp.data.image_files import ImageFiles
 from boot_exp.data.images import Images, draw
@@ -19,6 +20,7 @@ __all__ = [
     "Dataset",
     "DatasetCard",
     "Digits",
+    "Emoji",
     "Example",
     "FashionMnist",
     "ImageFiles",

@@ -12,7 +12,8 @@ import torch
 from boot_exp.config import runtime
 from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
-from boot_exp.config.plan import Suite, plan_text, suite_of
+from boot_exp.config.plan import Suite, suite_of
+from boot_exp.config.plan_text import plan_text
 from boot_exp.config.runs import TEACHER, Run, names
 from boot_exp.methods import Start
 from boot_exp.stages.distil import Distil
@@ -73,7 +74,7 @@ def plan(params: Mapping[str, Any]) -> str:
     faults = Faults()
     suites = [suite_of(params, name, faults, {}, seeds=1) for name in names(params)]
     faults.raise_if_any()
-    return plan_text(map(_paid, suites))
+    return plan_text([*map(_paid, suites)])
 
 
 def _paid(suite: Suite) -> Suite:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from boot_exp.config.components import component
 from boot_exp.data import Dataset, Transform, prepare
+from boot_exp.data.captions import Captioned, write_captions
 from boot_exp.stages.place import Place
 from evals.ground.faults import printable
 from evals.images.listing import said
@@ -29,3 +30,21 @@ class Data:
         print(printable(f"{place.out}: {card.n:,} images of {size}, {classes}, SHA-256 {card.images_sha256}"))
         if card.notes:
             print(printable(f"{place.out}: {said(card.notes)}"))
+
+
+@component
+class CaptionedData:
+    """A data set with a caption for each image, and the transforms that are applied to each of its images."""
+
+    alone: ClassVar[bool] = True
+
+    dataset: Captioned
+    transforms: Sequence[Transform] = ()
+
+    def run(self, place: Place) -> None:
+        """Writes what the stage of a data set without captions writes, captions.txt and captions.json."""
+        captions, sources = self.dataset.captions(), self.dataset.sources
+        card = prepare(self.dataset, self.transforms, place.out)
+        write_captions(place.out, captions, n=card.n, images_sha256=card.images_sha256, sources=sources)
+        size = f"{card.channels}x{card.height}x{card.width}"
+        print(printable(f"{place.out}: {card.n:,} images of {size} with captions, SHA-256 {card.images_sha256}"))

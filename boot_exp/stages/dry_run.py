@@ -19,6 +19,7 @@ from torch import Tensor
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
 from boot_exp.data import Example, prepare
+from boot_exp.data.captions import write_captions
 from boot_exp.data.prompt_rules import First
 from boot_exp.diffusion.conditions import NOTHING, Condition
 from boot_exp.diffusion.denoisers import Networked, takes_text
@@ -33,8 +34,10 @@ from boot_exp.stages.memory import memory_of, told
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
 from boot_exp.stages.prompts import Prompts
-from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from boot_exp.stages.sample import Sample
+from boot_exp.stages.teacher import PublishedTeacher, Teacher, TextTeacher
 from boot_exp.teachers.prompted import StoredText
+from boot_exp.teachers.text import PipelineText
 from evals.ground.faults import ConfigurationFault
 
 SIDE = 32
@@ -50,6 +53,7 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
         built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last one's bindings stay in effect
             built[name] = runtime.build(stages[name])
+            _measure_as_encoded(built[name])
         rate = Rate.of(stages[main].suite)
         yield from _said(built[main], rate)
         if "prompts" in built:
@@ -92,6 +96,21 @@ def _said(stage: Any, rate: Rate) -> Iterator[str]:
     yield f"training: {training.images:,} images, batch {training.batch}, {operations}"
 
 
+def _measure_as_encoded(stage: Any) -> None:
+    """Lets a network be measured on texts as long as the encoder is bound to read; without, as long as CLIP's."""
+    if not isinstance(stage, Distil | Pairs | Sample | TextTeacher):
+        return
+    encoder = getattr(_of_text(stage.prompts), "encoder", None)
+    if isinstance(encoder, PipelineText) and encoder.longest is not None:
+        model: Any = stage.model if isinstance(stage, Sample) else stage.teacher
+        model.net.tokens = encoder.longest
+
+
+def _of_text(prompts: Any) -> Any:
+    """Returns the prompts of a text; low images are beside a text of either kind."""
+    return getattr(prompts, "prompts", prompts)
+
+
 def text_bytes(net: Any) -> int:
     """Returns the bytes that the encoded text of one prompt takes, in 16 bits."""
     parts = net.example(1, torch.device("meta")).given
@@ -109,7 +128,7 @@ def _stored(stage: Prompts, each: int) -> str:
 
 def _text(prompts: Any, each: int) -> str:
     """Says where a training's text comes from."""
-    inner = getattr(prompts, "prompts", prompts)  # low images are beside a text of either kind
+    inner = _of_text(prompts)
     if not isinstance(inner, StoredText):
         return "text: encoded at every step by an encoder in memory, which is not counted above"
     return f"text: stored on a disk, {each:,} bytes a prompt" + (", and read into memory" if inner.memory else "")
@@ -192,6 +211,16 @@ class _Zeros:
         return self.drawn(0, len(indices))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _OfCaptions(_Zeros):
+    """The same for a teacher that is trained here, whose prompts are the names of four images."""
+
+    training: ClassVar[tuple[str, ...]] = ("image 0", "image 1", "image 2", "image 3")
+
+    def told(self, numbers: Any) -> Condition:
+        return self.drawn(0, len(numbers))
+
+
 def _first_channels(latents: Tensor) -> Tensor:
     """Shows latents, [B, C, H, W], without a decoder: [B, 3, H, W]."""
     return latents[:, :3]
@@ -218,10 +247,17 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
     def place(name: str) -> Place:
         return Place(out=folder / name, suite=frozen.suite, name=frozen.name, config=frozen.text())
 
-    if isinstance(stage, Teacher) or stage.method.starts_from is Start.IMAGES:
-        prepare(_Drawn(shape, teacher.classes), (), folder / "data")
+    if isinstance(stage, Teacher | TextTeacher) or stage.method.starts_from is Start.IMAGES:
+        data = prepare(_Drawn(shape, teacher.classes), (), folder / "data")
+    if isinstance(stage, TextTeacher):
+        names = _OfCaptions.training
+        write_captions(folder / "data", names, n=len(names), images_sha256=data.images_sha256, sources={})
+        replace(stage, prompts=_OfCaptions(net=teacher.net)).run(
+            place("made"), data=folder / "data", prompts=folder / "prompts"
+        )
     if isinstance(stage, Teacher):
         stage.run(place("made"), data=folder / "data")
+    if isinstance(stage, Teacher | TextTeacher):
         return f"step: one update of the teacher at reduced size ({size}) on the CPU, passed"
     card = {"shape": list(shape), "classes": teacher.classes, "label_dropout": 0.1, "stage": "teacher"}
     write_folder(folder / "teacher", {"weights": teacher.state_dict()}, {**card, "architecture": str(teacher)})

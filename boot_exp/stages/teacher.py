@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from boot_exp.config.components import Share, component
 from boot_exp.data import DatasetCard, Images
-from boot_exp.diffusion.conditions import ByClass
+from boot_exp.data.captions import read_captions
+from boot_exp.diffusion.conditions import ByClass, Prompts
 from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.samplers import Sampler
 from boot_exp.diffusion.times import Times, UniformTimes
@@ -22,12 +26,14 @@ from boot_exp.engine.compute import Compute
 from boot_exp.engine.loop import Training
 from boot_exp.engine.processes import join
 from boot_exp.methods.denoising import Denoising
+from boot_exp.methods.text_denoising import TextDenoising
 from boot_exp.stages.place import Place, provenance
-from boot_exp.stages.trained import PREVIEWS, train_and_write
+from boot_exp.stages.trained import PREVIEWS, conditions_of, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
+from boot_exp.teachers.prompted import ByNumber
 from evals.features.published import located
 from evals.ground.ending import tell
-from evals.ground.faults import ConfigurationFault, StateFault
+from evals.ground.faults import ConfigurationFault, DataFault, StateFault
 from evals.ground.files import sha256_of
 
 
@@ -76,6 +82,90 @@ class Teacher:
             compute=self.compute,
             processes=processes,
         )
+
+
+@component
+class TextTeacher:
+    """A network that takes text, trained on images with captions; those of held-out prompts are left out.
+
+    prompts: how the text of the stage `prompts` is read. text_dropout: the share of texts that the negative prompt
+    takes the place of.
+    """
+
+    teacher: Networked
+    prompts: Prompts
+    training: Training
+    preview: Sampler
+    weight: Weight = field(default_factory=SnrPlusOne)
+    times: Times = field(default_factory=UniformTimes)
+    text_dropout: Share = 0.1
+    compute: Compute = field(default_factory=Compute)
+
+    def run(self, place: Place, *, data: Path | None = None, prompts: Path | None = None) -> None:
+        """Trains on a prepared data folder with captions and writes weights.safetensors and card.json."""
+        if data is None or prompts is None:
+            raise ConfigurationFault(
+                f"a text-to-image teacher must be trained on images and their prompts, got --data {data or 'none'} and "
+                f"--prompts {prompts or 'none'}; give both folders"
+            )
+        images = Images.load(data)
+        images.verify()
+        card, seed, processes = images.card, self.training.seed, join(self.compute.find())
+        check_fits(self.teacher, card, data)
+        where = processes.device
+        conditions, told = conditions_of(
+            self.teacher, where, classes=None, seed=seed, prompts=self.prompts, folder=prompts
+        )
+        if not isinstance(conditions, ByNumber):
+            raise ConfigurationFault(
+                f"a teacher must be told the text of its images by number, got {self.prompts}; bind StoredText or "
+                "TextAtEveryStep"
+            )
+        captions = read_captions(data, images_sha256=card.images_sha256)
+        pictures, numbers = matched(captions, conditions.training, data)
+        objective = TextDenoising(
+            images=images,
+            pictures=pictures,
+            numbers=numbers,
+            told=conditions.told,
+            without=conditions.without,
+            seed=seed,
+            weight=self.weight,
+            times=self.times,
+            dropped=self.text_dropout,
+        )
+        train_and_write(
+            place,
+            model=self.compute.put(self.teacher, where),
+            objective=objective,
+            training=self.training,
+            preview=self.preview,
+            condition=conditions.of(seed, torch.arange(PREVIEWS, device=where)),
+            shape=(card.channels, card.height, card.width),
+            inputs={"data": card.images_sha256, **told},
+            classes=None,
+            kind=Taught(label_dropout=self.text_dropout),
+            compute=self.compute,
+            processes=processes,
+        )
+
+
+def matched(
+    captions: Sequence[str], training: Sequence[str], data: Path
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the images whose captions are among the prompts to train on, and the number of each one's prompt: [N].
+
+    DataFault: there are none.
+    """
+    number = {text: index for index, text in enumerate(training)}
+    found = [(index, number[text]) for index, text in enumerate(captions) if text in number]
+    if not found:
+        raise DataFault(
+            f"{data} must hold images of the prompts that a teacher is trained on, got none whose caption is one of "
+            f"these {len(training):,}; make the prompts of its captions.txt"
+        )
+    pictures, numbers = np.array(found, np.int64).T
+    return pictures, numbers
 
 
 @component

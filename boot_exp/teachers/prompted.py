@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -47,6 +47,26 @@ class TrainingInTurn:
         return indices % (card.n - card.held_out)
 
 
+@component
+class EachInTurn:
+    """All prompts in turn, those to train on first: for samples of both kinds side by side."""
+
+    def __call__(self, card: PromptsCard, indices: Numbers) -> Numbers:
+        return indices % card.n
+
+
+@runtime_checkable
+class ByNumber(PromptConditions, Protocol):
+    """Conditions on prompts that can be asked for by number, so that an image is trained on with its own."""
+
+    @property
+    def training(self) -> Sequence[str]:
+        """Returns the prompts to train on, by number."""
+
+    def told(self, numbers: Numbers) -> Condition:
+        """Returns the text of prompts by their numbers, [B], on the device."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompted:
     """The conditions of images by their prompts; see `PromptConditions`.
@@ -78,6 +98,11 @@ class Prompted:
             "text_encoder": card.encoder,
             "negative_prompt": card.negative,
         }
+
+    @property
+    def training(self) -> Sequence[str]:
+        """Returns the prompts to train on, by number."""
+        return self.stored.texts[: self.stored.card.n - self.stored.card.held_out]
 
     def drawn(self, seen: int, batch: int, generator: torch.Generator) -> Condition:
         """Draws those of the next batch: prompt i depends on the seed and on the images seen alone.

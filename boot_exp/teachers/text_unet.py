@@ -20,7 +20,7 @@ from evals.ground.faults import ConfigurationFault
 
 KIND = "UNet2DConditionModel"
 TOKENS = 77
-"""The tokens of a prompt, in all of these pipelines."""
+"""The tokens of a prompt, in all pipelines of these networks."""
 SCALES = ("default", "scale_shift")
 """How residual blocks of which AdaIN knows the second norm are told the time."""
 
@@ -88,6 +88,7 @@ class TextUNet(Guidable):
         self.shape = (said["in_channels"] // self.images, *side(said["sample_size"], who))
         width = said["cross_attention_dim"] if said["encoder_hid_dim"] is None else said["encoder_hid_dim"]
         self.text: int = width[0] if isinstance(width, list | tuple) else width
+        self.tokens: int = TOKENS
 
     def add_guidance(self) -> None:
         """Adds layers for w, AdaIN or the pipeline's own embedding; the output does not change until they learn."""
@@ -100,8 +101,8 @@ class TextUNet(Guidable):
         nn.init.zeros_(first.cond_proj.weight)
 
     def example(self, count: int, where: torch.device) -> Condition:
-        """Returns a condition of zeros, as large as a real one is."""
-        return Condition(text=torch.zeros(count, TOKENS, self.text, device=where))
+        """Returns a condition of zeros, as large as a real one is: its text has `tokens` tokens."""
+        return Condition(text=torch.zeros(count, self.tokens, self.text, device=where))
 
     def forward(
         self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None, **told: Tensor

@@ -44,15 +44,26 @@ def prompted_gallery(samples: Path, prompts: Path, out: Path) -> None:
     samples: a suite's folder of samples; sample i is of the held-out prompt i, in turn. DataFault: there are none, or
     they are of several seeds or other prompts.
     """
-    cards = sorted(_cards(samples).items(), key=lambda pair: _order(pair[1]))
-    _check_alike(samples, [card for _, card in cards])
-    texts = held_out(prompts, min(COLUMNS, *(card.n for _, card in cards)))
-    shown = [Shown(path=path, title=title(card), note=f"NFE {card.nfe}", colour="") for path, card in cards]
+    cards = in_order(samples)
+    texts = held_out(prompts, min(COLUMNS, *(card.n for card in cards.values())))
+    shown = [Shown(path=path, title=title(card), note=f"NFE {card.nfe}", colour="") for path, card in cards.items()]
     png = picture(gallery(shown, len(texts)), texts)
-    made = [card for _, card in cards]
+    made = [*cards.values()]
     write_texts(out, {"gallery.md": page(made, texts), "gallery.json": as_json(record(made, texts))})
     with replacing(out / "gallery.png") as temporary:
         temporary.write_bytes(png)
+
+
+def in_order(samples: Path) -> dict[Path, SamplesCard]:
+    """Returns every zip of samples with its card, the teacher's first. DataFault: none, or of several prompts."""
+    cards = dict(sorted(_cards(samples).items(), key=lambda pair: _order(pair[1])))
+    _check_alike(samples, [*cards.values()])
+    return cards
+
+
+def escaped(text: str) -> str:
+    """Escapes a prompt, which is anybody's text: nothing in it may be read as Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]<>#!&~])", r"\\\1", text)
 
 
 def held_out(prompts: Path, columns: int) -> list[str]:
@@ -78,8 +89,7 @@ def page(cards: Sequence[SamplesCard], texts: Sequence[str]) -> str:
     """Returns gallery.md: the picture, the prompts, what a row cost, and how its images were made."""
     each = [dict(leaves({name: card.card[name] for name in PROVENANCE if name in card.card})) for card in cards]
     alike = shared(each)
-    # Prompts are anybody's text; nothing in them may be read as Markdown or HTML.
-    plain = [re.sub(r"([\\`*_{}\[\]<>#!&~])", r"\\\1", text) for text in texts]
+    plain = [escaped(text) for text in texts]
     columns = [
         Column(heading="model", cells=[card.method for card in cards]),
         Column(heading="sampler", cells=[card.sampler for card in cards]),

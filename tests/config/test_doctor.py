@@ -122,11 +122,15 @@ def test_readers_that_have_ended_are_no_fault_and_a_running_dvc_is_said() -> Non
 def test_missing_weights_are_said_with_their_suite() -> None:
     Path("gin/suites/some").mkdir()
     Path("gin/suites/some/teacher.gin").write_text("edm.Edm.source = 'weights/some.pkl'\n")
+    Path("gin/suites/family").mkdir()
+    Path("gin/suites/family/other.gin").write_text("edm.Edm.source = 'weights/other.pkl'\n")
     run("git", "add", "gin")
-    [found] = [one for one in examine() if one.name == "weights and data"]
+    found, other = sorted((one for one in examine() if one.name == "weights and data"), key=str, reverse=True)
     assert "suite some would need weights/some.pkl" in found.said
+    assert "suite other would need weights/other.pkl" in other.said
     Path("weights").mkdir()
     Path("weights/some.pkl").touch()
+    Path("weights/other.pkl").touch()
     [found] = [one for one in examine() if one.name == "weights and data"]
     assert "are there" in found.said
 

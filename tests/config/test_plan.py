@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -108,10 +109,10 @@ def test_a_student_that_does_not_fit_is_refused_before_anything_runs(house: Path
 def test_a_method_whose_start_a_suite_does_not_make_is_refused(house: Path, stage: str, student: str) -> None:
     (house / "gin").unlink()
     shutil.copytree(ROOT / "gin", house / "gin")
-    teacher = Path("gin/suites/cifar10/teacher.gin")
-    kept = [line for line in teacher.read_text().splitlines() if f"parts/{stage}" not in line]
-    kept = [line for line in kept if not line.startswith((f"{stage}.", "image_files.ImageFiles"))]
-    teacher.write_text("\n".join(kept) + "\n")
+    for file in map(Path, ("gin/suites/published/teacher.gin", "gin/suites/published/cifar10.gin")):
+        kept = [line for line in file.read_text().splitlines() if f"parts/{stage}" not in line]
+        kept = [line for line in kept if not line.removeprefix("teacher/").startswith(f"{stage}.")]
+        file.write_text("\n".join(kept) + "\n")
     message = faults_of_suite(read_params(ROOT / "params.yaml"), "cifar10")
     assert f"{student} starts from " in message and f"configures no stage {stage}; include one there" in message
 
@@ -163,6 +164,7 @@ STALE = {
         re.sub(r"    digits_conditional-tract_1-2: .*\n", "", PLANNED),
         "less, digits_conditional-tract_1-2",
     ),
+    "a teacher less": (re.sub(r"    digits-teacher: .*\n", "", PLANNED), "lacks     digits-teacher: "),
     "a suite less in a list": (PLANNED.replace("  frozen: [digits, ", "  frozen: ["), "lacks   frozen: "),
 }
 
@@ -221,7 +223,8 @@ def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) ->
     lines = plan(params).splitlines()
     for suite, images in (("cifar10", 100_000_000), ("ffhq_64", 50_000_000)):
         for seed in (0, 1, 2):
-            line, scored = (line for line in lines if line.startswith(f"    {suite}-mine-{seed}: "))
+            sampled, scored, line = (line for line in lines if line.startswith(f"    {suite}-mine-{seed}: "))
+            assert f"run: {suite}/mine/{seed}, prompts: resolved/{suite}/mine/{seed}/sample.json" in sampled
             assert f"images: {images}, inputs: {{teacher: models/{suite}/teacher}}, source: resolved/" in line
             assert f"run: {suite}/mine/{seed}, suite: {suite}" in scored
     assert not any(line.startswith("    digits-mine") for line in lines)
@@ -300,7 +303,7 @@ def test_every_method_resolves_in_every_suite(method: str, monkeypatch: pytest.M
         faults = Faults()
         ((_, found),) = runs.compiled([run], {}, faults)
         faults.raise_if_any()
-        assert found.keys() == {"distil", "sample", "evaluate"}, suite
+        assert found.keys() - {"prompt_scores", "walks"} == {"distil", "sample", "evaluate"}, suite
 
 
 @pytest.mark.parametrize("verb", ["lint", "resolve"])
@@ -388,3 +391,28 @@ def test_every_stage_that_runs_a_frozen_file_depends_on_it() -> None:
         said = stage.get("do") or stage
         for file in re.findall(r"resolved/\S+(?:\.json|rows)", said["cmd"]):
             assert file in said["deps"], f"{name}: {file}"
+
+
+def test_teachers_and_students_are_sampled_and_scored_by_the_same_stages() -> None:
+    """But a text-to-image teacher of others has no reference, and the study has its suite's teacher."""
+    plan = YAML(typ="safe").load((ROOT / "plan.yaml").read_text())["plan"]
+    teachers = {f"{suite}-teacher" for suite in PARAMS["suites"]}
+    assert {*plan["sampled"]} == {*plan["students"]} | teachers
+    assert {*plan["sampled"]} - {*plan["scored"]} == {
+        key for key in plan["sampled"] if key.startswith(tuple(f"{suite}-" for suite in plan["galleries"]))
+    }
+    assert all(plan["sampled"][key]["run"] == line["run"] for key, line in plan["scored"].items())
+
+
+def test_a_suite_of_captioned_images_gets_its_prompts_from_its_data_and_its_samples_get_them_too() -> None:
+    plan = YAML(typ="safe").load((ROOT / "plan.yaml").read_text())["plan"]
+    assert plan["prompts"]["emoji"] == {"source": "data/emoji"} and "emoji" in plan["references"]
+    assert "emoji" not in plan["trained"] + plan["published"] + plan["galleries"] + plan["leaderboards"]
+    assert {*plan["captioned_runs"]} == {"emoji-teacher", *plan["captioned_students"]}
+    with contextlib.chdir(ROOT):
+        assert places(Path("resolved/emoji/teacher/sample.json"), "sample")["prompts"] == Path("prompts/emoji")
+        assert places(Path("resolved/emoji/boot_guided/0/walks.json"), "walks") == {
+            "model": Path("models/emoji/boot_guided/0"),
+            "prompts": Path("prompts/emoji"),
+            "out": Path("walks/emoji/boot_guided/0"),
+        }

@@ -14,7 +14,7 @@ from evals.ground.faults import ConfigurationFault
 
 ROOT = Path(__file__).parents[2]
 AFTER = ["sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"]
-BASELINES = ["baselines@digits", "evaluate_baselines@digits"]
+BASELINES = ["sample@digits-teacher", "evaluate@digits-teacher"]
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def said(change: str, *suites: str) -> list[str]:
         ("gin.bindings.Training.images = 6000", {"distil@digits-boot-0", *AFTER}),
         ("gin.ablation=no_boundary", {"distil@digits-boot-0", *AFTER}),
         ("gin.teacher.Training.images=6000", {"teacher@digits", "distil@digits-boot-0", *BASELINES, *AFTER}),
-        ("gin.both.KernelDistance.subsets=7", {"evaluate_baselines@digits", *AFTER[1:]}),
+        ("gin.both.KernelDistance.subsets=7", {BASELINES[1], *AFTER[1:]}),
         ("ddim/samplers.Sweep.steps = (1, 2, 3)", {*BASELINES, "leaderboard@digits"}),
         ("+gin.bindings.Boot.times=@ProgressiveTimes()", {"distil@digits-boot-0", *AFTER}),
         ("gin.bindings.Boot.delta = 0.08", set()),

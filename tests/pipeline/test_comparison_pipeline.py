@@ -85,8 +85,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
             replace(path, changes)
     set_params(made, *STUDENTS)
     first = made.run("dvc", "repro", TABLE)
-    suite = ("data", "reference", "teacher", "baselines", "evaluate_baselines", "pairs")
-    assert ran(first) == {TABLE, *(f"{stage}@digits_conditional" for stage in suite), *of(*RANKED - {"teacher"})}
+    of_suite = {f"{stage}@digits_conditional" for stage in ("data", "reference", "teacher", "pairs")}
+    drawn = {f"{stage}@digits_conditional-teacher" for stage in ("sample", "evaluate")}
+    assert ran(first) == {TABLE, *of_suite, *drawn, *of(*RANKED - {"teacher"})}
     return made
 
 

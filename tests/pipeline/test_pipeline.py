@@ -30,10 +30,10 @@ def test_again_for_nothing_and_the_rows_are_there(run: Callable[..., str]) -> No
 
 
 AFTER_A_STUDENT = {"sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
-BASELINES = {"baselines@digits", "evaluate_baselines@digits", "leaderboard@digits"}
+BASELINES = {"sample@digits-teacher", "evaluate@digits-teacher", "leaderboard@digits"}
 RERUN = {
     "gin.both.KernelDistance.subsets=7": {
-        "evaluate_baselines@digits",
+        "evaluate@digits-teacher",
         "evaluate@digits-boot-0",
         "leaderboard@digits",
     },
@@ -65,11 +65,11 @@ CODE = {
         "distil@digits-boot-0",
     },
     ("boot_exp/diffusion/solvers.py", "half = -s.alpha", "half = -1.5 * s.alpha"): {
-        "baselines@digits",
+        "sample@digits-teacher",
         "distil@digits-boot-0",
     },
     ("evals/scores/kid.py", "subsets: Annotated[int, Ge(1)] = 100", "subsets: Annotated[int, Ge(1)] = 50"): {
-        "evaluate_baselines@digits",
+        "evaluate@digits-teacher",
         "evaluate@digits-boot-0",
     },
     (OTHER, "from __future__ import annotations", "from __future__ import annotations\n# another method"): set(),

@@ -434,8 +434,8 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     house.run("boot-exp", "plan")
     done = ran(house.run("dvc", "repro", "comparison@made"))
     assert done == {
-        *(f"{stage}@made" for stage in ("published_reference", "published_teacher", "baselines")),
-        *(f"{stage}@made" for stage in ("evaluate_baselines", "pairs", "comparison")),
+        *(f"{stage}@made" for stage in ("published_reference", "published_teacher", "pairs", "comparison")),
+        *(f"{stage}@made-teacher" for stage in ("sample", "evaluate")),
         *(f"{stage}@made-{name}-0" for name in ("boot", "direct") for stage in ("distil", "sample", "evaluate")),
     }
     assert not (house.path / "data").exists()
@@ -495,9 +495,9 @@ def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
         if command == "boot-exp plan":
             params.dump(said, house.path / "params.yaml")
         if command.startswith("dvc"):
-            stages = {"data", "reference", "teacher", "baselines", "evaluate_baselines", "leaderboard"}
-            students = {f"{stage}@mine-boot-0" for stage in ("distil", "sample", "evaluate")}
-            assert ran(output) == {f"{stage}@mine" for stage in stages} | students
+            stages = {"data", "reference", "teacher", "leaderboard"}
+            drawn = {f"{stage}@mine-{run}" for stage in ("sample", "evaluate") for run in ("teacher", "boot-0")}
+            assert ran(output) == {f"{stage}@mine" for stage in stages} | drawn | {"distil@mine-boot-0"}
         elif " data " in command:
             assert f"data/mine: {N} images of 3x16x16, no labels, SHA-256 " in output
     rows = json.loads((house.path / "results/mine/leaderboard.json").read_text())

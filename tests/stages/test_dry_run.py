@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,25 @@ def test_check_says_what_the_text_of_prompts_takes(monkeypatch: pytest.MonkeyPat
         assert dry_run.text_bytes(teacher.teacher.net) == each
         line = dry_run._stored(prompts, each)
         assert f"{each:,} bytes a prompt" in line and ("63.1 GB of a disk for at most 100,000" in line) == prompts.store
+
+
+@pytest.mark.parametrize(("run", "lines"), [("teacher", 1), ("boot_fixed_w", 0)])
+def test_a_network_is_measured_on_as_many_tokens_as_its_encoder_reads(
+    monkeypatch: pytest.MonkeyPatch, run: str, lines: int
+) -> None:
+    """Emoji's reads 20, not CLIP's 77; a text takes that much of the disk, and fewer tokens cost fewer operations."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(dry_run, "_step", lambda *given: "passed")
+    said = [*check(stages(f"emoji/{run}"))]
+    assert sum(f"prompts: their stored text takes {2 * 20 * 384:,} bytes" in line for line in said) == lines
+    assert any(line.startswith(f"text: stored on a disk, {2 * 20 * 384:,} bytes") for line in said) == (not lines)
+    monkeypatch.setattr(dry_run, "_measure_as_encoded", lambda stage: None)
+    assert operations(next(check(stages(f"emoji/{run}")))) > operations(said[0])
+
+
+def operations(line: str) -> float:
+    """What a line of check says of a network's call."""
+    return float(re.findall(r"([\d.]+) GFLOP", line)[0])
 
 
 @pytest.mark.parametrize("kind", ["sd", "sd_zsnr", "sdxl", "if_base", "if_sr"])
