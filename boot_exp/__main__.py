@@ -27,12 +27,10 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)]
-
-
 @app.callback()
-def _options(version: Version = False) -> None:
-    pass
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="print it", callback=_version, is_eager=True)] = False,
+) -> None: ...
 
 
 Config = Annotated[Path, typer.Argument(help="a frozen file (.json), a run SUITE/NAME, or a gin file")]
@@ -60,19 +58,9 @@ def resolve(
     suite: Annotated[str | None, typer.Argument(help="a suite, or `study`; default: everything in params.yaml")] = None,
 ) -> None:
     """Freezes the runs of params.yaml into resolved/, or reports all faults of their configurations."""
-    from boot_exp.config import runs
-    from boot_exp.config.fault_list import Faults
-    from boot_exp.config.params import planned_images, read_params
-    from boot_exp.config.plan import check_fresh, suite_of
-    from boot_exp.config.resolved import differing, write
+    from boot_exp.config.resolved import freeze
 
-    params, faults, images = read_params(), Faults(), planned_images()
-    names = [suite] if suite else runs.names(params)
-    resolved = [suite_of(params, name, faults, images) for name in names]
-    faults.raise_if_any()
-    for made in resolved:
-        check_fresh(made)
-        write(made.runs, Path("resolved") / made.name, differing(params, made.name, made.runs))
+    freeze(suite)
 
 
 @app.command()
@@ -80,16 +68,14 @@ def lint(
     leaves: Annotated[list[Path] | None, typer.Argument(help="gin files or SUITE/METHOD; default: everything")] = None,
 ) -> None:
     """Reports all faults of configurations, before anything is imported, read or trained."""
-    from boot_exp.config import runs
     from boot_exp.config.fault_list import Faults
     from boot_exp.config.params import read_params
     from boot_exp.config.plan import check_all
+    from boot_exp.config.runs import compiled, named_run
 
     faults = Faults()
-    if leaves:
-        count = len(runs.compiled([runs.named_run(leaf) for leaf in leaves], {}, faults))
-    else:
-        count = check_all(read_params(), faults)
+    given = [named_run(leaf) for leaf in leaves or ()]
+    count = len(compiled(given, {}, faults)) if given else check_all(read_params(), faults)
     faults.raise_if_any()
     print(f"{count} configurations, no fault")
 
@@ -106,17 +92,11 @@ def show(config: Config, bind: Bind = []) -> None:  # noqa: B006 - typer reads t
 @app.command()
 def diff(a: Config, b: Config) -> None:
     """Prints the values in which two runs or frozen files differ."""
-    from boot_exp.config.frozen import differences
+    from boot_exp.config.frozen import differences_of_runs
     from boot_exp.config.runs import stages_of
 
-    first, second = stages_of(a, []), stages_of(b, [])
-    for stage in [*first, *(name for name in second if name not in first)]:
-        if stage in first and stage in second:
-            lines = list(differences(first[stage], second[stage]))
-        else:
-            lines = [f"{'-' if stage in first else '+'} the whole stage"]
-        if lines:
-            print("\n".join([f"# stage {stage}", *lines]))
+    for line in differences_of_runs(stages_of(a, []), stages_of(b, [])):
+        print(line)
 
 
 @app.command()
@@ -143,13 +123,7 @@ def reference(config: Config, out: Out, data: Prepared = None, bind: Bind = []) 
 
 
 @app.command()
-def teacher(
-    config: Config,
-    out: Out,
-    data: Prepared = None,
-    prompts: Prompted = None,
-    bind: Bind = [],  # noqa: B006
-) -> None:
+def teacher(config: Config, out: Out, data: Prepared = None, prompts: Prompted = None, bind: Bind = []) -> None:  # noqa: B006
     """Trains a teacher on prepared images, with their prompts if it takes text, or reads a published one."""
     run_stage("teacher", config, bind, out, data=data, prompts=prompts)
 

@@ -176,12 +176,13 @@ def captioned(
     prompts: Annotated[Path, typer.Option(help="the suite's folder of prompts")],
     prompt_scores: Annotated[Path, typer.Option(help="a folder of scores by prompt")],
     walks: Annotated[Path, typer.Option(help="a folder of walks of each student")],
+    settings: Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")] = None,
 ) -> None:
     """Rank a suite whose images have captions; show prompts beside pictures, and the rank of the right image."""
     from evals.pages.captioned import captioned_page
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out)
+    write(scores, models, samples, method, out, settings)
     captioned_page(samples, prompts, scores, prompt_scores, out, walks=walks)
 
 

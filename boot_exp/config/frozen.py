@@ -144,6 +144,17 @@ def differences(a: Frozen, b: Frozen) -> Iterator[str]:
             yield from (f"{sign} {lines[key]}" for sign, lines in (("-", first), ("+", second)) if key in lines)
 
 
+def differences_of_runs(a: Mapping[str, Frozen], b: Mapping[str, Frozen]) -> Iterator[str]:
+    """Returns the lines in which the stages of two runs differ, after a line that names the stage."""
+    for stage in dict.fromkeys([*a, *b]):
+        if stage in a and stage in b:
+            lines = list(differences(a[stage], b[stage]))
+        else:
+            lines = [f"{'-' if stage in a else '+'} the whole stage"]
+        if lines:
+            yield from (f"# stage {stage}", *lines)
+
+
 def _code_key(values: Mapping[str, Any]) -> str:
     return OTHER_CODE if OTHER_CODE in values else CODE
 

@@ -10,12 +10,23 @@ from typing import Any
 
 from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
-from boot_exp.config.params import REACHES, flat
-from boot_exp.config.runs import NONE, Run, compiled, overrides, suite_runs
+from boot_exp.config.params import REACHES, flat, planned_images, read_params
+from boot_exp.config.plan import check_fresh, suite_of
+from boot_exp.config.runs import NONE, Run, compiled, names, overrides, suite_runs
 from evals.ground.files import replacing_folder, write_json
 
 ROWS = "rows"
 Made = Sequence[tuple[Run, Mapping[str, Frozen]]]
+
+
+def freeze(suite: str | None = None) -> None:
+    """Freezes the runs of a suite, or of all, into resolved/. ConfigurationFault: their faults; nothing is written."""
+    params, faults, images = read_params(), Faults(), planned_images()
+    compiled_suites = [suite_of(params, name, faults, images) for name in ([suite] if suite else names(params))]
+    faults.raise_if_any()
+    for one in compiled_suites:
+        check_fresh(one)
+        write(one.runs, Path("resolved") / one.name, differing(params, one.name, one.runs))
 
 
 def write(made: Made, folder: Path, settings: Sequence[Mapping[str, str]] = ()) -> None:

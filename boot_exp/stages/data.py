@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from boot_exp.config.components import component
-from boot_exp.data import Dataset, Transform, prepare
+from boot_exp.data import Dataset, DatasetCard, Transform, prepare
 from boot_exp.data.captions import Captioned, write_captions
 from boot_exp.stages.place import Place
 from evals.ground.faults import printable
@@ -42,9 +42,8 @@ class CaptionedData:
     transforms: Sequence[Transform] = ()
 
     def run(self, place: Place) -> None:
-        """Writes what the stage of a data set without captions writes, captions.txt and captions.json."""
+        """Writes and prints what `Data` does, then writes captions.txt and captions.json."""
         captions, sources = self.dataset.captions(), self.dataset.sources
-        card = prepare(self.dataset, self.transforms, place.out)
+        Data(dataset=self.dataset, transforms=self.transforms).run(place)
+        card = DatasetCard.read(place.out / "card.json")
         write_captions(place.out, captions, n=card.n, images_sha256=card.images_sha256, sources=sources)
-        size = f"{card.channels}x{card.height}x{card.width}"
-        print(printable(f"{place.out}: {card.n:,} images of {size} with captions, SHA-256 {card.images_sha256}"))

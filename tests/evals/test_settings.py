@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from ruamel.yaml import YAML
 
+from evals.__main__ import app
 from evals.ground.faults import DataFault
 from evals.pages.results import leaderboard_texts
 from evals.tables.leaderboard import Leaderboard, leaderboard
@@ -75,3 +78,15 @@ def test_the_kept_page_is_that_of_the_kept_scores() -> None:
     said = leaderboard_texts(leaderboard(rows, []))["leaderboard.md"]
     kept = (RESULTS / "leaderboard.md").read_text().partition("\n\n## What training cost")[0]
     assert said.rstrip() == kept.rstrip()
+
+
+def test_every_table_whose_suite_may_be_overridden_takes_the_settings_that_resolve_writes() -> None:
+    """Comparisons and the study take no overrides."""
+    stages = YAML(typ="safe").load(Path(__file__).parents[2] / "dvc.yaml")["stages"].values()
+    programs = [stage.get("do", stage)["cmd"] for stage in stages]
+    named = {cmd.split()[3] for cmd in programs if "/rows)" in cmd}  # python -m evals NAME ... $(cat resolved/.../rows)
+    tables = named - {"comparison", "study"}
+    assert tables == {"leaderboard", "captioned"}
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for table in tables:
+        assert "--settings" in {option for one in commands[table].params for option in one.opts}, table
