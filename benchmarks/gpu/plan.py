@@ -19,7 +19,7 @@ from benchmarks.students import Student, compiled, of_stage
 from benchmarks.timing import precision, seconds
 from boot_exp.config import runtime
 from boot_exp.data.images import Images
-from boot_exp.methods.denoising import Denoising
+from boot_exp.methods.denoising import Denoising, LabelledImages
 from evals.ground.files import read_json, write_json
 
 FEW = 6
@@ -53,8 +53,9 @@ def timed(bind: list[str], data: Images, steps: int) -> tuple[Taken, dict[str, A
 
 
 def _teacher(stage: Any, data: Images, device: torch.device) -> Student:
+    examples = LabelledImages(images=data, classes=stage.teacher.classes)
     objective = Denoising(
-        images=data, seed=0, weight=stage.weight, times=stage.times, label_dropout=stage.label_dropout
+        examples=examples, seed=0, weight=stage.weight, times=stage.times, dropout=stage.label_dropout
     )
     return Student(name="teacher", stage=stage, model=stage.compute.put(stage.teacher, device), objective=objective)
 

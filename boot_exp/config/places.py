@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,3 +69,15 @@ def places(config: Path, stage: str) -> dict[str, Path]:
     if line is None:
         raise ConfigurationFault(f"{PLAN} must have a line of {key}, got none; {CURE}, or name its folders")
     return {**{name: Path(folder) for name, folder in line["inputs"].items()}, "out": "models" / run}
+
+
+def label_of(frozen: Frozen, config: Path) -> str:
+    """Returns a short name of what a run's frozen file has other than git, for its folder of logs; "" if nothing is."""
+    found = list(Path(*config.parts[:2]).glob("settings-*.json")) if config.parts[:1] == ("resolved",) else []
+    if not found:
+        return ""
+    values = json.loads(found[0].read_text())
+    mine = [one for one in values if one["run"] == frozen.name and frozen.stage in one["stages"].split(", ")]
+    ablation = [one["here"] for one in values if one["setting"] == "gin.ablation"] if mine else []
+    words = ablation or [f"{one['setting'].rpartition('/')[2]}={one['here']}" for one in mine]
+    return re.sub(r"[^\w.=-]+", "_", ",".join(words)).strip("_")[:60]

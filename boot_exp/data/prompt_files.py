@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boot_exp.config.components import component
-from boot_exp.engine.libraries import text_libraries
 from evals.features.published import located
+from evals.ground.extras import extras
 from evals.ground.faults import DataFault, reading
 
 AGAIN = "fetch it again, or write it again"
@@ -167,7 +167,7 @@ def _number(text: str) -> float:
 
 
 def _parquet(path: Path, wanted: Sequence[str]) -> Iterator[Part]:
-    with text_libraries():
+    with extras():
         import pyarrow
         from pyarrow import parquet
     row = 0

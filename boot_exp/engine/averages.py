@@ -41,14 +41,18 @@ class Average(ABC):
 
     @torch.no_grad()
     def update(self, average: Tensors, model: Tensors, *, images: int, batch: int, taken: Tensor | bool = True) -> None:
-        """Moves the average towards the model, in place.
+        """Moves the average towards the model, in place; they may be on different devices.
 
         taken: whether the optimizer's step was applied; a tensor of 0 or 1 on the device if only the GPU knows. The
         caller does not call this for a step that it knows was skipped.
         """
         share = 1 - self.decay(images, batch)
         averages, weights = average.parameters, model.parameters
-        if isinstance(taken, Tensor):
+        if averages and averages[0].device != weights[0].device:
+            if bool(taken):
+                for averaged, current in zip(averages, weights, strict=True):  # one at a time: no second copy of all
+                    averaged.lerp_(current.to(averaged.device), share)
+        elif isinstance(taken, Tensor):
             change = torch._foreach_sub(weights, averages)
             torch._foreach_mul_(change, taken * share)
             torch._foreach_add_(averages, change)

@@ -1,4 +1,4 @@
-"""Reports while a stage trains: a TensorBoard log, and a progress bar on a terminal or plain lines elsewhere."""
+"""Reports while a stage trains: logs, and a progress bar on a terminal or plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,18 +8,34 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from boot_exp.engine.terms import Term
 from evals.ground.ending import tell
 from evals.ground.faults import writing
 
 SECONDS_BETWEEN_LINES = 10.0
+GAP = 1
+"""Gray pixels around each image of a grid."""
+LAYOUT = {
+    "training": {
+        "loss": ["Multiline", ["^loss/.*"]],
+        "loss by t, in quarters of its range": ["Multiline", ["^loss_by_t/.*"]],
+        "norm of the gradient": ["Multiline", ["^gradient_norm$"]],
+        "steps that were skipped": ["Multiline", ["^skipped_steps$"]],
+    }
+}
+"""TensorBoard's page of custom scalars: titles, and the curves of each chart as regular expressions."""
 
 
 def clock(seconds: float) -> str:
@@ -80,16 +96,47 @@ class Meter:
             tell(f"{self.title}: {done:,}/{self.total:,} {self.unit}  {rate:,.0f} {self.unit}/s  {left} left  {text}")
 
 
-class Journal:
-    """Writes a TensorBoard log of one stage, whose steps are images; a resumed run overwrites the steps it repeats.
+class Log(Protocol):
+    """A log of one run beside TensorBoard's, whose steps are images; see `Journal` for the calls."""
 
-    quiet: writes nothing, because another process does. OutputFault, from any call: the log cannot be written; an error
-    in TensorBoard's own thread is raised by the next call.
+    def scalars(self, values: Mapping[str, float], images: int) -> None: ...
+
+    def picture(self, name: str, picture: NDArray[np.uint8], images: int) -> None:
+        """Adds a picture, [H, W, C] with 1 or 3 channels."""
+
+    def results(self, figures: Mapping[str, float]) -> None:
+        """Adds the run's final figures."""
+
+    def close(self) -> None: ...
+
+
+class Logger(Protocol):
+    """Opens the log of a run: its folder, its settings, and its frozen configuration as text."""
+
+    def __call__(self, folder: Path, settings: Mapping[str, str | float], config: str) -> Log: ...
+
+
+class Journal:
+    """Writes the log of one training: TensorBoard's, and those that are bound beside it. Steps are images.
+
+    A resumed run overwrites the steps it repeats. others: logs of other services. quiet: writes nothing, because
+    another process does. OutputFault, from any call: the log cannot be written; an error in TensorBoard's own thread is
+    raised by the next call.
     """
 
-    def __init__(self, folder: Path, *, resumed_at: int, config: str, quiet: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resumed_at: int,
+        config: str,
+        settings: Mapping[str, str | float],
+        others: Sequence[Logger] = (),
+        quiet: bool = False,
+    ) -> None:
+        self.folder, self.settings = folder, dict(settings)
         self.writer: SummaryWriter | None = None
+        self.others: list[Log] = []
         if quiet:
             return
         with writing(folder):
@@ -98,6 +145,8 @@ class Journal:
                     old.unlink()
             self.writer = SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
             self.writer.add_text("gin", "    " + config.replace("\n", "\n    "), resumed_at)
+            self.writer.add_custom_scalars(LAYOUT)
+            self.others = [logger(folder, self.settings, config) for logger in others]
 
     def scalars(self, values: Mapping[str, float], images: int) -> None:
         """Adds a point to the curve of each name."""
@@ -105,31 +154,45 @@ class Journal:
         with writing(self.folder):
             for name, value in values.items():
                 self.writer.add_scalar(name, value, images)
+            for log in self.others:
+                log.scalars(values, images)
 
     def grid(self, name: str, samples: Tensor, images: int) -> None:
         """Adds a square grid of the samples: [B, C, H, W] in [-1, 1]."""
         count, channels, height, width = samples.shape
         side = int(count**0.5)
-        square = samples[: side * side].clamp(-1, 1).add(1).div(2).cpu()
-        square = square.reshape(side, side, channels, height, width).permute(2, 0, 3, 1, 4)
-        picture = square.reshape(channels, side * height, side * width)
         # Small images are unreadable at their own size; repeating pixels enlarges them without interpolation.
-        scale = max(1, 512 // max(picture.shape[1:]))
+        scale = max(1, 512 // (side * max(height, width)))
+        large = samples[: side * side].clamp(-1, 1).add(1).div(2).cpu()
+        large = F.pad(large.repeat_interleave(scale, 2).repeat_interleave(scale, 3), (GAP, GAP, GAP, GAP), value=0.5)
+        square = large.reshape(side, side, channels, *large.shape[2:]).permute(2, 0, 3, 1, 4)
+        picture = square.reshape(channels, side * large.shape[2], side * large.shape[3])
         assert self.writer
         with writing(self.folder):
-            self.writer.add_image(name, picture.repeat_interleave(scale, 1).repeat_interleave(scale, 2), images)
+            self.writer.add_image(name, picture, images)
+            for log in self.others:
+                log.picture(name, picture.mul(255).round().byte().permute(1, 2, 0).numpy(), images)
 
-    def hparams(self, settings: Mapping[str, str | float], figures: Mapping[str, float]) -> None:
-        """Adds the run's settings and its final figures to TensorBoard's table of runs."""
+    def results(self, figures: Mapping[str, float], images: int) -> None:
+        """Adds the run's settings and its final figures, as one row of TensorBoard's table of runs."""
         assert self.writer
+        named = {f"hparam/{name}": value for name, value in figures.items()}
         with writing(self.folder):
-            self.writer.add_hparams(dict(settings), dict(figures), run_name="hparams")
+            # Not by add_hparams, which makes another run of them in a folder of its own, at every call.
+            for part in hparams(self.settings, named):
+                self.writer._get_file_writer().add_summary(part)
+            for name, value in named.items():
+                self.writer.add_scalar(name, value, images)
+            for log in self.others:
+                log.results(figures)
 
     def close(self) -> None:
         """Writes all pending entries."""
         if self.writer:
             with writing(self.folder):
                 self.writer.close()
+                for log in self.others:
+                    log.close()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,36 +1,17 @@
-"""The libraries that prompts and their text need, which the extra `text` of pyproject.toml installs."""
+"""The libraries that other libraries use for prompts only if they are there, and that no extra installs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from evals.ground.extras import extras
 from evals.ground.faults import MissingResource
 
-TEXT = ("pyarrow", "transformers")
-"""The modules of the extra `text` that no other extra installs."""
 CLEANING = {"bs4": "beautifulsoup4", "ftfy": "ftfy"}
 """The modules, and their distributions, without which diffusers silently does not clean a caption."""
 SENTENCES = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
 """What transformers needs to read T5's own spiece.model, where no tokenizer.json was made of it."""
-
-
-@contextmanager
-def text_libraries() -> Iterator[None]:
-    """MissingResource: the block imports a library that an extra installs, and it is not installed."""
-    try:
-        with extras():
-            yield
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in TEXT:
-            raise
-        raise MissingResource(
-            f"{library} must be installed for this, and is not; run: pip install 'boot-exp[text]'"
-        ) from error
 
 
 def check_cleaning() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from boot_exp.config.components import Count, Natural, Positive, component
 from boot_exp.engine.averages import Average
-from boot_exp.engine.journal import Journal, Meter, TimeParts
+from boot_exp.engine.journal import Journal, Logger, Meter, TimeParts
 from boot_exp.engine.objectives import Objective, Portion
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.rates import Rate
@@ -34,11 +34,13 @@ class Training:
     microbatch: images that go through the network at once; None: the whole batch. A batch is cut into portions of this
     size, processes share the portions, and their gradients are added up. Each portion has its own draws, so a run
     depends on the seed and on microbatch, never on the number of processes. optimizer: makes a torch optimizer from
-    parameters. rate: the learning rate as a function of progress. clip: the largest norm of the gradient. seed: of all
-    draws. save_every, preview_every, log_every: images between two checkpoints, previews, log entries. keep: the number
-    of latest checkpoints that are kept, besides those at multiples of keep_every images. not_finite: the run ends after
-    so many steps in a row whose loss or gradient was not finite; each of them is skipped. patience: seconds after which
-    a step counts as hung.
+    parameters. rate: the learning rate as a function of progress. ema: how the average follows the model.
+    average_on_cpu: keeps the average in the CPU's memory, which frees a GPU's, and copies all weights at every step.
+    clip: the largest norm of the gradient. seed: of all draws. save_every, preview_every, log_every: images between two
+    checkpoints, previews, log entries. keep: the number of latest checkpoints that are kept, besides those at multiples
+    of keep_every images. not_finite: the run ends after so many steps in a row whose loss or gradient was not finite;
+    each of them is skipped. patience: seconds after which a step counts as hung. loggers: services that get the log as
+    well as TensorBoard.
     """
 
     reduced: ClassVar[dict[str, object]] = {"images": 4, "batch": 4, "microbatch": None}  # for a dry run
@@ -48,6 +50,7 @@ class Training:
     optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
     rate: Rate
     ema: Average
+    average_on_cpu: bool = False
     microbatch: Count | None = None
     clip: Positive = 1.0
     seed: Natural = 0
@@ -58,6 +61,7 @@ class Training:
     keep_every: Count | None = None
     not_finite: Count = 10
     patience: Positive = 1800.0
+    loggers: Sequence[Logger] = ()
 
     def parts(self, batch: int, processes: Processes) -> list[tuple[int, int]]:
         """Lists (first, size) of the portions of a batch that this process takes; size 0 where it only waits."""
@@ -67,13 +71,21 @@ class Training:
         return every[processes.index :: processes.count]
 
     def check_shared(self, processes: Processes) -> None:
-        """Checks that every process gets a portion. ConfigurationFault: there are more processes than portions."""
+        """Checks that every process gets a portion, and that averages can be where they are to be.
+
+        ConfigurationFault: there are more processes than portions, or weights are sharded and averages on the CPU.
+        """
         size = self.microbatch or self.batch
         if self.batch // size < processes.count:
             raise ConfigurationFault(
                 f"each process must get a portion of the batch, got {processes.count} processes for a batch of "
                 f"{self.batch} in portions of {size}; bind Training.microbatch "
                 f"{max(1, self.batch // processes.count)} or less"
+            )
+        if self.average_on_cpu and processes.sharded:
+            raise ConfigurationFault(
+                "an average on the CPU must be of weights that each process holds whole, got weights sharded over "
+                f"{processes.count} processes; bind Training.average_on_cpu = False, or launch without --use_fsdp"
             )
 
 
@@ -122,11 +134,25 @@ def fit(
     training.check_shared(processes)
     device = processes.device
     state = State(
-        model, ema=training.ema, following=objective.self_teaching, optimizer=training.optimizer, processes=processes
+        model,
+        ema=training.ema,
+        on_cpu=training.average_on_cpu,
+        following=objective.self_teaching,
+        optimizer=training.optimizer,
+        processes=processes,
     )
     state.restore(work)
     with (
-        closing(Journal(logs, resumed_at=state.seen, config=config, quiet=not processes.main)) as journal,
+        closing(
+            Journal(
+                logs,
+                resumed_at=state.seen,
+                config=config,
+                settings=settings,
+                others=training.loggers,
+                quiet=not processes.main,
+            )
+        ) as journal,
         Meter(title=title, total=training.images, done=state.seen, quiet=not processes.main) as meter,
         stop_requests() as stops,
         watchdog(title, training.patience, work.folder) as alive,
@@ -171,7 +197,7 @@ def fit(
                     meter.update(state.seen, losses)
             if (last or every(training.preview_every, before, state.seen)) and (processes.main or processes.sharded):
                 with torch.no_grad(), autocast():
-                    samples = preview(state.average)
+                    samples = preview(state.shown())
                 if processes.main:
                     journal.grid("samples", samples, state.seen)
             stop = processes.any(bool(stops))
@@ -183,9 +209,8 @@ def fit(
                     )
             alive()
         seconds = state.seconds
-        results = {"hparam/seconds": seconds, **{f"hparam/{name}": value for name, value in state.figures.items()}}
         if processes.main:
-            journal.hparams(settings, results)
+            journal.results({"seconds": seconds, **state.figures}, state.seen)
     return Trained(
         average=state.average,
         images=state.seen,

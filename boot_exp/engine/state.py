@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,9 +21,9 @@ from evals.ground.faults import NumericalFault, StateFault
 class State:
     """A model, its average and its self-teacher, which both start as copies of it; shards them if weights are sharded.
 
-    ema: how the average follows the model. following: how the self-teacher follows it; None: there is none. seen: the
-    number of images so far. evaluations: network calls, one per image and forward pass. figures: the means of the
-    loss's terms when they were last logged.
+    ema: how the average follows the model. on_cpu: whether the average is kept on the CPU. following: how the
+    self-teacher follows it; None: there is none. seen: the number of images so far. evaluations: network calls, one per
+    image and forward pass. figures: the means of the loss's terms when they were last logged.
     """
 
     def __init__(
@@ -30,12 +31,15 @@ class State:
         model: nn.Module,
         *,
         ema: Average,
+        on_cpu: bool = False,
         following: Average | None,
         optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
         processes: Processes,
     ) -> None:
         self.processes = processes
         self.model, self.average = model, ema.start(model)
+        if on_cpu:
+            self.average.cpu()
         self.self_teacher = following.start(model) if following else None
         self.models = {"model": model, "average": self.average}
         followers = {"average": ema}
@@ -55,6 +59,14 @@ class State:
     def seconds(self) -> float:
         """How long the training has run, without the time between a stop and the next start."""
         return time.monotonic() - self.started
+
+    def shown(self) -> nn.Module:
+        """Returns the average where it can be called; if it is kept on the CPU, a copy in place of the gradients."""
+        where = self.own.parameters[0].device
+        if next(self.average.parameters()).device == where:
+            return self.average
+        self.optimizer.zero_grad(set_to_none=True)
+        return copy.deepcopy(self.average).to(where)
 
     def restore(self, work: Work) -> None:
         """Restores the newest sound checkpoint, if there is any. StateFault: all checkpoints are damaged."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import field
 from pathlib import Path
 
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
 from boot_exp.config.components import component
+from boot_exp.engine.checkpoints import CARD, read_card
 from boot_exp.engine.processes import join
-from boot_exp.stages.place import Place
+from boot_exp.stages.place import Place, digest_of
 from boot_exp.stages.reference import EXTRACTOR, STATISTICS
 from evals.features.extractors import Extractor, Observation
 from evals.features.indomain import InDomain
 from evals.ground.ending import tell
+from evals.ground.faults import StateFault, writing
 from evals.images.reading import Images
 from evals.scores.kid import KernelDistance
 from evals.scores.protocols import Standard
@@ -53,4 +57,24 @@ class Evaluate:
             load_reference(reference / STATISTICS),
             None if self.protocol is None else self.protocol.protocol,
         )
-        evaluate_folder(samples, against, extractor, out, tell_row, self.kernel, share, taken)
+        records = evaluate_folder(samples, against, extractor, out, tell_row, self.kernel, share, taken)
+        if processes.main:
+            log_scores(place.out, records)
+
+
+def log_scores(out: Path, records: Sequence[Record]) -> None:
+    """Adds FID and recall to the log of the training that they are of, as metrics of TensorBoard's table of runs.
+
+    out: scores/RUN.json. The log is found by the card of models/RUN; where there is none, nothing is added.
+    """
+    model = Path("models", *out.with_suffix("").parts[1:])
+    if out.parts[:1] != ("scores",) or not (model / CARD).is_file():
+        return
+    with suppress(StateFault):  # of a card that is damaged; scores do not depend on it
+        digest = digest_of(str(read_card(model).get("config")))
+        for folder in Path("logs", *model.parts[1:]).glob(f"*{digest}"):
+            with writing(folder), closing(SummaryWriter(str(folder))) as writer:
+                for record in records:
+                    for score in ("fid", "recall"):
+                        if record.get(score) is not None:
+                            writer.add_scalar(f"hparam/{score} {record['sampler']}", record[score], 0)

@@ -35,6 +35,7 @@ class Memory:
     weights: parameters and buffers of what is trained. optimizer: None where it could not be asked. averages: the
     average and, if there is one, the self-teacher. activations: the most that a call and its backward pass hold beside
     the weights and gradients. averaging: what a GPU's update of an average holds, once the activations are gone.
+    on_cpu: of an average that is kept on the CPU, which is not in the total.
     """
 
     weights: int
@@ -44,6 +45,7 @@ class Memory:
     teacher: int
     activations: int
     averaging: int
+    on_cpu: int = 0
 
     @property
     def total(self) -> int:
@@ -70,7 +72,8 @@ def images_at_once(stage: Any) -> int:
 def memory_of(stage: Any, model: nn.Module) -> Memory:
     """Counts the memory of a training, Teacher or Distil, and of what it trains; both built on the device "meta"."""
     shape, images, bfloat16 = stage.teacher.shape, images_at_once(stage), stage.compute.bfloat16
-    copies, teacher, told, weights = 1, 0, 0, bytes_of(model)
+    on_cpu = stage.training.average_on_cpu
+    copies, teacher, told, weights = 0 if on_cpu else 1, 0, 0, bytes_of(model)
     if isinstance(stage, Distil):
         copies += stage.method.self_teaching is not None
         frozen = replace(stage.compute, compile=False).frozen(copy.deepcopy(stage.teacher), torch.device("meta"))
@@ -92,7 +95,8 @@ def memory_of(stage: Any, model: nn.Module) -> Memory:
         teacher=teacher,
         # Gradients that nothing is added to come one by one, as activations go.
         activations=most if adding else max(most - learning, 0),
-        averaging=learning,
+        averaging=learning if copies else 0,
+        on_cpu=weights if on_cpu else 0,
     )
 
 
@@ -216,12 +220,12 @@ def told(stage: Any, memory: Memory) -> Iterator[str]:
     half = "bfloat16" if stage.compute.bfloat16 else "float32"
     make: Any = stage.training.optimizer
     make = make.args[0] if isinstance(make, partial) and make.args else make  # as gin's references are built
-    copies = memory.averages // memory.weights
+    copies, whose = memory.averages // memory.weights, ", the self-teacher's" if memory.on_cpu else ""
     rows: list[tuple[str, int | None, str]] = [
         ("weights", memory.weights, "float32"),
         ("gradients", memory.gradients, "float32"),
         ("optimizer", memory.optimizer, getattr(make, "__name__", type(make).__name__)),
-        ("averages", memory.averages, f"float32, {copies} {'copy' if copies == 1 else 'copies'}"),
+        ("averages", memory.averages, f"float32, {copies} {'copy' if copies == 1 else 'copies'}{whose}"),
         ("teacher", memory.teacher, half),
         ("activations", memory.activations, f"the most in a step of {images_at_once(stage)} images, {half}"),
         ("in all", memory.total, f"fits {memory.fits}"),
@@ -230,3 +234,5 @@ def told(stage: Any, memory: Memory) -> Iterator[str]:
     for name, count, words in rows:
         if count != 0:
             yield f"  {name:<11} {'unknown' if count is None else f'{count / 2**30:.3g}':>7}  {words}"
+    if memory.on_cpu:
+        yield f"  {'on the CPU':<11} {memory.on_cpu / 2**30:>7.3g}  the average, in float32"

@@ -16,7 +16,7 @@ import torch
 class Place:
     """out: folder of the result; suite and name: of the run; config: the stage's frozen configuration, as text.
 
-    settings: the configuration's bindings, flat, for tables of runs.
+    settings: the configuration's bindings, flat, for tables of runs. label: a short name of what is not as in git.
     """
 
     out: Path
@@ -24,11 +24,18 @@ class Place:
     name: str
     config: str
     settings: Mapping[str, str | float] = field(default_factory=dict)
+    label: str = ""
 
     @property
     def logs(self) -> Path:
-        """TensorBoard's folder: `out` with logs/ instead of its first folder."""
-        return Path("logs", *self.out.parts[1:]) if not self.out.is_absolute() else Path("logs", self.suite, self.name)
+        """TensorBoard's folder, one for each configuration of a run: its label, and a hash of settings and code.
+
+        It is in `out` with logs/ instead of its first folder, so that curves of one run's configurations can be laid
+        over one another.
+        """
+        folder = self.out.parts[1:] if not self.out.is_absolute() else (self.suite, self.name)
+        digest = digest_of(self.config)
+        return Path("logs", *folder, f"{self.label}-{digest}" if self.label else digest)
 
     def work(self, *inputs: str) -> Path:
         """The folder of unfinished work, named by a hash of the configuration (with the code's hashes) and the inputs.
@@ -38,6 +45,11 @@ class Place:
         text = "\n".join([str(self.out), self.config, *inputs])
         root = Path(os.environ.get("DVC_ROOT", ""))
         return root / ".work" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digest_of(config: str) -> str:
+    """Returns the short hash of a frozen configuration, as text, that names its folder of logs."""
+    return hashlib.sha256(config.encode()).hexdigest()[:8]
 
 
 def provenance(where: torch.device) -> dict[str, str]:

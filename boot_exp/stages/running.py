@@ -34,13 +34,21 @@ def run_stage(stage: str, config: Path, bind: Sequence[str], out: Path, **inputs
     here = launched()
     frozen = stage_of(config, bind, stage)
     from boot_exp.config import runtime
+    from boot_exp.config.places import label_of
     from boot_exp.stages.place import Place
 
     settings: dict[str, Any] = {
         key: value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
         for key, value in frozen.settings().items()
     }
-    place = Place(out=out, suite=frozen.suite, name=frozen.name, config=frozen.text(), settings=settings)
+    place = Place(
+        out=out,
+        suite=frozen.suite,
+        name=frozen.name,
+        config=frozen.text(),
+        settings=settings,
+        label=label_of(frozen, config),
+    )
     built = runtime.build(frozen)
     if getattr(built, "alone", False) and here.index > 0:
         return  # such a stage runs in one process: the first

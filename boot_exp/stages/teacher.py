@@ -25,8 +25,7 @@ from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.compute import Compute
 from boot_exp.engine.loop import Training
 from boot_exp.engine.processes import join
-from boot_exp.methods.denoising import Denoising
-from boot_exp.methods.text_denoising import TextDenoising
+from boot_exp.methods.denoising import CaptionedImages, Denoising, LabelledImages
 from boot_exp.stages.place import Place, provenance
 from boot_exp.stages.trained import PREVIEWS, conditions_of, train_and_write
 from boot_exp.teachers import OfTheHub, PublishedNetwork
@@ -62,11 +61,11 @@ class Teacher:
         check_fits(self.teacher, card, data)
         processes = join(where)
         objective = Denoising(
-            images=images,
+            examples=LabelledImages(images=images, classes=classes),
             seed=self.training.seed,
             weight=self.weight,
             times=self.times,
-            label_dropout=self.label_dropout,
+            dropout=self.label_dropout,
         )
         train_and_write(
             place,
@@ -123,16 +122,18 @@ class TextTeacher:
             )
         captions = read_captions(data, images_sha256=card.images_sha256)
         pictures, numbers = matched(captions, conditions.training, data)
-        objective = TextDenoising(
-            images=images,
-            pictures=pictures,
-            numbers=numbers,
-            told=conditions.told,
-            without=conditions.without,
+        objective = Denoising(
+            examples=CaptionedImages(
+                images=images,
+                pictures=pictures,
+                numbers=numbers,
+                told=conditions.told,
+                negative=conditions.without,
+            ),
             seed=seed,
             weight=self.weight,
             times=self.times,
-            dropped=self.text_dropout,
+            dropout=self.text_dropout,
         )
         train_and_write(
             place,

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from boot_exp.engine.libraries import check_sentences, text_libraries
+from boot_exp.engine.libraries import check_sentences
 from boot_exp.teachers import shown
 from boot_exp.teachers.folders import read_json
+from evals.ground.extras import extras
 from evals.ground.faults import MissingResource, StateFault, first_line, reading
 from evals.ground.files import sha256_of
 
@@ -73,7 +74,7 @@ class Pipeline:
 
     def tokenizer(self, part: str, kind: str) -> Any:
         """Reads a tokenizer. StateFault: it is damaged, or of another class."""
-        with text_libraries():
+        with extras():
             import transformers
 
         inner = self.folder / part
@@ -94,7 +95,7 @@ class Pipeline:
 
     def model(self, part: str, kind: str, dtype: torch.dtype, library: str = "transformers") -> Any:
         """Reads a model for evaluation. StateFault: it is damaged, lacks weights, or is of another class."""
-        with text_libraries():
+        with extras():
             import diffusers
             import transformers
 
@@ -119,7 +120,7 @@ class Pipeline:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keeps warnings and bars of transformers and diffusers from standard error; faults say what matters."""
-    with text_libraries():
+    with extras():
         from diffusers.utils import logging as second
         from transformers.utils import logging as first
 
@@ -139,7 +140,7 @@ def quiet() -> Iterator[None]:
 
 def fetched(name: str, revision: str | None, parts: Sequence[str]) -> Path:
     """Downloads the parts of a pipeline of the hub and returns its folder. MissingResource: it cannot be fetched."""
-    with text_libraries():
+    with extras():
         from huggingface_hub import snapshot_download
 
     kinds = ("*.json", "*.txt", "*.model", *(f"{stem}{shard}.safetensors" for stem in STEMS for shard in ("", "-*")))

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from boot_exp.config.components import Count, component
-from boot_exp.engine.libraries import check_cleaning, text_libraries
+from boot_exp.engine.libraries import check_cleaning
 from boot_exp.teachers.pipelines import Pipeline, quiet
+from evals.ground.extras import extras
 from evals.ground.faults import NumericalFault
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ class T5Text(PipelineText):
     def prepared(self, prompt: str) -> str:
         if not self.clean:
             return prompt.lower().strip()
-        with text_libraries():
+        with extras():
             from diffusers.pipelines.deepfloyd_if.pipeline_if import IFPipeline
         cleaned: Any = partial(IFPipeline._clean_caption, cast(Any, IFPipeline))  # it reads nothing of an object
         twice: str = cleaned(cleaned(prompt))  # as IF's pipelines do

@@ -10,6 +10,8 @@ from evals.ground.faults import Fault, MissingResource, printable
 
 EXTRAS = {
     "teachers": ("diffusers", "huggingface_hub", "safetensors"),
+    "text": ("pyarrow", "transformers"),
+    "wandb": ("wandb",),
     "fid": ("PIL", "cleanfid", "safetensors", "threadpoolctl", "torch_fidelity", "torchvision", "typer"),
     "pipeline": (
         *("accelerate", "dvc", "gin", "jinja2", "markdown", "markupsafe", "matplotlib", "psutil", "rich", "ruamel"),

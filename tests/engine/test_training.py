@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Container, Mapping
+from contextlib import closing
+from dataclasses import replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import kstest  # type: ignore[import-untyped]
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
 from boot_exp.engine.averages import Ema, Tensors
@@ -27,7 +34,7 @@ from boot_exp.engine.stopping import Stopped
 from boot_exp.engine.terms import Term
 from boot_exp.engine.watch import Finite
 from boot_exp.engine.work import Work
-from evals.ground.faults import NumericalFault, StateFault
+from evals.ground.faults import ConfigurationFault, NumericalFault, StateFault
 
 
 def test_sample_noise_is_the_same_in_every_batch() -> None:
@@ -175,7 +182,7 @@ class Noisy:
         return {"line": Term(value=value, t=torch.rand(batch, generator=generator))}
 
 
-def train(folder: Path, objective: Noisy, not_finite: int = 10) -> tuple[Trained, Line]:
+def train(folder: Path, objective: Noisy, not_finite: int = 10, **more: Any) -> tuple[Trained, Line]:
     model = Line()
     training = Training(
         images=100,
@@ -186,6 +193,7 @@ def train(folder: Path, objective: Noisy, not_finite: int = 10) -> tuple[Trained
         save_every=24,
         log_every=16,
         not_finite=not_finite,
+        **more,
     )
     trained = fit(
         training,
@@ -215,7 +223,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, stop_at: int)
 
 def test_a_run_stopped_in_its_last_step_repeats_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[Mapping[str, str | float], Mapping[str, float]]] = []
-    monkeypatch.setattr(Journal, "hparams", lambda self, *both: told.append(both))
+    monkeypatch.setattr(Journal, "results", lambda self, figures, images: told.append((self.settings, figures)))
     train(tmp_path / "whole", Noisy())
     found = Work(folder=tmp_path / "whole" / "work").latest()
     assert found is not None and found[0]["images"] == 100, "a result that cannot be written must not cost a training"
@@ -225,13 +233,104 @@ def test_a_run_stopped_in_its_last_step_repeats_none(tmp_path: Path, monkeypatch
     train(tmp_path / "cut", Noisy(broken={96}))
     assert [settings for settings, _ in told] == [{"rate.peak": 0.1, "ema": "Ema"}] * 2
     whole, rest = (figures for _, figures in told)
-    assert whole.keys() == rest.keys() == {"hparam/line", "hparam/seconds"}
-    assert whole["hparam/line"] == rest["hparam/line"]
+    assert whole.keys() == rest.keys() == {"line", "seconds"}
+    assert whole["line"] == rest["line"]
+
+
+def test_a_run_is_one_row_of_tensorboards_table_however_often_it_is_trained(tmp_path: Path) -> None:
+    """With its settings, and its figures as metrics of the same folder."""
+    for _ in range(2):
+        train(tmp_path, Noisy())
+        Work(folder=tmp_path / "work").clear()
+    assert [path.is_file() for path in (tmp_path / "logs").iterdir()] == [True]
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    assert {"hparam/line", "hparam/seconds"} <= {*events.Tags()["scalars"]}
+    (start,) = (
+        HParamsPluginData.FromString(content).session_start_info.hparams
+        for tag, content in events.PluginTagToContent("hparams").items()
+        if tag == SESSION_START_INFO_TAG
+    )
+    assert {name: value.number_value or value.string_value for name, value in start.items()} == {
+        "rate.peak": 0.1,
+        "ema": "Ema",
+    }
+
+
+def test_pictures_of_a_log_have_gaps(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path, resumed_at=0, config="", settings={})) as journal:
+        journal.grid("white", torch.ones(9, 1, 2, 2), 5)
+    (picture,) = EventAccumulator(str(tmp_path)).Reload().Images("white")
+    with Image.open(BytesIO(picture.encoded_image_string)) as opened:
+        pixels = np.array(opened)
+    side = len(pixels) // 3
+    assert (pixels[[0, side - 1, side, -1]] == 127).all() and (pixels[1 : side - 1, 1 : side - 1] == 255).all()
+
+
+def test_every_logger_that_is_bound_gets_what_tensorboard_gets(tmp_path: Path) -> None:
+    heard = Heard()
+    train(tmp_path, Noisy(), loggers=[heard], preview_every=100)
+    assert heard.opened == [(tmp_path / "logs", {"rate.peak": 0.1, "ema": "Ema"}, "")]
+    mine = curves(tmp_path)
+    mine.pop("hparam/line")
+    assert {name: [images for images, _ in points] for name, points in mine.items()} == {
+        name: points for name, points in heard.points.items() if name in mine
+    }
+    assert heard.pictures == [("samples", 100)] and {*heard.figures} == {"line", "seconds"} and heard.closed == 1
+
+
+class Heard:
+    """A logger, and the log that it opens, which keep what they are told."""
+
+    def __init__(self) -> None:
+        self.opened: list[Any] = []
+        self.points: dict[str, list[int]] = {}
+        self.pictures: list[tuple[str, int]] = []
+        self.figures: dict[str, float] = {}
+        self.closed = 0
+
+    def __call__(self, *given: Any) -> Heard:
+        self.opened.append(given)
+        return self
+
+    def scalars(self, values: Mapping[str, float], images: int) -> None:
+        for name in values:
+            self.points.setdefault(name, []).append(images)
+
+    def picture(self, name: str, picture: Any, images: int) -> None:
+        assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[-1] == 1
+        self.pictures.append((name, images))
+
+    def results(self, figures: Mapping[str, float]) -> None:
+        self.figures |= figures
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_where_the_average_is_kept_changes_no_bit(tmp_path: Path) -> None:
+    """Also where a run is stopped and resumed."""
+    here, _ = train(tmp_path / "here", Noisy())
+    with pytest.raises(Stopped):
+        train(tmp_path / "there", Noisy(stop_at=40), average_on_cpu=True)
+    there, _ = train(tmp_path / "there", Noisy(), average_on_cpu=True)
+    assert torch.equal(here.average.weight, there.average.weight)  # type: ignore[arg-type]
+
+
+def test_an_average_on_the_cpu_is_refused_where_weights_are_sharded(tmp_path: Path) -> None:
+    training = Training(
+        images=8, batch=8, optimizer=torch.optim.Adam, rate=CosineRate(peak=0.1), ema=Ema(half_life=20), microbatch=4
+    )
+    training = replace(training, average_on_cpu=True)
+    training.check_shared(Processes(device=torch.device("cpu")))
+    with pytest.raises(ConfigurationFault, match="each process holds whole, got weights sharded over 2 processes"):
+        training.check_shared(Processes(device=torch.device("cpu"), count=2, sharded=True, index=1))
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder / "logs")).Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag not in ("images_per_second", "memory_peak")]
+    tags = [
+        tag for tag in events.Tags()["scalars"] if tag not in ("images_per_second", "memory_peak", "hparam/seconds")
+    ]
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
 
 

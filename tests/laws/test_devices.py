@@ -37,7 +37,7 @@ from boot_exp.engine.compute import on
 from boot_exp.engine.objectives import Portion
 from boot_exp.engine.watch import Finite
 from boot_exp.methods import Batch, Method
-from boot_exp.methods.denoising import Denoising
+from boot_exp.methods.denoising import Denoising, LabelledImages
 from boot_exp.methods.distilling import FromImages, FromNoise, FromPairs, Source
 from tests.house import made_runs
 from tests.house.devices import SAMPLERS
@@ -171,13 +171,25 @@ def test_what_a_method_starts_from_is_sent_there(source: Source, monkeypatch: py
 
 def test_a_step_of_the_teacher_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model = made_runs.network(1)
-    objective = Denoising(
-        images=cast(Images, TwoImages()), seed=0, weight=TruncatedSnr(), times=UniformTimes(), label_dropout=0.1
-    )
+    examples = LabelledImages(images=cast(Images, TwoImages()), classes=model.classes)
+    objective = Denoising(examples=examples, seed=0, weight=TruncatedSnr(), times=UniformTimes(), dropout=0.1)
     with on_a_gpu(monkeypatch):
         put(model)
         portion = Portion(seen=0, size=6, generator=OnGpu(), progress=0.5)
         assert objective.loss(model, portion, self_teacher=None)["denoising"].value.device.type == "cuda"
+
+
+def test_an_average_on_the_cpu_follows_weights_on_a_gpu() -> None:
+    """It copies them from the GPU, and is not moved there itself."""
+    model = made_runs.network(1)
+    average = Ema.start(model)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        put(model)
+        for kept in average.modules():
+            for values in (kept._parameters, kept._buffers):
+                values.update({name: mode.from_tensor(value) for name, value in values.items() if value is not None})
+        Ema(half_life=100.0).update(Tensors.of(average), Tensors.of(model), images=64, batch=6)
+    assert {value.device.type for value in average.state_dict().values()} == {"cpu"}
 
 
 @pytest.mark.parametrize("table", [False, True])

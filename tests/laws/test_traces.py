@@ -21,7 +21,7 @@ from boot_exp.diffusion.times import UniformTimes
 from boot_exp.diffusion.weights import SnrPlusOne
 from boot_exp.engine.objectives import Objective
 from boot_exp.methods import Start
-from boot_exp.methods.denoising import Denoising
+from boot_exp.methods.denoising import Denoising, LabelledImages
 from tests.house import made_runs
 from tests.house.made_runs import BATCH, Made, distilling, figures, fitted
 
@@ -67,7 +67,8 @@ def objectives(name: str) -> list[Objective]:
     """The examples of a method's test file, each against the tiny teacher; or the teacher's own loss."""
     if name == "teacher":
         images: Any = Labelled()
-        return [Denoising(images=images, seed=0, weight=SnrPlusOne(), times=UniformTimes(), label_dropout=0.0)]
+        examples = LabelledImages(images=images, classes=None)
+        return [Denoising(examples=examples, seed=0, weight=SnrPlusOne(), times=UniformTimes(), dropout=0.0)]
     return [distilling(method) for method in importlib.import_module(f"tests.laws.test_{name}").EXAMPLES]
 
 

@@ -19,8 +19,8 @@ from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.compute import Compute
 from boot_exp.engine.seeds import sample_noise
+from boot_exp.methods.denoising import CaptionedImages
 from boot_exp.methods.students import SignalStudent
-from boot_exp.methods.text_denoising import TextDenoising, swapped
 from boot_exp.stages import teacher as module
 from boot_exp.stages.prompt_scores import PromptScores, right_images
 from boot_exp.stages.reference import Reference
@@ -61,25 +61,25 @@ class ToldW(TextNet):
         return super().forward(x, t, text=text) + 0.1 * w[:, None, None, None]
 
 
-def objective_of(house: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> TextDenoising:
-    """What the stage minimises, caught before it trains."""
+def examples_of(house: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> CaptionedImages:
+    """What the stage trains on, caught before it trains."""
     caught: list[Any] = []
     monkeypatch.setattr(module, "train_and_write", lambda *_, **said: caught.append(said["objective"]))
     text_teacher(encoder(pipeline)).run(place(house / "teacher"), data=house / "data", prompts=house / "prompts")
-    found: TextDenoising = caught[0]
+    found: CaptionedImages = caught[0].examples
     return found
 
 
 def test_no_held_out_image_is_trained_on_and_each_other_one_with_its_own_prompt(
     house: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = objective_of(house, pipeline, monkeypatch)
+    examples = examples_of(house, pipeline, monkeypatch)
     stored, captions = StoredPrompts.load(house / "prompts"), animals()
     held_out = stored.texts[stored.card.n - stored.card.held_out :]
-    assert len(held_out) > 3 and len(objective.pictures) == len(captions) - len(held_out)
-    for picture, number in zip(objective.pictures, objective.numbers, strict=True):
+    assert len(held_out) > 3 and len(examples.pictures) == len(captions) - len(held_out)
+    for picture, number in zip(examples.pictures, examples.numbers, strict=True):
         assert captions[picture] == stored.texts[number] and captions[picture] not in held_out
-        assert objective.told(np.array([number])).text is not None
+        assert examples.told(np.array([number])).text is not None
 
 
 def test_a_teacher_that_is_trained_can_be_sampled_guided_and_says_how(house: Path, pipeline: Path) -> None:
@@ -112,10 +112,13 @@ def test_the_same_seed_trains_the_same_teacher_and_dropout_matters(house: Path, 
     assert alike == [True, True, False]
 
 
-def test_a_text_that_is_dropped_is_the_negative_prompts(house: Path) -> None:
+def test_a_text_that_is_dropped_is_the_negative_prompts(
+    house: Path, pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = Condition(text=torch.randn(3, 4, 5), mask=torch.ones(3, 4, dtype=torch.bool))
     without = Condition(text=torch.zeros(1, 4, 5), mask=torch.zeros(1, 4, dtype=torch.bool))
-    made = swapped(given, without, torch.tensor([True, False, True]))
+    examples = replace(examples_of(house, pipeline, monkeypatch), negative=without)
+    made = examples.without(given, torch.tensor([True, False, True]))
     assert made.text is not None and made.mask is not None and given.text is not None
     assert torch.equal(made.text[1], given.text[1]) and not made.text[[0, 2]].any()
     assert made.mask.tolist() == [[False] * 4, [True] * 4, [False] * 4]

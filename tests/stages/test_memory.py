@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from boot_exp.methods.distilling import Distilling, FromNoise
 from boot_exp.stages import memory
 from boot_exp.stages.costs import asked
 from boot_exp.stages.dry_run import _Zeros as Zeros
-from boot_exp.stages.memory import Live, Memory, memory_of, optimizer_bytes, peak
+from boot_exp.stages.memory import Live, Memory, memory_of, optimizer_bytes, peak, told
 from tests.house import pipelines
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,18 @@ def test_weights_gradients_optimizer_and_averages_are_those_of_a_state(monkeypat
     moments = [value for each in state.optimizer.state.values() for value in each.values()]
     assert said.optimizer == held(moments)
     assert said.teacher == held([*stage.teacher.parameters(), *stage.teacher.buffers()])
+
+
+def test_an_average_on_the_cpu_is_not_counted_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with torch.device("meta"):
+        stage: Any = runtime.build(frozen("digits/boot"))
+        there = replace(stage, training=replace(stage.training, average_on_cpu=True))
+        here, less = (memory_of(one, one.student(one.teacher)) for one in (stage, there))
+    assert (less.averages, less.on_cpu, less.averaging) == (0, here.averages, 0) and here.on_cpu == 0
+    assert here.total - less.total >= here.averages
+    assert any("on the CPU" in line and "the average" in line for line in told(there, less))
+    assert not any("on the CPU" in line for line in told(stage, here))
 
 
 def test_an_optimizer_is_asked_and_may_be_unknown() -> None:

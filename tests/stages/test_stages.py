@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
 from boot_exp.config import runs
@@ -70,8 +72,8 @@ def run_all() -> list[dict[str, object]]:
     )
     for leaf, model in ((TEACHER, "teacher"), (BOOT, "boot")):
         inputs = ["--samples", f"samples/digits/{model}", "--reference", "reference/digits"]
-        assert verb("evaluate", leaf, *inputs, "--out", f"scores/{model}.json").exit_code == 0
-    folders = ["--scores", "scores", "--models", "models/digits", "--samples", "samples/digits"]
+        assert verb("evaluate", leaf, *inputs, "--out", f"scores/digits/{model}.json").exit_code == 0
+    folders = ["--scores", "scores/digits", "--models", "models/digits", "--samples", "samples/digits"]
     evals("leaderboard", *folders, "--out", "results/digits", "--method", "teacher", "--method", "boot")
     records: list[dict[str, object]] = json.loads(Path("results/digits/leaderboard.json").read_text())
     return records
@@ -96,6 +98,11 @@ def test_from_gin_to_leaderboard_twice(house: Path) -> None:
     assert "<svg" in Path("results/digits/report.html").read_text()
     shutil.rmtree("data"), shutil.rmtree("models"), shutil.rmtree("samples")
     again = run_all()
+    (logs,) = Path("logs/digits/boot").iterdir()  # one configuration has one log, however often it is run
+    metrics = EventAccumulator(str(logs)).Reload().Scalars("hparam/fid one-jump")
+    assert {metric.value for metric in metrics} == {
+        np.float32(str(record["fid"])) for record in again if record["method"] == "boot"
+    }
     timed = {"seconds_per_image"}
     assert [{k: v for k, v in r.items() if k not in timed} for r in first] == [
         {k: v for k, v in r.items() if k not in timed} for r in again
