@@ -67,6 +67,8 @@ def named_run(name: Path) -> Run:
     if name.suffix == ".gin":
         return Run(suite=suite, name=run, files=(name,), folder=Path("resolved"), asked="command line")
     suites = suite_names()
+    if not suite and run in suites:
+        raise ConfigurationFault(f"{_RULE}, got the suite {run}; add the run, such as {run}/{TEACHER}")
     if suite not in suites:
         raise ConfigurationFault(f"{_RULE}, got {name}: there is no suite {suite}{Faults.nearest(suite, suites)}")
     if run == TEACHER:
