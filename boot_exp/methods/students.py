@@ -40,6 +40,16 @@ class AtTime:
         return schedule(t)
 
 
+@component
+class AtLevel:
+    """A stated level at every t: sigma / alpha there is what a change of an eps network's output is multiplied by."""
+
+    lam: float
+
+    def __call__(self, schedule: Schedule, t: Tensor) -> Level:
+        return Level(lam=torch.full_like(t, self.lam))
+
+
 def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.Module:
     """Returns the network that a student starts from: `net`, or a copy of the teacher's if that is None.
 

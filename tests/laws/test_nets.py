@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,15 @@ from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
 from boot_exp.diffusion.samplers import OneJump
 from boot_exp.diffusion.schedules import Clamped, Cosine
 from boot_exp.engine.checkpoints import load_weights, write_folder
-from boot_exp.methods.students import AtEnd, AtTime, ConsistencyStudent, DenoisingStudent, Reading, SignalStudent
+from boot_exp.methods.students import (
+    AtEnd,
+    AtLevel,
+    AtTime,
+    ConsistencyStudent,
+    DenoisingStudent,
+    Reading,
+    SignalStudent,
+)
 from evals.ground.faults import StateFault
 
 X = torch.randn((5, 3, 8, 8), generator=torch.Generator().manual_seed(0))
@@ -207,6 +216,23 @@ def test_a_student_read_at_t_is_the_denoiser_of_the_noise(prediction: Prediction
     at_time = SignalStudent(teacher, reading=AtTime())(X, T)
     assert torch.equal(at_time, teacher(X, T))
     assert torch.equal(at_time, SignalStudent(teacher)(X, T)) == (prediction == FromX())
+
+
+@every_prediction
+def test_a_student_read_at_the_level_of_t_max_is_the_one_read_at_t_max(prediction: Prediction) -> None:
+    teacher = Networked(net=unet(), prediction=prediction, schedule=SCHEDULE)
+    stated = SignalStudent(teacher, reading=AtLevel(lam=float(SCHEDULE(LAST).lam[0])))
+    torch.testing.assert_close(stated(X, T), SignalStudent(teacher)(X, T))
+
+
+@pytest.mark.parametrize("lam", [-1.0, 0.8, 2.0])
+def test_a_level_multiplies_changes_of_an_eps_networks_output_by_sigma_over_alpha(lam: float) -> None:
+    net = unet()
+    student = SignalStudent(Networked(net=net, prediction=FromEps(), schedule=SCHEDULE), reading=AtLevel(lam=lam))
+    before, change = student(X, T), torch.randn(X.shape[1], 1, 1, generator=torch.Generator().manual_seed(0))
+    net.register_forward_hook(lambda module, given, output: output + change)  # of the copy below, too
+    after = SignalStudent(Networked(net=net, prediction=FromEps(), schedule=SCHEDULE), reading=AtLevel(lam=lam))(X, T)
+    torch.testing.assert_close(after - before, (-math.exp(lam) * change).expand_as(before), rtol=1e-4, atol=1e-4)
 
 
 def test_weights_read_at_one_level_are_not_read_at_another(tmp_path: Path) -> None:
