@@ -28,16 +28,14 @@ from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.seeds import SAMPLES
 from boot_exp.methods import Start
-from boot_exp.stages.costs import Rate, drawn_calls, network_cost, training_operations
+from boot_exp.stages.costs import Rate, drawn_calls, measure_as_encoded, network_cost, of_text, training_operations
 from boot_exp.stages.distil import Distil
 from boot_exp.stages.memory import memory_of, told
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
 from boot_exp.stages.prompts import Prompts
-from boot_exp.stages.sample import Sample
 from boot_exp.stages.teacher import PublishedTeacher, Teacher, TextTeacher
 from boot_exp.teachers.prompted import StoredText
-from boot_exp.teachers.text import PipelineText
 from evals.ground.faults import ConfigurationFault
 
 SIDE = 32
@@ -53,7 +51,7 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
         built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last one's bindings stay in effect
             built[name] = runtime.build(stages[name])
-            _measure_as_encoded(built[name])
+            measure_as_encoded(built[name])
         rate = Rate.of(stages[main].suite)
         yield from _said(built[main], rate)
         if "prompts" in built:
@@ -96,21 +94,6 @@ def _said(stage: Any, rate: Rate) -> Iterator[str]:
     yield f"training: {training.images:,} images, batch {training.batch}, {operations}"
 
 
-def _measure_as_encoded(stage: Any) -> None:
-    """Lets a network be measured on texts as long as the encoder is bound to read; without, as long as CLIP's."""
-    if not isinstance(stage, Distil | Pairs | Sample | TextTeacher):
-        return
-    encoder = getattr(_of_text(stage.prompts), "encoder", None)
-    if isinstance(encoder, PipelineText) and encoder.longest is not None:
-        model: Any = stage.model if isinstance(stage, Sample) else stage.teacher
-        model.net.tokens = encoder.longest
-
-
-def _of_text(prompts: Any) -> Any:
-    """Returns the prompts of a text; low images are beside a text of either kind."""
-    return getattr(prompts, "prompts", prompts)
-
-
 def text_bytes(net: Any) -> int:
     """Returns the bytes that the encoded text of one prompt takes, in 16 bits."""
     parts = net.example(1, torch.device("meta")).given
@@ -128,7 +111,7 @@ def _stored(stage: Prompts, each: int) -> str:
 
 def _text(prompts: Any, each: int) -> str:
     """Says where a training's text comes from."""
-    inner = _of_text(prompts)
+    inner = of_text(prompts)
     if not isinstance(inner, StoredText):
         return "text: encoded at every step by an encoder in memory, which is not counted above"
     return f"text: stored on a disk, {each:,} bytes a prompt" + (", and read into memory" if inner.memory else "")
