@@ -55,6 +55,18 @@ def fid(
     print(json.dumps(record, indent=2, sort_keys=True))
 
 
+@app.command("clip-score")
+def clip_score(
+    samples: Annotated[Path, typer.Argument(help="images of the prompts, in turn: a folder, .zip, .npy or .npz")],
+    prompts: Annotated[Path, typer.Argument(help="a text file with a prompt in each line")],
+    model: Annotated[Path, typer.Option(help="the folder of a CLIPModel of transformers")],
+) -> None:
+    """Print the CLIP score of SAMPLES with PROMPTS, and the rank of each image's own prompt, as JSON."""
+    from evals.scores.clip_scores import clip_scores_of
+
+    print(json.dumps(clip_scores_of(samples, prompts, model), indent=2, sort_keys=True))
+
+
 @app.command("train-extractor")
 def train_extractor(
     data: Annotated[Path, typer.Argument(help="a folder with images.npy (uint8 [N, H, W, C]) and labels.npy")],
