@@ -172,14 +172,14 @@ class _Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Zeros:
+class Zeros:
     """Prompts, and their conditions: zeros as large as a network's text and low images, for which nothing is read."""
 
     net: Any
     sha256: ClassVar[str] = "zeros"
     record: ClassVar[Mapping[str, str]] = {}
 
-    def __call__(self, folder: Path, seed: int, where: torch.device) -> _Zeros:
+    def __call__(self, folder: Path, seed: int, where: torch.device) -> Zeros:
         return self
 
     @property
@@ -195,7 +195,7 @@ class _Zeros:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfCaptions(_Zeros):
+class _OfCaptions(Zeros):
     """The same for a teacher that is trained here, whose prompts are the names of four images."""
 
     training: ClassVar[tuple[str, ...]] = ("image 0", "image 1", "image 2", "image 3")
@@ -217,7 +217,7 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
         schedule = teacher.schedule
         ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
         with torch.no_grad():
-            condition = _Zeros(net=teacher.net).drawn(0, 2) if takes_text(teacher) else NOTHING
+            condition = Zeros(net=teacher.net).drawn(0, 2) if takes_text(teacher) else NOTHING
             x0 = teacher(torch.randn(2, *shape), ends, condition)
         # lam may be infinite at t_max: a denoiser that divides by alpha is refused when it is built.
         if not bool((schedule(ends).lam > -math.inf).all() and x0.isfinite().all()):
@@ -244,7 +244,7 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
         return f"step: one update of the teacher at reduced size ({size}) on the CPU, passed"
     card = {"shape": list(shape), "classes": teacher.classes, "label_dropout": 0.1, "stage": "teacher"}
     write_folder(folder / "teacher", {"weights": teacher.state_dict()}, {**card, "architecture": str(teacher)})
-    prompts, texts = (_Zeros(net=teacher.net), folder / "prompts") if takes_text(teacher) else (None, None)
+    prompts, texts = (Zeros(net=teacher.net), folder / "prompts") if takes_text(teacher) else (None, None)
     stage = replace(stage, prompts=prompts, decoder=None if stage.decoder is None else _first_channels)
     given = {}
     if stage.method.starts_from is Start.IMAGES:

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from boot_exp.engine.libraries import text_libraries
 from boot_exp.teachers.exporting import write
 from boot_exp.teachers.pipelines import quiet
 from boot_exp.teachers.sentences import SentenceText
 from boot_exp.teachers.text import PipelineEncode
+from evals.ground.extras import extras
 from evals.ground.faults import ConfigurationFault
 
 EPS = 1e-6
@@ -79,7 +79,7 @@ def identity_vae(shape: tuple[int, int, int]) -> Any:
     Residual blocks whose last layer is zero pass on what they get. The last norm gets each channel beside its negative,
     so that their mean is zero, and so small that their deviation is sqrt(EPS); silu(x) - silu(-x) is x.
     """
-    with text_libraries():
+    with extras():
         from diffusers import AutoencoderKL
 
     channels, height, _ = shape
