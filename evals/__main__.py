@@ -122,13 +122,14 @@ def evaluate(
     from evals.scores.references import load_reference
     from evals.scores.scoring import evaluate_folder
 
-    wanted = NAMED[protocol].extractor if protocol in NAMED else extractor
-    if protocol and (protocol not in NAMED or extractor != wanted):
+    taken = NAMED.get(protocol or "")
+    wanted = extractor if taken is None else taken.extractor
+    if protocol and (taken is None or extractor != wanted):
         raise ConfigurationFault(
             f"--protocol must be one of {', '.join(NAMED)} with its own extractor, got {protocol} and {extractor}; "
             f"give --extractor {wanted}, or another name"
         )
-    of_coco = protocol == COCO.name
+    of_coco = taken is COCO
     against = coco_reference(reference, reference_sha256, samples) if of_coco else load_reference(reference)
     network = _extractor(extractor, weights, weights_sha256, device)
 
@@ -136,7 +137,6 @@ def evaluate(
         row = f"{record['method']} {record['sampler']}"
         tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
 
-    taken = NAMED[protocol] if protocol else None
     evaluate_folder(samples, against, network, out, tell_row, protocol=taken)
 
 

@@ -34,6 +34,7 @@ from boot_exp.stages.memory import memory_of, told
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
 from boot_exp.stages.prompts import Prompts
+from boot_exp.stages.room import room
 from boot_exp.stages.teacher import PublishedTeacher, Teacher, TextTeacher
 from boot_exp.teachers.prompted import StoredText
 from evals.ground.faults import ConfigurationFault
@@ -86,7 +87,9 @@ def _said(stage: Any, rate: Rate) -> Iterator[str]:
     if isinstance(stage, PublishedTeacher):
         yield f"weights: from {stage.source}, {stage.sha256 or 'no hash bound'}"
         return
-    yield from told(stage, memory_of(stage, model))
+    memory = memory_of(stage, model)
+    yield from told(stage, memory)
+    yield from room(stage, memory)
     if isinstance(stage, Distil) and takes_text(stage.teacher):
         yield _text(stage.prompts, text_bytes(stage.teacher.net))
     training = stage.training

@@ -48,7 +48,8 @@ class Card(Measure):
         Only the score of a protocol with 50,000 samples is called FID-50k, and only COCO's FID-30k.
         """
         name = FID_NAMES.get(self.extractor, f"FID ({self.extractor})")
-        return f"{name}-{NAMED[self.protocol].n // 1000}k ({self.protocol})" if self.protocol in NAMED else name
+        known = NAMED.get(self.protocol or "")
+        return name if known is None else f"{name}-{known.n // 1000}k ({known.name})"
 
     @property
     def of_inception(self) -> bool:
