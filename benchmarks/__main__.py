@@ -74,6 +74,12 @@ def _networks(asked: Asked) -> Iterator[Comparison]:
     return networks.rows(asked)
 
 
+def _published_text(asked: Asked) -> Iterator[Comparison]:
+    from benchmarks import published_text
+
+    return published_text.rows(asked)
+
+
 PARTS: dict[str, Callable[[Asked], Iterator[Comparison]]] = {
     "floors": _floors,
     "rivals": _rivals,
@@ -83,8 +89,9 @@ PARTS: dict[str, Callable[[Asked], Iterator[Comparison]]] = {
     "text": _text,
     "launches": _launches,
     "networks": _networks,
+    "published text": _published_text,
 }
-FOR_A_GPU = ("launches", "networks")
+FOR_A_GPU = ("launches", "networks", "published text")
 """These parts run only when they are named."""
 WORDS = {
     "step": "A step of the trainer (draws, losses, clipping, optimizer, averages, journal, progress) to exactly "
@@ -95,6 +102,7 @@ WORDS = {
     "start-up": "Commands as processes of their own, to the time that they may take.",
     "settings": "What the settings of `compute.Compute` cost or gain; below one is a gain.",
     "networks": "The networks of papers, with random weights, to their bare calls.",
+    "memory": "The most that a step held, to what `boot-exp check` states.",
 }
 
 
@@ -189,8 +197,9 @@ def page(about: dict[str, Any], rows: list[Row]) -> str:
         if all(row.section != section for row in rows):
             continue
         lines += ["", f"## {section.capitalize()}", "", text, ""]
+        unit = "MiB" if section == "memory" else "ms"
         lines += [
-            "| what | ours, ms | other, ms | ratio | range | rounds | at most | precision | on |",
+            f"| what | ours, {unit} | other, {unit} | ratio | range | rounds | at most | precision | on |",
             "| --- | --: | --: | --: | --: | --: | --: | --- | --- |",
         ]
         for row in rows:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -12,7 +13,7 @@ from benchmarks.asked import Asked
 from benchmarks.calls import recorded
 from benchmarks.floors import first_portion, sampling
 from benchmarks.places import leaf
-from benchmarks.students import compiled, of_stage
+from benchmarks.students import Student, compiled, of_stage
 from benchmarks.timing import Comparison, Row, compared, precision, seconds
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
@@ -21,7 +22,7 @@ from boot_exp.engine.loop import gradients
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.state import State
 from boot_exp.engine.watch import memory_peak
-from boot_exp.stages.costs import network_cost, training_operations
+from boot_exp.stages.costs import NetworkCost, network_cost, training_operations
 from boot_exp.stages.dry_run import reduced
 
 
@@ -41,56 +42,86 @@ def step(suite: str, asked: Asked) -> Row:
     stage = runtime.build(frozen)
     stage.compute.find()
     batch = stage.training.microbatch or stage.training.batch
-    training = replace(stage.training, batch=batch, microbatch=None, images=batch)
-    stage = replace(stage, training=training)
-    made = of_stage(suite, stage, device)
-    processes = Processes(device=device)
-    state = State(
-        made.model,
-        ema=training.ema,
-        following=made.objective.self_teaching,
-        optimizer=training.optimizer,
-        processes=processes,
-    )
-    autocast = partial(stage.compute.autocast, device)
+    stage = replace(stage, training=replace(stage.training, batch=batch, microbatch=None, images=batch))
+    ready = Ready.of(of_stage(suite, stage, device), device)
     if asked.gpu:
         torch.cuda.reset_peak_memory_stats(device)
-
-    def ours() -> None:
-        means, _, calls = gradients(training, made.objective, state, batch, autocast)
-        norm = processes.clip(state.own.parameters, training.clip)
-        state.step(torch.stack([norm, *means.values()]), batch, calls)
-
-    ours()
+    ready.step()
     memory = memory_peak(device)
-    with autocast():
-        calls = recorded(
-            made.models(state.self_teacher),
-            lambda: made.objective.loss(made.model, first_portion(made, device), self_teacher=state.self_teacher),
+    return ready.timed(f"a step of BOOT, {suite}", cost, asked, memory)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A student that takes steps of its training; its batch may have several microbatches."""
+
+    made: Student
+    state: State
+    processes: Processes
+    device: torch.device
+
+    @staticmethod
+    def of(made: Student, device: torch.device) -> Ready:
+        """Returns a student with its average and its optimizer."""
+        training, processes = made.stage.training, Processes(device=device)
+        state = State(
+            made.model,
+            ema=training.ema,
+            following=made.objective.self_teaching,
+            optimizer=training.optimizer,
+            processes=processes,
         )
+        return Ready(made=made, state=state, processes=processes, device=device)
 
-    def bare() -> None:
-        made.model.zero_grad(set_to_none=True)
-        with autocast():
-            for call in calls:
-                call()
+    def step(self) -> None:
+        """Takes a step: loss, gradients, clipping, optimizer and average."""
+        training = self.made.stage.training
+        means, _, calls = gradients(training, self.made.objective, self.state, training.batch, self.autocast)
+        norm = self.processes.clip(self.state.own.parameters, training.clip)
+        self.state.step(torch.stack([norm, *means.values()]), training.batch, calls)
 
-    row = compared(
-        "networks",
-        f"a step of BOOT, {suite}",
-        lambda: seconds(ours, device),
-        lambda: seconds(bare, device),
-        budget=asked.budget,
-        limit=None,
-        what=f"{batch} images of {'x'.join(map(str, whole.teacher.shape))}, {cost.parameters:,} parameters",
-        warm=False,  # a step was taken above
-        batch=batch,
-        numbers=precision(stage.compute, device),
-    )
-    rate = batch / (row.ours / 1000)
-    operations = training_operations(stage, cost) / batch
-    more = {"images_per_second": rate, "memory_gib": memory / 2**30, "tflops": operations * rate / 1e12}
-    return replace(row, more=more)
+    def autocast(self) -> AbstractContextManager[object]:
+        """Returns a context in which networks run in the configured precision."""
+        found: AbstractContextManager[object] = self.made.stage.compute.autocast(self.device)
+        return found
+
+    def timed(self, name: str, cost: NetworkCost, asked: Asked, memory: int) -> Row:
+        """Compares a step with the network calls of its microbatches, once a step was taken.
+
+        memory: the most that was held, in bytes.
+        """
+        made, training = self.made, self.made.stage.training
+        size = training.microbatch or training.batch
+        with self.autocast():
+            portion = replace(first_portion(made, self.device), size=size)
+            calls = recorded(
+                made.models(self.state.self_teacher),
+                lambda: made.objective.loss(made.model, portion, self_teacher=self.state.self_teacher),
+            )
+
+        def bare() -> None:
+            made.model.zero_grad(set_to_none=True)
+            for call in calls * (training.batch // size):
+                with self.autocast():
+                    call()
+
+        row = compared(
+            "networks",
+            name,
+            lambda: seconds(self.step, self.device),
+            lambda: seconds(bare, self.device),
+            budget=asked.budget,
+            limit=None,
+            what=f"{training.batch} images of {'x'.join(map(str, made.stage.teacher.shape))}, {cost.parameters:,} "
+            "parameters",
+            warm=False,  # a step was taken before
+            batch=training.batch,
+            numbers=precision(made.stage.compute, self.device),
+        )
+        rate = training.batch / (row.ours / 1000)
+        operations = training_operations(made.stage, cost) / training.images
+        more = {"images_per_second": rate, "memory_gib": memory / 2**30, "tflops": operations * rate / 1e12}
+        return replace(row, more=more)
 
 
 def samples(suite: str, asked: Asked) -> Row:

@@ -55,6 +55,18 @@ def fid(
     print(json.dumps(record, indent=2, sort_keys=True))
 
 
+@app.command("clip-score")
+def clip_score(
+    samples: Annotated[Path, typer.Argument(help="images of the prompts, in turn: a folder, .zip, .npy or .npz")],
+    prompts: Annotated[Path, typer.Argument(help="a text file with a prompt in each line")],
+    model: Annotated[Path, typer.Option(help="the folder of a CLIPModel of transformers")],
+) -> None:
+    """Print the CLIP score of SAMPLES with PROMPTS, and the rank of each image's own prompt, as JSON."""
+    from evals.scores.clip_scores import clip_scores_of
+
+    print(json.dumps(clip_scores_of(samples, prompts, model), indent=2, sort_keys=True))
+
+
 @app.command("train-extractor")
 def train_extractor(
     data: Annotated[Path, typer.Argument(help="a folder with images.npy (uint8 [N, H, W, C]) and labels.npy")],
@@ -102,27 +114,30 @@ def evaluate(
     weights: Weights = None,
     weights_sha256: WeightsHash = None,
     device: Device = "cpu",
-    protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k or clean-50k")] = None,
+    protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k, clean-50k or coco-30k")] = None,
+    reference_sha256: Annotated[str | None, typer.Option(help="SHA-256 of the reference, for coco-30k")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
-    from evals.scores.protocols import PROTOCOLS
+    from evals.scores.coco import COCO, NAMED, coco_reference
     from evals.scores.references import load_reference
     from evals.scores.scoring import evaluate_folder
 
-    wanted = PROTOCOLS[protocol].extractor if protocol in PROTOCOLS else extractor
-    if protocol and (protocol not in PROTOCOLS or extractor != wanted):
+    taken = NAMED.get(protocol or "")
+    wanted = extractor if taken is None else taken.extractor
+    if protocol and (taken is None or extractor != wanted):
         raise ConfigurationFault(
-            f"--protocol must be one of {', '.join(PROTOCOLS)} with its own extractor, got {protocol} and {extractor}; "
+            f"--protocol must be one of {', '.join(NAMED)} with its own extractor, got {protocol} and {extractor}; "
             f"give --extractor {wanted}, or another name"
         )
+    of_coco = taken is COCO
+    against = coco_reference(reference, reference_sha256, samples) if of_coco else load_reference(reference)
     network = _extractor(extractor, weights, weights_sha256, device)
 
     def tell_row(record: Record) -> None:
         row = f"{record['method']} {record['sampler']}"
         tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
 
-    taken = PROTOCOLS[protocol] if protocol else None
-    evaluate_folder(samples, load_reference(reference), network, out, tell_row, protocol=taken)
+    evaluate_folder(samples, against, network, out, tell_row, protocol=taken)
 
 
 @app.command()

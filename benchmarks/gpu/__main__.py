@@ -51,6 +51,7 @@ def parts(args: argparse.Namespace) -> list[Job]:
         Job(name="laws", command=lambda seconds: ["-m", "benchmarks.gpu.laws", f"{out}/laws.json"], share=0.12),
         timing("floors", args, "--eager", share=0.06),
         *(timing("networks", args, "--eager", share=0.04, name=f"network_{one}", suite=one) for one in places.NETWORKS),
+        timing("published text", args, "--eager", share=0.06, name=f"network_{places.TEXT}", suite=places.TEXT),
         timing("settings", args, share=0.05),
         timing("launches", args, "--eager", share=0.03),
         timing("floors", args, name="compiled", share=0.08),

@@ -19,7 +19,9 @@ from boot_exp.methods.students import DenoisingStudent
 from boot_exp.stages.budget import step_calls
 from boot_exp.stages.distil import Distil
 from boot_exp.stages.pairs import Pairs
-from boot_exp.stages.teacher import PublishedTeacher, Teacher
+from boot_exp.stages.sample import Sample
+from boot_exp.stages.teacher import PublishedTeacher, Teacher, TextTeacher
+from boot_exp.teachers.text import PipelineText
 from evals.ground.faults import reading
 from evals.ground.files import read_json
 from evals.tables.text import Column, figures, markdown, numbers
@@ -57,6 +59,21 @@ def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
         net(*given, **told)
     parameters = sum(parameter.numel() for parameter in net.parameters())
     return NetworkCost(parameters=parameters, operations=counter.get_total_flops())
+
+
+def measure_as_encoded(stage: Any) -> None:
+    """Lets a network be measured on texts as long as the encoder is bound to read; without, as long as CLIP's."""
+    if not isinstance(stage, Distil | Pairs | Sample | TextTeacher):
+        return
+    encoder = getattr(of_text(stage.prompts), "encoder", None)
+    if isinstance(encoder, PipelineText) and encoder.longest is not None:
+        model: Any = stage.model if isinstance(stage, Sample) else stage.teacher
+        model.net.tokens = encoder.longest
+
+
+def of_text(prompts: Any) -> Any:
+    """Returns the prompts of a text; low images are beside a text of either kind."""
+    return getattr(prompts, "prompts", prompts)
 
 
 def training_operations(stage: Any, cost: NetworkCost) -> int:
@@ -119,11 +136,12 @@ def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
                     continue
                 rate = Rate.of(stages[name].suite)
                 stage = runtime.build(stages[name])
+                measure_as_encoded(stage)
                 if name in ("teacher", "distil"):
                     shape = stage.teacher.shape
                 if isinstance(stage, PublishedTeacher):
                     continue
-                if isinstance(stage, Teacher | Distil):
+                if isinstance(stage, Teacher | TextTeacher | Distil):
                     model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
                     n, calls, step = stage.training.images, stage.training.images, 2 * stage.training.images
                     if isinstance(stage, Distil):

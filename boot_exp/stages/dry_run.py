@@ -28,16 +28,15 @@ from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.seeds import SAMPLES
 from boot_exp.methods import Start
-from boot_exp.stages.costs import Rate, drawn_calls, network_cost, training_operations
+from boot_exp.stages.costs import Rate, drawn_calls, measure_as_encoded, network_cost, of_text, training_operations
 from boot_exp.stages.distil import Distil
 from boot_exp.stages.memory import memory_of, told
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
 from boot_exp.stages.prompts import Prompts
-from boot_exp.stages.sample import Sample
+from boot_exp.stages.room import room
 from boot_exp.stages.teacher import PublishedTeacher, Teacher, TextTeacher
 from boot_exp.teachers.prompted import StoredText
-from boot_exp.teachers.text import PipelineText
 from evals.ground.faults import ConfigurationFault
 
 SIDE = 32
@@ -53,7 +52,7 @@ def check(stages: Mapping[str, Frozen]) -> Iterator[str]:
         built = {}
         for name in sorted(stages, key=lambda name: name == main):  # the last one's bindings stay in effect
             built[name] = runtime.build(stages[name])
-            _measure_as_encoded(built[name])
+            measure_as_encoded(built[name])
         rate = Rate.of(stages[main].suite)
         yield from _said(built[main], rate)
         if "prompts" in built:
@@ -88,27 +87,14 @@ def _said(stage: Any, rate: Rate) -> Iterator[str]:
     if isinstance(stage, PublishedTeacher):
         yield f"weights: from {stage.source}, {stage.sha256 or 'no hash bound'}"
         return
-    yield from told(stage, memory_of(stage, model))
+    memory = memory_of(stage, model)
+    yield from told(stage, memory)
+    yield from room(stage, memory)
     if isinstance(stage, Distil) and takes_text(stage.teacher):
         yield _text(stage.prompts, text_bytes(stage.teacher.net))
     training = stage.training
     operations = rate.hours(training_operations(stage, cost))
     yield f"training: {training.images:,} images, batch {training.batch}, {operations}"
-
-
-def _measure_as_encoded(stage: Any) -> None:
-    """Lets a network be measured on texts as long as the encoder is bound to read; without, as long as CLIP's."""
-    if not isinstance(stage, Distil | Pairs | Sample | TextTeacher):
-        return
-    encoder = getattr(_of_text(stage.prompts), "encoder", None)
-    if isinstance(encoder, PipelineText) and encoder.longest is not None:
-        model: Any = stage.model if isinstance(stage, Sample) else stage.teacher
-        model.net.tokens = encoder.longest
-
-
-def _of_text(prompts: Any) -> Any:
-    """Returns the prompts of a text; low images are beside a text of either kind."""
-    return getattr(prompts, "prompts", prompts)
 
 
 def text_bytes(net: Any) -> int:
@@ -128,7 +114,7 @@ def _stored(stage: Prompts, each: int) -> str:
 
 def _text(prompts: Any, each: int) -> str:
     """Says where a training's text comes from."""
-    inner = _of_text(prompts)
+    inner = of_text(prompts)
     if not isinstance(inner, StoredText):
         return "text: encoded at every step by an encoder in memory, which is not counted above"
     return f"text: stored on a disk, {each:,} bytes a prompt" + (", and read into memory" if inner.memory else "")
@@ -189,14 +175,14 @@ class _Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Zeros:
+class Zeros:
     """Prompts, and their conditions: zeros as large as a network's text and low images, for which nothing is read."""
 
     net: Any
     sha256: ClassVar[str] = "zeros"
     record: ClassVar[Mapping[str, str]] = {}
 
-    def __call__(self, folder: Path, seed: int, where: torch.device) -> _Zeros:
+    def __call__(self, folder: Path, seed: int, where: torch.device) -> Zeros:
         return self
 
     @property
@@ -212,7 +198,7 @@ class _Zeros:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfCaptions(_Zeros):
+class _OfCaptions(Zeros):
     """The same for a teacher that is trained here, whose prompts are the names of four images."""
 
     training: ClassVar[tuple[str, ...]] = ("image 0", "image 1", "image 2", "image 3")
@@ -234,7 +220,7 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
         schedule = teacher.schedule
         ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
         with torch.no_grad():
-            condition = _Zeros(net=teacher.net).drawn(0, 2) if takes_text(teacher) else NOTHING
+            condition = Zeros(net=teacher.net).drawn(0, 2) if takes_text(teacher) else NOTHING
             x0 = teacher(torch.randn(2, *shape), ends, condition)
         # lam may be infinite at t_max: a denoiser that divides by alpha is refused when it is built.
         if not bool((schedule(ends).lam > -math.inf).all() and x0.isfinite().all()):
@@ -261,7 +247,7 @@ def _step(stage: Any, frozen: Frozen, folder: Path) -> str:
         return f"step: one update of the teacher at reduced size ({size}) on the CPU, passed"
     card = {"shape": list(shape), "classes": teacher.classes, "label_dropout": 0.1, "stage": "teacher"}
     write_folder(folder / "teacher", {"weights": teacher.state_dict()}, {**card, "architecture": str(teacher)})
-    prompts, texts = (_Zeros(net=teacher.net), folder / "prompts") if takes_text(teacher) else (None, None)
+    prompts, texts = (Zeros(net=teacher.net), folder / "prompts") if takes_text(teacher) else (None, None)
     stage = replace(stage, prompts=prompts, decoder=None if stage.decoder is None else _first_channels)
     given = {}
     if stage.method.starts_from is Start.IMAGES:

@@ -32,6 +32,9 @@ from boot_exp.teachers.exporting import (
     unet_of,
     write,
 )
+from boot_exp.teachers.pixel_parts import PixelParts
+from boot_exp.teachers.sentences import SentenceText
+from boot_exp.teachers.text_unet import TextUNet
 from evals.ground.ending import tell
 from evals.ground.faults import ConfigurationFault, NumericalFault, StateFault
 from evals.ground.files import replacing_folder, sha256_of, write_json, write_texts
@@ -57,8 +60,9 @@ def export(
     """Writes the student of a stage (`sample`, or `distil`) as the folder of a pipeline of diffusers.
 
     model: the student's folder. teacher: its teacher's, for the card; a text-to-image student also takes the parts of
-    the pipeline that the teacher was read from. source: that pipeline, if it has moved. w: the guidance weight at which
-    a student that takes w is fixed. ConfigurationFault: diffusers cannot run this model in one step.
+    the pipeline that the teacher was read from. source: that pipeline, if it has moved. A student of pixels that a
+    sentence encoder tells needs neither: its parts are made. w: the guidance weight at which a student that takes w is
+    fixed. ConfigurationFault: diffusers cannot run this model in one step.
     """
     student = student_of(built)
     net: Any = student.net
@@ -67,9 +71,10 @@ def export(
     card = load_weights(student.eval(), model)
     known = Model.of(card, model)
     taught = None if teacher is None else teachers_card(teacher, card)
-    parts = None
+    parts: Parts | PixelParts | None = None
     if takes_text(student):
-        parts = parts_of(*where_from(taught, source), unet)
+        made_here = None if source is not None else pixel_parts(built, net)
+        parts = made_here or parts_of(*where_from(taught, source), unet)
     config = str(card.get("config"))
     clean, level = CLEAN.search(config), LEVEL.search(config)
     kind = pipeline_of(known) if parts is None else parts.pipeline
@@ -90,7 +95,8 @@ def export(
             "w_handed_on": student.takes_w and w is None,
             "taught": among(*taught_w(known, config)),
             "difference": difference,
-            "copied": [] if parts is None else parts.names,
+            "copied": parts.names if isinstance(parts, Parts) else [],
+            "text_encoder": repr(parts.encoder) if isinstance(parts, PixelParts) else None,
             "clean_caption": None if clean is None else clean[1] == "True",
             "noise_level": None if level is None else int(level[1]),
             "sizes": [int(size) for size in getattr(net, "sizes", ())],
@@ -140,6 +146,14 @@ def pipeline_of(model: Model) -> str:
     return "ConsistencyModelPipeline"  # it hands labels on, and takes any scheduler's step
 
 
+def pixel_parts(built: Any, net: Any) -> PixelParts | None:
+    """Returns the parts that are made for a student of pixels that a sentence encoder tells; None for any other."""
+    encoder = getattr(built.prompts, "encoder", None)
+    if built.decoder is not None or type(net) is not TextUNet or not isinstance(encoder, SentenceText):
+        return None
+    return PixelParts(encoder=encoder, shape=tuple(net.shape))
+
+
 def where_from(taught: Mapping[str, Any] | None, source: str | None) -> tuple[str, str | None]:
     """Returns the folder, or the model of the hub and its revision, that a student's teacher was read from.
 
@@ -155,7 +169,7 @@ def where_from(taught: Mapping[str, Any] | None, source: str | None) -> tuple[st
     return found, None if said is None else said[1]
 
 
-def fixed_w(net: Any, model: Model, config: str, w: float | None, parts: Parts | None) -> float | None:
+def fixed_w(net: Any, model: Model, config: str, w: float | None, parts: Parts | PixelParts | None) -> float | None:
     """Returns the guidance weight that an exported student is fixed at, or None if there is none or a pipeline says it.
 
     ConfigurationFault: the student was not taught that w, or takes any and the pipeline cannot say it.

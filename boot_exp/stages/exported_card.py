@@ -74,6 +74,10 @@ def _asked(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         notes.append(f"`class_labels` are from 0 to {last}; without them they are random.")
         return ["batch_size=4", f"class_labels={[min(label, last) for label in range(4)]}"], notes
     asked, notes = ['"a lighthouse on a cliff, oil painting"'], []
+    if record["text_encoder"] is not None:
+        asked = ['"red apple"']
+        notes = [f"`text_encoder` and `tokenizer` are those of `{record['text_encoder']}`; longer prompts are cut."]
+        notes.append("`vae` gives pixels as it gets them, in float32; in 16 bit it does not.")
     if record["w_handed_on"]:
         asked.append("guidance_scale=3.0")
         notes.append(f"`guidance_scale` is w, which the network is told{record['taught']}; it costs no second call.")

@@ -42,6 +42,7 @@ class PromptScores:
     rank_chance: float
     prompt_diversity: float | None
     clip_score: float | None = None
+    clip_sha256: str | None = None
 
 
 def captioned_page(
@@ -147,6 +148,7 @@ def page(
         ),
         numbers(fids[0].card.fid_name, [figures(row.fid) for row in fids]),
     ]
+    clips = sorted({one.clip_sha256 for one in own if one.clip_sha256 is not None})
     parts = [
         f"# {cards[0].suite}: prompts",
         markdown(columns),
@@ -164,7 +166,7 @@ def page(
         "A column has one prompt and one noise. The prompts stand at equal distances in the list; nobody chose them.",
         *(part for name, words in walked.items() for part in (f"## {words}", f"![{words}]({name}.png)")),
         "## How the images were made",
-        facts(alike),
+        facts({**alike, **({"clip": "; ".join(clips)} if clips else {})}),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from evals.ground.faults import DataFault, reading
 from evals.ground.fields import Facts, from_json
-from evals.scores.protocols import PROTOCOLS
+from evals.scores.coco import NAMED
 from evals.tables.names import signal_time, unguided
 
 FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}
@@ -18,7 +18,7 @@ WEIGHTS = "weights.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """The facts that two cards must share for the FIDs of their rows to be comparable."""
+    """The facts that two cards must share for the FIDs of their rows to be comparable. prompts: their hash."""
 
     protocol: str | None = None
     extractor: str
@@ -28,6 +28,7 @@ class Measure:
     reference_split: str | None
     reference_sha256: str | None = None
     reference_n: int | None = None
+    prompts: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +45,11 @@ class Card(Measure):
     def fid_name(self) -> str:
         """Returns FID (clean-FID, arXiv 2104.11222) for Inception's features; other features are part of the name.
 
-        Only the score of a protocol with 50,000 samples is called FID-50k.
+        Only the score of a protocol with 50,000 samples is called FID-50k, and only COCO's FID-30k.
         """
         name = FID_NAMES.get(self.extractor, f"FID ({self.extractor})")
-        return f"{name}-50k ({self.protocol})" if self.protocol in PROTOCOLS else name
+        known = NAMED.get(self.protocol or "")
+        return name if known is None else f"{name}-{known.n // 1000}k ({known.name})"
 
     @property
     def of_inception(self) -> bool:

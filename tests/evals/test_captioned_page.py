@@ -53,6 +53,16 @@ def write(house: Path) -> str:
     return (house / "out/prompts.md").read_text()
 
 
+def test_a_clip_score_stands_with_the_hash_of_its_model(house: Path) -> None:
+    assert "CLIP score" not in write(house)
+    for path in (house / "ranks").rglob("*.json"):
+        path.write_text(
+            json.dumps([{**json.loads(path.read_text())[0], "clip_score": 27.5, "clip_sha256": "beef" * 16}])
+        )
+    page = write(house)
+    assert "CLIP score" in page and "27.5" in page and "beef" * 16 in page
+
+
 def test_each_column_is_of_its_prompt(house: Path) -> None:
     page = write(house)
     numbers = spread(len(SEEN))

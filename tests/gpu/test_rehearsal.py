@@ -82,7 +82,11 @@ def test_all_of_it_runs_in_a_fresh_clone(clone: Path, tmp_path: Path) -> None:
         assert found["rows"] and not found["failed"] and found["machine"]["commit"] and found["machine"]["torch"]
         assert all(row["ratios"] and row["ours"] > 0 and row["precision"] for row in found["rows"])
     rates = read(tmp_path / "rates.json")
-    assert rates["reduced"] and rates["tflops"].keys() == set(places.NETWORKS)
+    assert rates["reduced"] and rates["tflops"].keys() == {*places.NETWORKS, places.TEXT}
+    step, held = read(tmp_path / f"network_{places.TEXT}.json")["rows"]
+    assert (
+        held["section"] == "memory" and held["ratio"] == pytest.approx(1, abs=0.02) and step["more"]["memory_gib"] > 0
+    )
     ran = read(tmp_path / "run.json")
     assert {stage["state"] for stage in ran["stages"]} == {"done"} and ran["plan"]["card"]["kind"] == "cpu"
     made = read(tmp_path / "comparison/comparison.json")

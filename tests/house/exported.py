@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from boot_exp.engine.cards import Distilled, ModelCard
 from boot_exp.engine.checkpoints import write_folder
+from boot_exp.methods.students import SignalStudent
+from tests.house import pipelines
 
 EXACT = 4e-5
 """In deviations; float32 alone gives up to 1e-5."""
@@ -88,10 +91,26 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
 
 
 class Built:
-    """A stage that samples a model."""
+    """A stage that samples a model, whose text an encoder may have made."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, encoder: object = None, decoder: object = None) -> None:
+        self.model, self.decoder = model, decoder
+        self.prompts = None if encoder is None else SimpleNamespace(encoder=encoder)
+
+
+def student(kind: str, teacher: dict[str, Any], more: dict[str, Any]) -> tuple[Any, Any]:
+    """A teacher, and a student of it with random weights, those of w included."""
+    taught = pipelines.teacher(kind, **teacher)
+    made = SignalStudent(taught, **more).eval()
+    drawn = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in made.parameters():
+            value += 0.02 * torch.randn(value.shape, generator=drawn)
+    return taught, made
+
+
+def noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
 
 
 def stored(

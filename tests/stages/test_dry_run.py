@@ -18,7 +18,7 @@ from boot_exp.diffusion.predictions import FromEps, FromV
 from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
 from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearTable
 from boot_exp.stages import dry_run
-from boot_exp.stages.costs import network_cost
+from boot_exp.stages.costs import costs, network_cost
 from boot_exp.stages.dry_run import check
 from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers.diffusers import Diffusers
@@ -229,8 +229,19 @@ def test_a_network_is_measured_on_as_many_tokens_as_its_encoder_reads(
     said = [*check(stages(f"emoji/{run}"))]
     assert sum(f"prompts: their stored text takes {2 * 20 * 384:,} bytes" in line for line in said) == lines
     assert any(line.startswith(f"text: stored on a disk, {2 * 20 * 384:,} bytes") for line in said) == (not lines)
-    monkeypatch.setattr(dry_run, "_measure_as_encoded", lambda stage: None)
+    monkeypatch.setattr(dry_run, "measure_as_encoded", lambda stage: None)
     assert operations(next(check(stages(f"emoji/{run}")))) > operations(said[0])
+
+
+@pytest.mark.parametrize("run", ["teacher", "boot_fixed_w"])
+def test_a_table_of_a_suite_counts_what_a_check_of_each_run_does(monkeypatch: pytest.MonkeyPatch, run: str) -> None:
+    """Of a teacher that takes text too, and on as many tokens as its encoder reads."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(dry_run, "_step", lambda *given: "passed")
+    found = stages(f"emoji/{run}")
+    said = [count for line in check(found) for count in re.findall(r"(\S+) FLOP: ", line)]
+    (table,) = costs({run: found})
+    assert re.findall(r"\| (\d\.\d\de\+\d+) \|", table) == said and len(said) == 2
 
 
 def operations(line: str) -> float:

@@ -16,12 +16,11 @@ from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.predictions import FromV
 from boot_exp.diffusion.samplers import AtGuidance, OneJump
 from boot_exp.diffusion.schedules import Clamped, SquaredCosineTable
-from boot_exp.methods.students import SignalStudent
 from boot_exp.stages.export import export
 from boot_exp.teachers.deepfloyd import as_seen
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from tests.house import pipelines as tiny
-from tests.house.exported import EXACT, Built, Job, alone, apart, stored
+from tests.house.exported import EXACT, Built, Job, alone, apart, noise, stored, student
 
 PROMPT = "a red cube"
 ROUNDED = 1e-4
@@ -63,26 +62,11 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def student(kind: str, teacher: dict[str, Any], more: dict[str, Any]) -> tuple[Any, Any]:
-    """A teacher, and a student of it with random weights, those of w included."""
-    taught = tiny.teacher(kind, **teacher)
-    made = SignalStudent(taught, **more).eval()
-    drawn = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for value in made.parameters():
-            value += 0.02 * torch.randn(value.shape, generator=drawn)
-    return taught, made
-
-
 def encoded(pipeline: Any) -> Condition:
     """The prompt as a pipeline encodes it."""
     named = {"device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
     found = pipeline.encode_prompt(PROMPT, **named)
     return Condition(text=found[0], pooled=found[2] if len(found) == 4 else None)
-
-
-def noise(shape: tuple[int, ...], seed: int) -> Tensor:
-    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
 
 
 Made = dict[str, tuple[Path, Tensor, tuple[Tensor, Tensor]]]

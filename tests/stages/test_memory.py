@@ -20,7 +20,7 @@ from boot_exp.engine.state import State
 from boot_exp.methods.distilling import Distilling, FromNoise
 from boot_exp.stages import memory
 from boot_exp.stages.costs import asked
-from boot_exp.stages.dry_run import _Zeros as Zeros
+from boot_exp.stages.dry_run import Zeros
 from boot_exp.stages.memory import Live, Memory, memory_of, optimizer_bytes, peak, told
 from tests.house import pipelines
 

@@ -11,28 +11,14 @@ import transformers
 from boot_exp.teachers import sentences
 from boot_exp.teachers.sentences import SentenceText
 from evals.ground.faults import MissingResource, StateFault
+from tests.house.sentences import write_bert
 
 CPU = torch.device("cpu")
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "green", "fox"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("bert")
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        initializer_range=0.5,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        transformers.BertModel(config).save_pretrained(made)
-    (made / "vocab.txt").write_text("".join(f"{word}\n" for word in WORDS))
-    transformers.BertTokenizer(vocab={word: number for number, word in enumerate(WORDS)}).save_pretrained(made)
-    return made
+    return write_bert(tmp_path_factory.mktemp("bert"))
 
 
 def test_text_is_the_last_layer_under_the_encoders_own_mask(folder: Path) -> None:
