@@ -27,6 +27,7 @@ Weights = Annotated[str | None, typer.Option(help="Inception's weights: a path, 
 WeightsHash = Annotated[
     str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
 ]
+Settings = Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")]
 Device = Annotated[str, typer.Option(help="the device for Inception: cpu or cuda")]
 
 
@@ -132,7 +133,7 @@ def leaderboard(
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s .json files")],
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
-    settings: Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")] = None,
+    settings: Settings = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
@@ -147,11 +148,13 @@ def study(
     seed: Annotated[list[int], typer.Option(help="a training seed of every ablation; may be repeated")],
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s files, ABLATION/SEED.json")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
+    samples: Annotated[Path | None, typer.Option(help="their samples, ABLATION/SEED, for the page to show")] = None,
+    settings: Settings = None,
 ) -> None:
     """Compare ablations over training seeds: mean and deviation of FID, recall and diversity."""
     from evals.pages.results import study as write
 
-    write(name, scores, ablation, seed, out)
+    write(name, scores, ablation, seed, out, samples=samples, settings=settings)
 
 
 @app.command()
@@ -176,7 +179,7 @@ def captioned(
     prompts: Annotated[Path, typer.Option(help="the suite's folder of prompts")],
     prompt_scores: Annotated[Path, typer.Option(help="a folder of scores by prompt")],
     walks: Annotated[Path, typer.Option(help="a folder of walks of each student")],
-    settings: Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")] = None,
+    settings: Settings = None,
 ) -> None:
     """Rank a suite whose images have captions; show prompts beside pictures, and the rank of the right image."""
     from evals.pages.captioned import captioned_page
@@ -202,6 +205,7 @@ def comparison(
     reasons: Annotated[
         Path | None, typer.Option(help="a text that explains why results differ, or a folder with SUITE.md")
     ] = None,
+    settings: Settings = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, and the literature's findings."""
     from evals.pages.results import comparison as write
@@ -217,6 +221,7 @@ def comparison(
         pairs=pairs,
         learnt_from=learnt_from or (),
         reasons=reasons,
+        settings=settings,
     )
 
 

@@ -1,8 +1,9 @@
 """Writes every table as Markdown, and the explanations that the HTML repeats."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from evals.pages.columns import (
+    best_students,
     cost_columns,
     guidance_columns,
     leaderboard_columns,
@@ -35,17 +36,15 @@ MADE = "## How the numbers were made"
 def leaderboard_page(table: Leaderboard) -> str:
     """Returns the page of the ranked rows, their provenance, the training costs, and reported scores."""
     costs = ["## What training cost", markdown(cost_columns(table.trainings))] if table.trainings else []
-    other, settings = other_than_git(table.rows, table.settings), settings_columns(table.settings)
     return _page(
         f"# {table.title}",
-        *([f"**{other}**"] if other else []),
-        *([markdown(settings)] if settings else []),
+        *_other(table),
         markdown(leaderboard_columns(table)),
         f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
-        "All scores are taken in the same features. NFE is network evaluations per image.",
+        "All scores are taken in the same features. NFE is network evaluations per image. " + bold_words(table.rows),
         *few_words(table.rows),
         MADE,
-        *filter(None, [as_in_git(table.rows, table.settings)]),
+        *_as_in_git(table),
         facts(table.card),
         *costs,
         *_reported(table),
@@ -54,6 +53,21 @@ def leaderboard_page(table: Leaderboard) -> str:
 
 def study_page(table: Study) -> str:
     """Returns the page of the ablations, the control first, and their provenance."""
+    return _page(
+        f"# {table.title}",
+        *_other(table),
+        markdown(study_columns(table)),
+        study_words(table),
+        *few_words([line.first for line in table.lines]),
+        f"![{table.first.card.fid_name} of every ablation and seed](study.svg)",
+        MADE,
+        *_as_in_git(table),
+        facts(table.card),
+    )
+
+
+def study_words(table: Study) -> str:
+    """Returns a paragraph that explains how to read a study."""
     seeds = said(list(table.seeds))
     words = [
         f"One training seed, {seeds}."
@@ -63,15 +77,7 @@ def study_page(table: Study) -> str:
         diversity_words([table.first]).strip(),
         "At another t it is that of the student's signal there, from the same noise." if table.signals else "",
     ]
-    return _page(
-        f"# {table.title}",
-        markdown(study_columns(table)),
-        " ".join(filter(None, words)),
-        *few_words([line.first for line in table.lines]),
-        f"![{table.first.card.fid_name} of every ablation and seed](study.svg)",
-        MADE,
-        facts(table.card),
-    )
+    return " ".join(filter(None, words))
 
 
 def comparison_page(table: Comparison, reasons: str | None) -> str:
@@ -90,6 +96,7 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
     findings = "## What the literature found, and what is found here"
     return _page(
         f"# {table.title}: every method on one teacher",
+        *_other(table),
         markdown(main_columns(table)),
         *main_words(table),
         *(["## More steps", markdown(more)] if more else []),
@@ -102,8 +109,14 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
         *guidance,
         *_reported(table),
         MADE,
+        *_as_in_git(table),
         facts(table.card),
     )
+
+
+def bold_words(rows: Sequence[Row]) -> str:
+    """Returns a sentence that explains what is bold, if anything is."""
+    return "Bold is the least FID of the students at each NFE." if best_students(rows) else ""
 
 
 def diversity_words(rows: Iterable[Row]) -> str:
@@ -174,6 +187,19 @@ def shares_words(table: Comparison) -> str:
 
 def _page(*parts: str) -> str:
     return "\n\n".join(parts) + "\n"
+
+
+def _other(table: Table) -> Iterator[str]:
+    """Yields what is not as in git: a sentence, and the settings."""
+    if other := other_than_git(table.every_row, table.settings):
+        yield f"**{other}**"
+    if settings := settings_columns(table.settings):
+        yield markdown(settings)
+
+
+def _as_in_git(table: Table) -> Iterator[str]:
+    if words := as_in_git(table.every_row, table.settings):
+        yield words
 
 
 def _reported(table: Table) -> Sequence[str]:
