@@ -27,7 +27,12 @@ repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or mak
 	$(DVC) leaderboard@$(SUITE) && boot-exp lock
 	@cat results/$(SUITE)/leaderboard.md
 	@$(SAME)
-	@echo 'The report is results/$(SUITE)/report.html; make tensorboard shows the logs.'
+	@echo
+	@echo 'Open:     results/$(SUITE)/report.html (scores, pictures of equal noise, cards) and make tensorboard (the logs)'
+	@echo "Try next: boot-exp reach 'gin.bindings.Boot.delta = 0.05' $(SUITE)            what a change would run again"
+	@echo '          dvc exp run -S gin.bindings.Boot.delta=0.05 leaderboard@$(SUITE)    and run it; make baseline goes back'
+	@echo '          make compare    every method on one teacher;    make study    the ablations of BOOT'
+	@echo '          (. .venv/bin/activate gives boot-exp and dvc)'
 
 baseline: .venv/ready  ## go back to the settings and results in git, also after an experiment that was cut off
 	@git diff --quiet HEAD -- params.yaml plan.yaml \
@@ -40,10 +45,12 @@ baseline: .venv/ready  ## go back to the settings and results in git, also after
 study: .venv/ready  ## train and compare the ablations of params.yaml
 	$(DVC) study && boot-exp lock
 	@cat results/study/study.md
+	@echo 'Open results/study/study.html'
 
 compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
 	$(DVC) comparison@$(COMPARED) && boot-exp lock
 	@cat results/$(COMPARED)/comparison.md
+	@echo 'Open results/$(COMPARED)/comparison.html'
 
 gallery: .venv/ready  ## distil a text-to-image model and show it beside its teacher (a GPU; docs/suites.md says what to fetch)
 	$(DVC) gallery@$(PROMPTED) && boot-exp lock

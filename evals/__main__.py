@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,14 +47,16 @@ def fid(
     from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
     from evals.scores.scoring import evaluate
     from evals.scores.scoring import fid as fid_of
+    from evals.tables.few import with_warnings
 
-    network = _extractor(extractor, weights, weights_sha256, device)
+    images = [samples] if is_statistics(reference) else [reference, samples]
+    network = _counted(_extractor(extractor, weights, weights_sha256, device), "fid", lambda: images)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
         against = ReferenceStatistics.of(open_images(reference), network, name=reference.stem)
     record = (evaluate if everything else fid_of)(samples, against, network)
-    print(json.dumps(record, indent=2, sort_keys=True))
+    print(json.dumps(with_warnings(record), indent=2, sort_keys=True))
 
 
 @app.command("train-extractor")
@@ -89,7 +92,9 @@ def reference(
     """Write the statistics and features of images, with which samples are compared."""
     from evals.scores.references import reference as make
 
-    network = _extractor(extractor, weights, weights_sha256, device)
+    network = _counted(
+        _extractor(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
+    )
     card = make(images, network, split=split, out=out, name=name).card
     tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images, {card.extractor} features, in {out}")
 
@@ -117,6 +122,7 @@ def evaluate(
             f"give --extractor {wanted}, or another name"
         )
     network = _extractor(extractor, weights, weights_sha256, device)
+    network = _counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
 
     def tell_row(record: Record) -> None:
         row = f"{record['method']} {record['sampler']}"
@@ -242,17 +248,31 @@ def _extractor(name: str, weights: str | None, sha256: str | None, device: str) 
     return InDomain(name)
 
 
-class _Progress:
-    """Prints the progress of a job, one line every ten seconds at most."""
+def _counted(extractor: "Extractor", title: str, paths: Callable[[], Sequence[Path]]) -> "Extractor":
+    """Returns the extractor, which then prints how many of all images of the paths it has seen."""
+    from evals.features.counted import Counted
+    from evals.images.reading import open_images
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    return Counted(
+        extractor=extractor,
+        total=lambda: sum(open_images(path).n for path in paths()),
+        tell=_Progress(title, "images"),
+    )
+
+
+class _Progress:
+    """Prints the progress of a job, one line in PAUSE seconds at most."""
+
+    PAUSE = 10.0
+
+    def __init__(self, title: str, unit: str = "updates") -> None:
+        self._title, self._unit = title, unit
         self._said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._said >= 10:
+        if time.monotonic() - self._said >= self.PAUSE:
             self._said = time.monotonic()
-            tell(f"{self._title}: {done:,}/{total:,} updates")
+            tell(f"{self._title}: {done:,}/{total:,} {self._unit}")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from evals.pages.columns import (
 )
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
+from evals.tables.few import few_sentences
 from evals.tables.guidance import guided_lines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import WORDS
@@ -28,8 +29,6 @@ GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
     "teacher's NFE counts both of its calls."
 )
-FEW = 1_000
-"""Samples below which a page warns of their number."""
 MADE = "## How the numbers were made"
 
 
@@ -131,18 +130,7 @@ def diversity_words(rows: Iterable[Row]) -> str:
 
 def few_words(rows: Sequence[Row]) -> list[str]:
     """Returns a paragraph that warns of scores of few samples, if they are few."""
-    n, whole = rows[0].n, [row for row in rows if row.kid_is_of_all]
-    words = []
-    if n < FEW:
-        words.append(
-            f"Few samples: {n:,}. The fewer there are, the larger FID is and the more all scores vary; compare them "
-            "with scores of as many samples only."
-        )
-    if whole:
-        words.append(
-            f"KID is of all {n:,} samples at once, because a subset takes more; its deviation would say "
-            "nothing of the samples and is left out."
-        )
+    words = few_sentences(rows[0].n, whole=any(row.kid_is_of_all for row in rows))
     return [" ".join(words)] if words else []
 
 
