@@ -18,7 +18,7 @@ GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro baseline study compare gallery emoji bench gpu test fuzz check golden tensorboard format
+.PHONY: help repro baseline study compare gallery emoji bench gpu test fuzz check golden tensorboard screenshots format
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ golden: .venv/ready  ## write the golden traces that are missing or differ: make
 format: .venv/ready  ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: .venv/ready  ## draw docs/pictures from results/, with Chromium
+	$(BIN)/python -m docs.screenshots
 
 tensorboard: .venv/ready  ## show the training logs
 	$(BIN)/tensorboard --logdir logs

@@ -164,6 +164,21 @@ def study(
 
 
 @app.command()
+def report(
+    results: Annotated[
+        list[str],
+        typer.Argument(help="several of results/SUITE, or results/SUITE@REVISION of git or DVC"),
+    ],
+    out: Annotated[Path, typer.Option(help="the .html to write")] = Path("report.html"),
+) -> None:
+    """Compare several results on one page: suites or experiments, and what differs in their settings."""
+    from evals.pages.several import several
+
+    several(results, out)
+    tell(f"{len(results)} results compared in {out}")
+
+
+@app.command()
 def gallery(
     out: Annotated[Path, typer.Option(help="the folder to write")],
     samples: Annotated[Path, typer.Option(help="a suite's folder of samples")],

@@ -36,7 +36,7 @@ class ToldPlace(Place):
 
 
 def left_in(folder: Path) -> str | None:
-    """Returns in words what an interrupted run has left in a folder of work: images of a training, or finished files."""
+    """Returns in words what an interrupted run has left in a folder: images of a training, or finished files."""
     checkpoints = sorted(folder.glob("images-*/"))
     if checkpoints:
         return f"{int(checkpoints[-1].name.removeprefix('images-')):,} images"

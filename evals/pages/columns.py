@@ -90,7 +90,7 @@ def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) ->
     alike = shared(cards)
     names = dict.fromkeys(name for card in cards for name in card if name.partition(".")[0] in may_differ)
     return [
-        Column(heading=spoken(name), cells=[_shortened(said(card.get(name))) for card in cards])
+        Column(heading=spoken(name), cells=[shortened(said(card.get(name))) for card in cards])
         for name in names
         if name not in alike
     ]
@@ -209,5 +209,6 @@ def _megabytes(size: float | None) -> str:
     return "0" if size == 0 else figures(size, digits=3, scale=1e-6)
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Returns a text in which every hash has its first ten digits only."""
     return re.sub(r"\b[0-9a-f]{40,64}\b", lambda sha: sha[0][:10], text)

@@ -1,5 +1,6 @@
 """Draws FID over NFE of a leaderboard and a comparison, FID over the weight, and FID of each ablation."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from evals.tables.comparison import Comparison, Method
 from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.names import TEACHER, solver_of
 from evals.tables.row import Row
+from evals.tables.several import Scored
 from evals.tables.study import Study
 from evals.tables.table import Line
 from evals.tables.text import around, figures
@@ -145,6 +147,26 @@ def study_plot(table: Study) -> str:
                 spot(axes, row.fid, place, f"{line.name}, seed {seed}: {fid} {figures(row.fid)}", size=6)
         axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=f"{fid}\na dot is a training seed, the bar their mean")
         axes.set_yticks(places, [line.name for line in table.lines])
+        return svg(figure)
+
+
+def several_plot(rows: Sequence[Scored], fid: str) -> str:
+    """Draws FID over NFE of several results, both logarithmic, in placeholders: a colour a result, a dash a curve."""
+    results = list(dict.fromkeys(row.result for row in rows))
+    series = {name: [row for row in rows if row.series == name] for name in dict.fromkeys(row.series for row in rows)}
+    with _axes(fid, NFE, size=(6.6, 4.6), xscale="log") as (figure, axes):
+        for name, own in series.items():
+            own = sorted(own, key=lambda row: row.nfe)
+            hue = STAND_INS[f"series-{results.index(own[0].result) % SERIES}"]
+            place = [one for one in series if series[one][0].result == own[0].result].index(name)
+            nfe, level = [row.nfe for row in own], [row.fid.mean or math.nan for row in own]
+            look: dict[str, Any] = {"color": hue, "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
+            axes.plot(nfe, level, linestyle=DASHES[place % len(DASHES)], linewidth=1.2, label=name, **look)
+            for row, height in zip(own, level, strict=True):
+                spot(axes, row.nfe, height, f"{name}: NFE {row.nfe}, {fid} {around(row.fid.mean, row.fid.std)}")
+        values_as_ticks(axes.xaxis, {row.nfe for row in rows})
+        decades_as_ticks(axes.yaxis)
+        figure.legend(loc="outside upper left", ncols=2, frameon=False, handlelength=3)
         return svg(figure)
 
 

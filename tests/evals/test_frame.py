@@ -13,6 +13,7 @@ import pytest
 from evals.pages.frame import anchors, linked
 from evals.pages.palette import DARK, LIGHT
 from evals.pages.results import study
+from evals.pages.several import several
 from evals.tables.papers import paper_of
 from tests.house.browser import CHROMIUM, Page, browser
 from tests.house.comparison_house import house as compared_house
@@ -57,7 +58,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps([scored("one-jump", {"training_seed": 0})]))
     study("digits", folder / "study/scores", ["none", "no_boundary"], [0], folder / "study/out")
+    several([str(made.parent), str(folder / "comparison/out")], folder / "several.html")
     return {
+        "several": folder / "several.html",
         "report": made,
         "comparison": folder / "comparison/out/comparison.html",
         "study": folder / "study/out/study.html",
