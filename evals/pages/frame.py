@@ -73,6 +73,11 @@ def linked(text: str) -> Markup:
     )
 
 
+def breakable(text: str) -> Markup:
+    """Escapes a name, and lets a line end after each underscore and slash of it."""
+    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(text))))
+
+
 def contents(body: str) -> list[tuple[str, Markup]]:
     """Returns (id, title) of every second-level heading of a page that has an id."""
     return [(name, Markup(title)) for name, title in re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', body)]
@@ -82,5 +87,5 @@ def rendered(template: str, **values: object) -> str:
     """Renders a template with `values` in the common frame; a missing name is an error."""
     environment = Environment(loader=PackageLoader("evals.pages"), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters["linked"] = linked
+    environment.filters |= {"linked": linked, "breakable": breakable}
     return environment.get_template(template).render(light=LIGHT, dark=DARK, contents=contents, **values)

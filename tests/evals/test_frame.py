@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evals.pages.frame import anchors, linked
+from evals.pages.frame import anchors, breakable, linked
 from evals.pages.palette import DARK, LIGHT
 from evals.pages.results import study
 from evals.pages.several import several
@@ -18,6 +19,7 @@ from evals.tables.papers import paper_of
 from tests.house.browser import CHROMIUM, Page, browser
 from tests.house.comparison_house import house as compared_house
 from tests.house.leaderboard import record as scored
+from tests.house.prompt_pages import prompt_house, write_prompt_pages
 from tests.house.report_house import house, report
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -59,7 +61,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         path.write_text(json.dumps([scored("one-jump", {"training_seed": 0})]))
     study("digits", folder / "study/scores", ["none", "no_boundary"], [0], folder / "study/out")
     several([str(made.parent), str(folder / "comparison/out")], folder / "several.html")
+    write_prompt_pages(prompt_house(folder / "prompts"))
     return {
+        "prompts": folder / "prompts/out/prompts.html",
         "several": folder / "several.html",
         "report": made,
         "comparison": folder / "comparison/out/comparison.html",
@@ -142,6 +146,24 @@ def test_the_first_columns_stay_when_a_table_scrolls(chromium: Page) -> None:
     page.run("document.querySelector('.table .wide').scrollLeft = 9999")
     page.look(390)
     assert not page.run("document.querySelector('.table').matches('.more')"), "at the end nothing more follows"
+
+
+@IN_BROWSER
+@pytest.mark.parametrize("width", [360, 390])
+def test_no_name_is_cut_into_letters(pages: dict[str, Path], chromium: Page, width: int) -> None:
+    """A first column may break its names after an underscore, and shows a line for each word at most."""
+    for path in every(pages):
+        page = opened(chromium, path, width)
+        lines = page.run("""
+            [...document.querySelectorAll('td:first-child')].map((cell) => {
+              const range = document.createRange();
+              range.selectNodeContents(cell);
+              const words = [...range.getClientRects()].filter((one) => one.width > 12);
+              return [cell.textContent.trim(), new Set(words.map((one) => Math.round(one.bottom))).size];
+            })
+        """)
+        for text, count in lines:
+            assert count <= len(re.split(r"(?<=[_/ -])", text)), f"{path}: {text}"
 
 
 @IN_BROWSER
@@ -309,3 +331,7 @@ def test_papers_in_a_text_are_linked_and_other_numbers_are_not() -> None:
 
 def test_anchors_are_unlike_each_other() -> None:
     assert anchors("card", ["a b", "A-b", "a b", "ü"]) == ["card-a-b", "card-a-b-2", "card-a-b-3", "card-"]
+
+
+def test_a_name_may_break_after_its_parts_and_is_escaped() -> None:
+    assert breakable("no_boundary/0 <b>") == "no_<wbr>boundary/<wbr>0 &lt;b&gt;"
