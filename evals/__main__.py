@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ Weights = Annotated[str | None, typer.Option(help="Inception's weights: a path, 
 WeightsHash = Annotated[
     str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
 ]
+Settings = Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")]
 Device = Annotated[str, typer.Option(help="the device for Inception: cpu or cuda")]
 
 
@@ -45,14 +47,16 @@ def fid(
     from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
     from evals.scores.scoring import evaluate
     from evals.scores.scoring import fid as fid_of
+    from evals.tables.few import with_warnings
 
-    network = _extractor(extractor, weights, weights_sha256, device)
+    images = [samples] if is_statistics(reference) else [reference, samples]
+    network = _counted(_extractor(extractor, weights, weights_sha256, device), "fid", lambda: images)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
         against = ReferenceStatistics.of(open_images(reference), network, name=reference.stem)
     record = (evaluate if everything else fid_of)(samples, against, network)
-    print(json.dumps(record, indent=2, sort_keys=True))
+    print(json.dumps(with_warnings(record), indent=2, sort_keys=True))
 
 
 @app.command("clip-score")
@@ -100,7 +104,9 @@ def reference(
     """Write the statistics and features of images, with which samples are compared."""
     from evals.scores.references import reference as make
 
-    network = _extractor(extractor, weights, weights_sha256, device)
+    network = _counted(
+        _extractor(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
+    )
     card = make(images, network, split=split, out=out, name=name).card
     tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images, {card.extractor} features, in {out}")
 
@@ -132,6 +138,7 @@ def evaluate(
     of_coco = taken is COCO
     against = coco_reference(reference, reference_sha256, samples) if of_coco else load_reference(reference)
     network = _extractor(extractor, weights, weights_sha256, device)
+    network = _counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
 
     def tell_row(record: Record) -> None:
         row = f"{record['method']} {record['sampler']}"
@@ -147,7 +154,7 @@ def leaderboard(
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s .json files")],
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
-    settings: Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")] = None,
+    settings: Settings = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
@@ -162,11 +169,28 @@ def study(
     seed: Annotated[list[int], typer.Option(help="a training seed of every ablation; may be repeated")],
     scores: Annotated[Path, typer.Option(help="a folder of `evaluate`'s files, ABLATION/SEED.json")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
+    samples: Annotated[Path | None, typer.Option(help="their samples, ABLATION/SEED, for the page to show")] = None,
+    settings: Settings = None,
 ) -> None:
     """Compare ablations over training seeds: mean and deviation of FID, recall and diversity."""
     from evals.pages.results import study as write
 
-    write(name, scores, ablation, seed, out)
+    write(name, scores, ablation, seed, out, samples=samples, settings=settings)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[str],
+        typer.Argument(help="several of results/SUITE, or results/SUITE@REVISION of git or DVC"),
+    ],
+    out: Annotated[Path, typer.Option(help="the .html to write")] = Path("report.html"),
+) -> None:
+    """Compare several results on one page: suites or experiments, and what differs in their settings."""
+    from evals.pages.several import several
+
+    several(results, out)
+    tell(f"{len(results)} results compared in {out}")
 
 
 @app.command()
@@ -191,7 +215,7 @@ def captioned(
     prompts: Annotated[Path, typer.Option(help="the suite's folder of prompts")],
     prompt_scores: Annotated[Path, typer.Option(help="a folder of scores by prompt")],
     walks: Annotated[Path, typer.Option(help="a folder of walks of each student")],
-    settings: Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")] = None,
+    settings: Settings = None,
 ) -> None:
     """Rank a suite whose images have captions; show prompts beside pictures, and the rank of the right image."""
     from evals.pages.captioned import captioned_page
@@ -217,6 +241,7 @@ def comparison(
     reasons: Annotated[
         Path | None, typer.Option(help="a text that explains why results differ, or a folder with SUITE.md")
     ] = None,
+    settings: Settings = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, and the literature's findings."""
     from evals.pages.results import comparison as write
@@ -232,6 +257,7 @@ def comparison(
         pairs=pairs,
         learnt_from=learnt_from or (),
         reasons=reasons,
+        settings=settings,
     )
 
 
@@ -252,17 +278,31 @@ def _extractor(name: str, weights: str | None, sha256: str | None, device: str) 
     return InDomain(name)
 
 
-class _Progress:
-    """Prints the progress of a job, one line every ten seconds at most."""
+def _counted(extractor: "Extractor", title: str, paths: Callable[[], Sequence[Path]]) -> "Extractor":
+    """Returns the extractor, which then prints how many of all images of the paths it has seen."""
+    from evals.features.counted import Counted
+    from evals.images.reading import open_images
 
-    def __init__(self, title: str) -> None:
-        self._title = title
+    return Counted(
+        extractor=extractor,
+        total=lambda: sum(open_images(path).n for path in paths()),
+        tell=_Progress(title, "images"),
+    )
+
+
+class _Progress:
+    """Prints the progress of a job, one line in PAUSE seconds at most."""
+
+    PAUSE = 10.0
+
+    def __init__(self, title: str, unit: str = "updates") -> None:
+        self._title, self._unit = title, unit
         self._said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._said >= 10:
+        if time.monotonic() - self._said >= self.PAUSE:
             self._said = time.monotonic()
-            tell(f"{self._title}: {done:,}/{total:,} updates")
+            tell(f"{self._title}: {done:,}/{total:,} {self._unit}")
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ def run_stage(stage: str, config: Path, bind: Sequence[str], out: Path, **inputs
     from boot_exp.config import runtime
     from boot_exp.config.places import label_of
     from boot_exp.stages.place import Place
+    from boot_exp.stages.progress import ToldPlace, told
 
     settings: dict[str, Any] = {
         key: value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
@@ -50,6 +51,10 @@ def run_stage(stage: str, config: Path, bind: Sequence[str], out: Path, **inputs
         label=label_of(frozen, config),
     )
     built = runtime.build(frozen)
-    if getattr(built, "alone", False) and here.index > 0:
-        return  # such a stage runs in one process: the first
-    built.run(place, **{name: folder for name, folder in inputs.items() if folder is not None})
+    given = {name: folder for name, folder in inputs.items() if folder is not None}
+    if here.index == 0:
+        title = f"{stage} {frozen.suite}/{frozen.name}"
+        with told(title, stage, given.get("samples")):
+            built.run(ToldPlace(**vars(place), title=title), **given)
+    elif not getattr(built, "alone", False):  # else it runs in one process: the first
+        built.run(place, **given)

@@ -12,8 +12,9 @@ from evals.images.reading import Images, iterate
 from evals.images.samples import SamplesCard
 from evals.pages.gallery import Shown, Strip, side_by_side
 from evals.pages.picture import picture
+from evals.pages.pictures import Part, pictures_html
 from evals.pages.prompted import PROVENANCE, escaped, in_order, title
-from evals.pages.walks import pictures_of
+from evals.pages.walks import walks_of
 from evals.tables.row import Row, read_rows, read_value, shared
 from evals.tables.text import Column, count, facts, figures, leaves, markdown, numbers
 
@@ -21,6 +22,9 @@ COLUMNS = 8
 """Prompts of each picture."""
 CURE = "run the stage prompts again"
 KINDS = {"seen": "training.txt", "held_out": "held_out.txt"}
+HEADINGS = {"seen": "Prompts that the models were trained on", "held_out": "Prompts held out"}
+CHOSEN = "A column has one prompt and one noise. The prompts stand at equal distances in the list; nobody chose them."
+WALKED = "A row is a walk, in equal steps from left to right."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class PromptScores:
 def captioned_page(
     samples: Path, prompts: Path, scores: Path, by_prompt: Path, out: Path, *, walks: Path | None = None
 ) -> None:
-    """Writes seen.png, held_out.png, prompts.md, prompts.json, and a picture of each kind of walk of each student.
+    """Writes seen.png, held_out.png, prompts.{md,html,json}, and a picture of each kind of walk of each student.
 
     samples: a suite's folder of samples, sample i of prompt i, in turn; scores, by_prompt, walks: its folders of the
     stages evaluate, prompt_scores and walks. DataFault: a row lacks its scores, or is of other prompts.
@@ -66,17 +70,31 @@ def captioned_page(
                 f"{scores} and {by_prompt} must hold the scores of {card.method} {card.sampler}, got none; evaluate it"
             )
     texts = {kind: lines(prompts, kind) for kind in KINDS}
-    pngs, shown = {}, {}
+    pngs, shown, sections = {}, {}, []
     for kind, low in (("seen", 0), ("held_out", len(texts["seen"]))):
         picked = spread(len(texts[kind]))
         shown[kind] = [texts[kind][index] for index in picked]
         strips = [strip(path, card, [low + index for index in picked]) for path, card in cards.items()]
         pngs[kind] = picture(strips, shown[kind])
-    walked = {} if walks is None else pictures_of(walks)
+        sections.append(Part(id=kind, heading=HEADINGS[kind], words=CHOSEN, prompts=shown[kind], strips=strips))
+    walked = {} if walks is None else walks_of(walks)
     text = page([*cards.values()], ranked, rows, shown, {name: words for name, (words, _) in walked.items()})
-    pngs |= {name: png for name, (_, png) in walked.items()}
+    for name, (words, strips) in walked.items():
+        pngs[name] = picture(strips)
+        sections.append(Part(id=f"walk-{name}", heading=words, words=WALKED, prompts=[], strips=strips))
     made = [{**card.json(), **vars(rows[card.method, card.sampler])} for card in cards.values()]
-    write_texts(out, {"prompts.md": text, "prompts.json": as_json({**shown, "rows": made})})
+    columns = score_columns([*cards.values()], ranked, rows)
+    html = pictures_html(
+        next(iter(cards.values())).suite,
+        subtitle="prompts, and the images that models make of them",
+        words=score_words(rows),
+        scores=columns,
+        methods=columns[0].cells,
+        parts=sections,
+        shared=provenance_of([*cards.values()], rows),
+    )
+    files = {"prompts.md": text, "prompts.html": html, "prompts.json": as_json({**shown, "rows": made})}
+    write_texts(out, files)
     for kind, png in pngs.items():
         with replacing(out / f"{kind}.png") as temporary:
             temporary.write_bytes(png)
@@ -128,12 +146,33 @@ def page(
 
     walked: a sentence about each picture of walks, by its name.
     """
+    parts = [
+        f"# {cards[0].suite}: prompts",
+        markdown(score_columns(cards, ranked, rows)),
+        score_words(rows),
+        f"## {HEADINGS['seen']}",
+        _listed(shown["seen"]),
+        "![Each column has one prompt and one noise](seen.png)",
+        f"## {HEADINGS['held_out']}",
+        _listed(shown["held_out"]),
+        "![Each column has one prompt and one noise](held_out.png)",
+        CHOSEN,
+        *(part for name, words in walked.items() for part in (f"## {words}", f"![{words}]({name}.png)")),
+        "## How the images were made",
+        facts(provenance_of(cards, rows)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def score_columns(
+    cards: Sequence[SamplesCard],
+    ranked: Mapping[tuple[str, str], Row],
+    rows: Mapping[tuple[str, str], PromptScores],
+) -> list[Column]:
+    """Returns the scores by prompt of each row, and its FID."""
     fids = [ranked[card.method, card.sampler] for card in cards]
     own = [rows[card.method, card.sampler] for card in cards]
-    alike: Mapping[str, Any] = shared(
-        [dict(leaves({name: card.card[name] for name in PROVENANCE if name in card.card})) for card in cards]
-    )
-    columns = [
+    return [
         Column(heading="model", cells=[card.method for card in cards]),
         Column(heading="sampler", cells=[card.sampler for card in cards]),
         numbers("w", [figures(card.w) for card in cards]),
@@ -148,27 +187,26 @@ def page(
         ),
         numbers(fids[0].card.fid_name, [figures(row.fid) for row in fids]),
     ]
-    clips = sorted({one.clip_sha256 for one in own if one.clip_sha256 is not None})
-    parts = [
-        f"# {cards[0].suite}: prompts",
-        markdown(columns),
+
+
+def score_words(rows: Mapping[tuple[str, str], PromptScores]) -> str:
+    """Returns a paragraph that explains the scores by prompt."""
+    chance = next(iter(rows.values())).rank_chance
+    return (
         "Rank is the median place of the right image among all images of the data, by the distance of features to the "
-        f"sample; {figures(own[0].rank_chance)} is chance, 1 is best. No model saw the prompts held out. Diversity "
-        "under a prompt is the mean distance of features between two samples of one prompt. NFE is network evaluations "
-        "per image; a guided teacher's counts both of its calls in each step, with the prompt and with the negative "
-        "prompt.",
-        "## Prompts that the models were trained on",
-        _listed(shown["seen"]),
-        "![Each column has one prompt and one noise](seen.png)",
-        "## Prompts held out",
-        _listed(shown["held_out"]),
-        "![Each column has one prompt and one noise](held_out.png)",
-        "A column has one prompt and one noise. The prompts stand at equal distances in the list; nobody chose them.",
-        *(part for name, words in walked.items() for part in (f"## {words}", f"![{words}]({name}.png)")),
-        "## How the images were made",
-        facts({**alike, **({"clip": "; ".join(clips)} if clips else {})}),
-    ]
-    return "\n\n".join(parts) + "\n"
+        f"sample; {figures(chance)} is chance, 1 is best. No model saw the prompts held out. Diversity under a prompt "
+        "is the mean distance of features between two samples of one prompt. NFE is network evaluations per image; a "
+        "guided teacher's counts both of its calls in each step, with the prompt and with the negative prompt."
+    )
+
+
+def provenance_of(cards: Sequence[SamplesCard], rows: Mapping[tuple[str, str], PromptScores]) -> dict[str, Any]:
+    """Returns the facts of PROVENANCE in which all samples agree, and the hash of CLIP if there is its score."""
+    clips = sorted({one.clip_sha256 for one in rows.values() if one.clip_sha256 is not None})
+    alike = shared(
+        [dict(leaves({name: card.card[name] for name in PROVENANCE if name in card.card})) for card in cards]
+    )
+    return {**alike, **({"clip": "; ".join(clips)} if clips else {})}
 
 
 def _listed(texts: Sequence[str]) -> str:

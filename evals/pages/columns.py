@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from evals.tables.comparison import Comparison
 from evals.tables.guidance import GuidedLines
 from evals.tables.leaderboard import Leaderboard
+from evals.tables.names import TEACHER
 from evals.tables.reported import reported
 from evals.tables.row import Row, Training, shared
 from evals.tables.spread import Spread
@@ -42,10 +43,20 @@ def share_words(score: Spread | None) -> str:
     return MISSING if score is None else share_around(score.mean, score.std)
 
 
+def best_students(rows: Sequence[Row]) -> list[int]:
+    """Returns the places of the rows of students that have the least FID of their NFE."""
+    least: dict[int, float] = {}
+    for row in rows:
+        if row.method != TEACHER:
+            least[row.nfe] = min(row.fid, least.get(row.nfe, row.fid))
+    return [k for k, row in enumerate(rows) if row.method != TEACHER and row.fid == least[row.nfe]]
+
+
 def score_columns(rows: Sequence[Row]) -> list[Column]:
-    """Returns one row per line, rounded for reading; leaves out scores that no row has."""
+    """Returns one row per line, rounded for reading; leaves out scores that no row has; the best students in bold."""
+    fid, best = rows[0].card.fid_name, best_students(rows)
     scores = {
-        rows[0].card.fid_name: [around(row.fid, row.fid_std) for row in rows],
+        fid: [around(row.fid, row.fid_std) for row in rows],
         "least FID": [figures(row.fid_min) for row in rows],
         "KID × 10³": [_kid(row) for row in rows],
         **{name: [share(row.of(name)) for row in rows] for name in SHARES},
@@ -56,7 +67,11 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
         Column(heading="method", cells=[row.method for row in rows]),
         Column(heading="sampler", cells=[row.sampler for row in rows]),
         numbers("NFE", [count(row.nfe) for row in rows]),
-        *(numbers(heading, cells) for heading, cells in scores.items() if set(cells) != {MISSING}),
+        *(
+            numbers(heading, cells, best if heading == fid else ())
+            for heading, cells in scores.items()
+            if set(cells) != {MISSING}
+        ),
     ]
 
 
@@ -75,7 +90,7 @@ def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) ->
     alike = shared(cards)
     names = dict.fromkeys(name for card in cards for name in card if name.partition(".")[0] in may_differ)
     return [
-        Column(heading=spoken(name), cells=[_shortened(said(card.get(name))) for card in cards])
+        Column(heading=spoken(name), cells=[shortened(said(card.get(name))) for card in cards])
         for name in names
         if name not in alike
     ]
@@ -194,5 +209,6 @@ def _megabytes(size: float | None) -> str:
     return "0" if size == 0 else figures(size, digits=3, scale=1e-6)
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Returns a text in which every hash has its first ten digits only."""
     return re.sub(r"\b[0-9a-f]{40,64}\b", lambda sha: sha[0][:10], text)

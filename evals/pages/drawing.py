@@ -1,6 +1,7 @@
 """Draws SVG figures: the same bytes for the same numbers, and text that stays text."""
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator, StrMethodFormatter
+
+SPOT = "spot: "
+"""The beginning of an id, in a drawing, that is a text for a pointer."""
 
 
 @contextmanager
@@ -28,10 +32,19 @@ def drawing(*, ink: str, paper: str, size: tuple[float, float]) -> Iterator[tupl
 
 
 def svg(figure: Figure) -> str:
-    """Returns the figure as an <svg> element, without a date."""
+    """Returns the figure as an <svg> element, without a date; `spot` texts become titles, which a browser shows."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator")))
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    drawn = text.getvalue()[text.getvalue().index("<svg") :]
+    return re.sub(rf'<g id="{SPOT}([^"]*)">', r'<g class="hover"><title>\1</title>', drawn)
+
+
+def spot(axes: Axes, x: float, y: float, text: str, *, size: float = 12) -> None:
+    """Adds an unseen disc of `size` points that says `text` when a pointer is over it."""
+    ink = axes.xaxis.label.get_color()
+    axes.plot(
+        [x], [y], marker="o", markersize=size, color=ink, alpha=0, linestyle="none", zorder=9, gid=f"{SPOT}{text}"
+    )
 
 
 def values_as_ticks(axis: Axis, values: Iterable[float]) -> None:

@@ -1,15 +1,14 @@
-"""Writes a leaderboard or a comparison as one self-contained HTML page, with galleries of equal noise and all cards."""
+"""Writes a leaderboard or a comparison as one HTML page, with pictures of equal noise and all cards."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import markdown
 from markupsafe import Markup, escape
 
+from evals.pages.cards import card_of, facts_of_line
 from evals.pages.columns import (
     MAIN,
     cost_columns,
@@ -18,28 +17,31 @@ from evals.pages.columns import (
     leaderboard_columns,
     main_columns,
     more_columns,
-    reported_columns,
     share_columns,
 )
+from evals.pages.frame import Mark, anchors, common, mark, rendered
 from evals.pages.gallery import Shown, Strip, check_names, data_uri, first_images, gallery, side_by_side
-from evals.pages.markdown import GUIDANCE_WORDS, diversity_words, few_words, main_words, shares_words
-from evals.pages.palette import DARK, LIGHT, in_page
+from evals.pages.markdown import (
+    GUIDANCE_WORDS,
+    bold_words,
+    diversity_words,
+    few_words,
+    main_words,
+    shares_words,
+)
+from evals.pages.palette import in_page
 from evals.pages.plots import Style, comparison_plot, guidance_plot, leaderboard_plot, solvers_of, styles
 from evals.tables.comparison import Comparison
 from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.leaderboard import Leaderboard
-from evals.tables.reported import WORDS
+from evals.tables.names import TEACHER
 from evals.tables.row import Row
-from evals.tables.settings import as_in_git, other_than_git, settings_columns
 from evals.tables.table import Line
-from evals.tables.text import figures, leaves, said, spoken
+from evals.tables.text import figures, said, spoken
 
 COLUMNS = 16
 CLASSES = 5
 """How many images, the first of as many classes, show what a weight does."""
-
-Words = list[tuple[str, str]]
-"""Names and texts, for a list on a page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,31 +62,36 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
     """
     solvers, rows = solvers_of(table.rows), table.rows
     colours = {row.name: solver.colour for solver in solvers for row in solver.rows}
-    bold = {row.name for solver in solvers if solver.point for row in solver.rows}
     cheapest_first = sorted(rows, key=lambda row: (row.nfe, row.fid))
-    return _rendered(
+    shown = list(samples_of(cheapest_first, samples, colours))
+    names = [row.name for row in rows]
+    cards = anchors("card", names)
+    pictures = dict(
+        zip(map(id, cheapest_first), anchors("images", map(str, (one.title for one in shown))), strict=True)
+    )
+    return rendered(
         "leaderboard.html.j2",
         first=rows[0],
         count=len(rows),
         fid=rows[0].card.fid_name,
         diversity=diversity_words(rows),
-        other=other_than_git(rows, table.settings),
-        settings=settings_columns(table.settings),
-        as_in_git=as_in_git(rows, table.settings),
+        bold=bold_words(rows),
         few=few_words(rows),
         columns=leaderboard_columns(table),
-        titles=[row.name for row in rows],
-        colours=[colours[row.name] for row in rows],
-        points=[k for k, row in enumerate(rows) if row.name in bold],
+        marks=[
+            mark(_whose(row), colour=colours[row.name], card=card, picture=pictures[id(row)])
+            for row, card in zip(rows, cards, strict=True)
+        ],
         plot=in_page(leaderboard_plot(solvers, rows[0].card.fid_name)),
-        strips=gallery(samples_of(cheapest_first, samples, colours), COLUMNS),
-        shared=_as_words(table.card.items()),
+        strips=gallery(shown, COLUMNS),
+        ids={one.path: pictures[id(row)] for row, one in zip(cheapest_first, shown, strict=True)},
         seeds=_seeds(table.card),
         costs=cost_columns(table.trainings) if table.trainings else [],
-        reported=reported_columns(table.title),
-        reported_words=WORDS,
-        # Chained, not merged: a card may state the precision of its arithmetic, and a row has a score of that name.
-        cards=[_as_words(chain(leaves({**row.json(), "card": {}}), leaves(row.card.facts))) for row in rows],
+        cards=[
+            card_of(row.name, name, colours[row.name], [row], {**row.json(), "card": None}, row.card.facts)
+            for row, name in zip(rows, cards, strict=True)
+        ],
+        **common(table),
     )
 
 
@@ -104,52 +111,69 @@ def samples_of(rows: Iterable[Row], samples: Path, colours: Mapping[str, str]) -
 def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> str:
     """Returns the page with the first seed's samples; raises as `leaderboard_html` does."""
     looks, groups, more = styles(table.methods), guided_lines(table.lines), more_columns(table)
-    return _rendered(
+    titles = [_title(line) for line in table.lines]
+    cards = dict(zip(titles, anchors("card", titles), strict=True))
+    plain = sorted((line for line in table.plain if line.first.nfe in MAIN), key=lambda line: line.first.nfe)
+    pictures = dict(zip(map(_title, plain), anchors("images", map(_title, plain)), strict=True))
+
+    def marked(lines: Iterable[Line]) -> list[Mark]:
+        return [
+            mark(
+                line.name,
+                colour=looks[line.name].colour,
+                card=cards[_title(line)],
+                picture=pictures.get(_title(line), ""),
+            )
+            for line in lines
+        ]
+
+    firsts = {line.name: line for line in reversed(table.lines)} | {line.name: line for line in reversed(table.plain)}
+    of_methods = dict(zip(firsts, marked(firsts.values()), strict=True))
+    return rendered(
         "comparison.html.j2",
         suite=table.title,
         fid=table.first.card.fid_name,
         main=main_columns(table),
         main_words=main_words(table),
+        marks=[of_methods[one.method] for one in table.methods],
         more=more,
+        more_marks=[of_methods[name] for name in more[0].cells] if more else [],
         shares=share_columns(table),
         share_words=shares_words(table),
-        colours=[looks[one.method].colour for one in table.methods],
-        more_colours=[looks[name].colour for name in more[0].cells] if more else [],
-        row_colours=[looks[line.name].colour for line in table.plain],
+        row_marks=marked(table.plain),
         plot=in_page(comparison_plot(table)),
-        galleries=_galleries(table, samples, looks),
+        galleries=_galleries(plain, samples, table.seeds[0], looks),
+        ids={_zip(samples, line, table.seeds[0]): pictures[_title(line)] for line in plain},
         seed=table.seeds[0],
         conclusions=table.findings,
         reasons=None if reasons is None else Markup(markdown(escape(reasons))),
         guidance=guidance_columns(groups, "fid"),
         agreement=guidance_columns(groups, "agreement"),
         guidance_words=GUIDANCE_WORDS,
-        reported=reported_columns(table.title),
-        reported_words=WORDS,
-        guidance_colours=[looks[group.method].colour for group in groups],
+        guidance_marks=marked(next(iter(group.lines.values())) for group in groups),
         guidance_plot=in_page(guidance_plot(table)) if groups else "",
         blocks=[_block(group, samples, table.seeds[0], looks) for group in groups],
-        shared=_as_words(table.card.items()),
-        titles=[_title(line) for line in table.lines],
-        title_colours=[looks[line.name].colour for line in table.lines],
-        cards=[_facts(row) for row in map(table.row, table.lines)],
+        cards=[
+            card_of(title, cards[title], looks[line.name].colour, line.rows, *facts_of_line(table.row(line)))
+            for title, line in zip(titles, table.lines, strict=True)
+        ],
+        **common(table),
     )
 
 
-def _galleries(table: Comparison, samples: Path, looks: Mapping[str, Style]) -> dict[int, list[Strip]]:
-    """Returns {NFE of MAIN: a strip of each method that has it}, without guidance."""
-    shown = sorted((line for line in table.plain if line.first.nfe in MAIN), key=lambda line: line.first.nfe)
+def _galleries(lines: Sequence[Line], samples: Path, seed: int, looks: Mapping[str, Style]) -> dict[int, list[Strip]]:
+    """Returns {NFE: a strip of each line that has it}, by increasing NFE."""
     zips = [
         Shown(
-            path=_zip(samples, line, table.seeds[0]),
+            path=_zip(samples, line, seed),
             title=line.name,
             note=f"FID {fid_words(line.fid)}",
             colour=looks[line.name].colour,
         )
-        for line in shown
+        for line in lines
     ]
     found: dict[int, list[Strip]] = {}
-    for line, strip in zip(shown, gallery(zips, COLUMNS), strict=True):
+    for line, strip in zip(lines, gallery(zips, COLUMNS), strict=True):
         found.setdefault(line.first.nfe, []).append(strip)
     return found
 
@@ -171,7 +195,11 @@ def _block(group: GuidedLines, samples: Path, seed: int, looks: Mapping[str, Sty
 
 
 def _zip(samples: Path, line: Line, seed: int) -> Path:
-    return samples / (line.folder if line.teacher else f"{line.folder}/{seed}") / f"{line.first.sampler}.zip"
+    return samples / line.folder / f"{line.first.sampler}.zip" if line.teacher else _seeded(samples, line, seed)
+
+
+def _seeded(samples: Path, line: Line, seed: int) -> Path:
+    return samples / line.folder / str(seed) / f"{line.first.sampler}.zip"
 
 
 def _title(line: Line) -> str:
@@ -179,32 +207,11 @@ def _title(line: Line) -> str:
     return f"{line.name}, NFE {line.first.nfe}{weight}"
 
 
-def _facts(row: Mapping[str, Any]) -> Words:
-    """Returns all facts of a line; those that its runs share once, the others in the order of the runs."""
-    runs: Sequence[Mapping[str, Any]] = row["runs"]
-    several = {key: [run.get(key) for run in runs] for key in dict.fromkeys(key for run in runs for key in run)}
-    once = {
-        key: values[0] if all(value == values[0] for value in values) else values for key, values in several.items()
-    }
-    scores = leaves({key: value for key, value in row.items() if key != "runs"})
-    return _as_words((key, value) for key, value in chain(scores, once.items()) if _known(value))
-
-
-def _known(value: object) -> bool:
-    return any(one is not None for one in value) if isinstance(value, list) else value is not None
+def _whose(row: Row) -> str:
+    """Returns what the paper of a row is of: the method, or the teacher's solver."""
+    return f"{row.method} {row.base}" if row.method == TEACHER else row.method.partition("/")[0]
 
 
 def _seeds(shared: Mapping[str, Any]) -> str:
     seeds = {name.partition(".")[2]: said(value) for name, value in shared.items() if name.startswith("seeds")}
     return ", ".join(f"{spoken(name)} {text}".strip() for name, text in seeds.items()) or "as in the cards"
-
-
-def _as_words(facts: Iterable[tuple[str, Any]]) -> Words:
-    return [(spoken(name), said(value)) for name, value in facts]
-
-
-def _rendered(template: str, **values: object) -> str:
-    """Renders a template with `values` and the common style; a missing name is an error."""
-    environment = Environment(loader=PackageLoader("evals.pages"), autoescape=True, undefined=StrictUndefined)
-    environment.trim_blocks = environment.lstrip_blocks = True
-    return environment.get_template(template).render(light=LIGHT, dark=DARK, **values)

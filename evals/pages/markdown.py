@@ -1,8 +1,9 @@
 """Writes every table as Markdown, and the explanations that the HTML repeats."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from evals.pages.columns import (
+    best_students,
     cost_columns,
     guidance_columns,
     leaderboard_columns,
@@ -14,6 +15,7 @@ from evals.pages.columns import (
 )
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
+from evals.tables.few import few_sentences
 from evals.tables.guidance import guided_lines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.reported import WORDS
@@ -27,25 +29,21 @@ GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
     "teacher's NFE counts both of its calls."
 )
-FEW = 1_000
-"""Samples below which a page warns of their number."""
 MADE = "## How the numbers were made"
 
 
 def leaderboard_page(table: Leaderboard) -> str:
     """Returns the page of the ranked rows, their provenance, the training costs, and reported scores."""
     costs = ["## What training cost", markdown(cost_columns(table.trainings))] if table.trainings else []
-    other, settings = other_than_git(table.rows, table.settings), settings_columns(table.settings)
     return _page(
         f"# {table.title}",
-        *([f"**{other}**"] if other else []),
-        *([markdown(settings)] if settings else []),
+        *_other(table),
         markdown(leaderboard_columns(table)),
         f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
-        "All scores are taken in the same features. NFE is network evaluations per image.",
+        "All scores are taken in the same features. NFE is network evaluations per image. " + bold_words(table.rows),
         *few_words(table.rows),
         MADE,
-        *filter(None, [as_in_git(table.rows, table.settings)]),
+        *_as_in_git(table),
         facts(table.card),
         *costs,
         *_reported(table),
@@ -54,6 +52,21 @@ def leaderboard_page(table: Leaderboard) -> str:
 
 def study_page(table: Study) -> str:
     """Returns the page of the ablations, the control first, and their provenance."""
+    return _page(
+        f"# {table.title}",
+        *_other(table),
+        markdown(study_columns(table)),
+        study_words(table),
+        *few_words([line.first for line in table.lines]),
+        f"![{table.first.card.fid_name} of every ablation and seed](study.svg)",
+        MADE,
+        *_as_in_git(table),
+        facts(table.card),
+    )
+
+
+def study_words(table: Study) -> str:
+    """Returns a paragraph that explains how to read a study."""
     seeds = said(list(table.seeds))
     words = [
         f"One training seed, {seeds}."
@@ -63,15 +76,7 @@ def study_page(table: Study) -> str:
         diversity_words([table.first]).strip(),
         "At another t it is that of the student's signal there, from the same noise." if table.signals else "",
     ]
-    return _page(
-        f"# {table.title}",
-        markdown(study_columns(table)),
-        " ".join(filter(None, words)),
-        *few_words([line.first for line in table.lines]),
-        f"![{table.first.card.fid_name} of every ablation and seed](study.svg)",
-        MADE,
-        facts(table.card),
-    )
+    return " ".join(filter(None, words))
 
 
 def comparison_page(table: Comparison, reasons: str | None) -> str:
@@ -90,6 +95,7 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
     findings = "## What the literature found, and what is found here"
     return _page(
         f"# {table.title}: every method on one teacher",
+        *_other(table),
         markdown(main_columns(table)),
         *main_words(table),
         *(["## More steps", markdown(more)] if more else []),
@@ -102,8 +108,14 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
         *guidance,
         *_reported(table),
         MADE,
+        *_as_in_git(table),
         facts(table.card),
     )
+
+
+def bold_words(rows: Sequence[Row]) -> str:
+    """Returns a sentence that explains what is bold, if anything is."""
+    return "Bold is the least FID of the students at each NFE." if best_students(rows) else ""
 
 
 def diversity_words(rows: Iterable[Row]) -> str:
@@ -118,18 +130,7 @@ def diversity_words(rows: Iterable[Row]) -> str:
 
 def few_words(rows: Sequence[Row]) -> list[str]:
     """Returns a paragraph that warns of scores of few samples, if they are few."""
-    n, whole = rows[0].n, [row for row in rows if row.kid_is_of_all]
-    words = []
-    if n < FEW:
-        words.append(
-            f"Few samples: {n:,}. The fewer there are, the larger FID is and the more all scores vary; compare them "
-            "with scores of as many samples only."
-        )
-    if whole:
-        words.append(
-            f"KID is of all {n:,} samples at once, because a subset takes more; its deviation would say "
-            "nothing of the samples and is left out."
-        )
+    words = few_sentences(rows[0].n, whole=any(row.kid_is_of_all for row in rows))
     return [" ".join(words)] if words else []
 
 
@@ -174,6 +175,19 @@ def shares_words(table: Comparison) -> str:
 
 def _page(*parts: str) -> str:
     return "\n\n".join(parts) + "\n"
+
+
+def _other(table: Table) -> Iterator[str]:
+    """Yields what is not as in git: a sentence, and the settings."""
+    if other := other_than_git(table.every_row, table.settings):
+        yield f"**{other}**"
+    if settings := settings_columns(table.settings):
+        yield markdown(settings)
+
+
+def _as_in_git(table: Table) -> Iterator[str]:
+    if words := as_in_git(table.every_row, table.settings):
+        yield words
 
 
 def _reported(table: Table) -> Sequence[str]:

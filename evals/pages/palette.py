@@ -5,13 +5,13 @@ LIGHT = {
     **{"paper": "#fdfdfc", "ink": "#1d2126", "quiet": "#5c646d", "faint": "#8b939b", "rule": "#dfe2e5"},
     **{"series-0": "#0067a5", "series-1": "#00815a", "series-2": "#c8500a", "series-3": "#8a4a9e"},
     **{"series-4": "#8a6d00", "series-5": "#b0305c", "series-6": "#007c8a", "series-7": "#7b4b2a"},
-    **{"series-8": "#4450b5", "series-9": "#5a5a5a"},
+    **{"series-8": "#4450b5", "series-9": "#5a5a5a", "shade": "#eef2f5"},
 }
 DARK = {
     **{"paper": "#15181b", "ink": "#e4e7ea", "quiet": "#98a1aa", "faint": "#6d757d", "rule": "#30363c"},
     **{"series-0": "#5db4ec", "series-1": "#3fc796", "series-2": "#ff9152", "series-3": "#c795da"},
     **{"series-4": "#d9b93f", "series-5": "#f57fa6", "series-6": "#45c6d4", "series-7": "#cf9f78"},
-    **{"series-8": "#98a2f5", "series-9": "#b4b4b4"},
+    **{"series-8": "#98a2f5", "series-9": "#b4b4b4", "shade": "#22282d"},
 }
 MARKERS = "os^Dvp<>Xh"
 # Placeholders for the page's colours, so that one drawing serves the light page, the dark page and a file.

@@ -36,7 +36,7 @@ def picture(strips: Sequence[Strip], captions: Sequence[str] = ()) -> bytes:
     font = ImageFont.load_default(TEXT)
     labels = [f"{strip.shown.title}   {strip.shown.note}" for strip in strips]
     left = int(max(font.getlength(label) for label in labels)) + 2 * GAP
-    images = [_sized(strip.pixels, CAPTIONED if captions else LEAST) for strip in strips]
+    images = [sized(strip.pixels, CAPTIONED if captions else LEAST) for strip in strips]
     width, height = images[0].size
     column = width // max(1, len(captions))
     # Pillow's own font has ASCII alone; prompts are in any language.
@@ -57,7 +57,7 @@ def picture(strips: Sequence[Strip], captions: Sequence[str] = ()) -> bytes:
     return png.getvalue()
 
 
-def _sized(pixels: Images, least: int) -> Image.Image:
+def sized(pixels: Images, least: int) -> Image.Image:
     """Returns a strip, uint8 [H, W, C], enlarged by a whole number to `least` pixels of height, or reduced to MOST."""
     height, width = pixels.shape[:2]
     image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3))))

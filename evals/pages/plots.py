@@ -1,5 +1,6 @@
 """Draws FID over NFE of a leaderboard and a comparison, FID over the weight, and FID of each ablation."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,14 +9,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evals.pages.drawing import decades_as_ticks, drawing, svg, values_as_ticks
-from evals.pages.palette import INK, LIGHT, MARKERS, PAPER, RULE, SERIES, STAND_INS
+from evals.pages.drawing import decades_as_ticks, drawing, spot, svg, values_as_ticks
+from evals.pages.palette import INK, MARKERS, PAPER, RULE, SERIES, STAND_INS
 from evals.tables.comparison import Comparison, Method
 from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.names import TEACHER, solver_of
 from evals.tables.row import Row
+from evals.tables.several import Scored
 from evals.tables.study import Study
 from evals.tables.table import Line
+from evals.tables.text import around, figures
 
 NFE = "NFE, network evaluations per image"
 GREYS = ("ink", "quiet", "faint")
@@ -74,11 +77,13 @@ def styles(methods: Sequence[Method]) -> dict[str, Style]:
 
 
 def leaderboard_plot(solvers: Sequence[Solver], fid: str) -> str:
-    """Draws FID over NFE, both logarithmic, in placeholders; a solver with one NFE becomes bold points."""
+    """Draws FID over NFE, both logarithmic, in placeholders; a solver with one NFE becomes large points."""
     with _axes(fid, NFE, size=(5.4, 3.4), paper="none", xscale="log") as (figure, axes):
         for solver in solvers:
             nfe, level = [row.nfe for row in solver.rows], [row.fid for row in solver.rows]
             hue, marker = STAND_INS[solver.colour], MARKERS[solver.series]
+            for row in solver.rows:
+                spot(axes, row.nfe, row.fid, f"{row.name}: NFE {row.nfe}, {fid} {figures(row.fid)}")
             if not solver.point:
                 axes.plot(nfe, level, color=hue, marker=marker, markersize=4, linewidth=1.6, label=solver.name)
                 continue
@@ -121,24 +126,47 @@ def guidance_plot(table: Comparison) -> str:
 
 
 def study_plot(table: Study) -> str:
-    """Draws FID, one line per ablation from the top: a dot per seed, a bar for the mean; logarithmic over a decade."""
+    """Draws FID in placeholders, a row per ablation: a dot per seed, a bar for the mean; logarithmic over a decade."""
     values = [[row.fid for row in line.rows] for line in table.lines]
     least, most = min(map(min, values)), max(map(max, values))
-    places, ink = range(len(values)), LIGHT["ink"]
-    with drawing(ink=ink, paper="#ffffff", size=(5.4, 0.8 + 0.32 * len(values))) as (figure, axes):
+    places, fid = range(len(values)), table.first.card.fid_name
+    with drawing(ink=INK, paper=PAPER, size=(5.4, 0.8 + 0.32 * len(values))) as (figure, axes):
         if least > 0 and most > 10 * least:
             axes.set_xscale("log")
             decades_as_ticks(axes.xaxis)
-        axes.grid(axis="x", color=LIGHT["rule"], linewidth=0.6)
-        axes.axvline(table.lines[0].level, color=ink, linewidth=0.8, linestyle=(0, (1, 2)))
-        dots: dict[str, Any] = {"color": LIGHT["series-0"], "marker": "o", "markersize": 5, "alpha": 0.6}
+        axes.grid(axis="x", color=RULE, linewidth=0.6)
+        axes.axvline(table.lines[0].level, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
+        dots: dict[str, Any] = {"color": STAND_INS["series-0"], "marker": "o", "markersize": 5, "alpha": 0.6}
         for place, several in zip(places, values, strict=True):
             axes.plot(several, [place] * len(several), linestyle="none", **dots)
         means = [line.level for line in table.lines]
-        axes.plot(means, places, color=ink, marker="|", markersize=12, markeredgewidth=1.6, linestyle="none", zorder=3)
-        fid = table.first.card.fid_name
-        axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=f"{fid}: a dot a training seed, the bar their mean")
+        axes.plot(means, places, color=INK, marker="|", markersize=12, markeredgewidth=1.6, linestyle="none", zorder=3)
+        for place, line in zip(places, table.lines, strict=True):
+            spot(axes, line.level, place, f"{line.name}: {fid} {around(line.level, line.fid.std)}")
+            for seed, row in zip(line.seeds, line.rows, strict=True):
+                spot(axes, row.fid, place, f"{line.name}, seed {seed}: {fid} {figures(row.fid)}", size=6)
+        axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=f"{fid}\na dot is a training seed, the bar their mean")
         axes.set_yticks(places, [line.name for line in table.lines])
+        return svg(figure)
+
+
+def several_plot(rows: Sequence[Scored], fid: str) -> str:
+    """Draws FID over NFE of several results, both logarithmic, in placeholders: a colour a result, a dash a curve."""
+    results = list(dict.fromkeys(row.result for row in rows))
+    series = {name: [row for row in rows if row.series == name] for name in dict.fromkeys(row.series for row in rows)}
+    with _axes(fid, NFE, size=(6.6, 4.6), xscale="log") as (figure, axes):
+        for name, own in series.items():
+            own = sorted(own, key=lambda row: row.nfe)
+            hue = STAND_INS[f"series-{results.index(own[0].result) % SERIES}"]
+            place = [one for one in series if series[one][0].result == own[0].result].index(name)
+            nfe, level = [row.nfe for row in own], [row.fid.mean or math.nan for row in own]
+            look: dict[str, Any] = {"color": hue, "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
+            axes.plot(nfe, level, linestyle=DASHES[place % len(DASHES)], linewidth=1.2, label=name, **look)
+            for row, height in zip(own, level, strict=True):
+                spot(axes, row.nfe, height, f"{name}: NFE {row.nfe}, {fid} {around(row.fid.mean, row.fid.std)}")
+        values_as_ticks(axes.xaxis, {row.nfe for row in rows})
+        decades_as_ticks(axes.yaxis)
+        figure.legend(loc="outside upper left", ncols=2, frameon=False, handlelength=3)
         return svg(figure)
 
 
@@ -177,6 +205,11 @@ def _look(group: GuidedLines, groups: Sequence[GuidedLines], looks: Mapping[str,
 def _draw(axes: Axes, x: Sequence[float], lines: Sequence[Line], style: Style, label: str) -> None:
     if not lines:
         return
+    for place, line in zip(x, lines, strict=True):
+        first, fid = line.first, line.first.card.fid_name
+        weight = "" if first.w is None else f", w {first.w:g}"
+        text = f"{line.name}: NFE {first.nfe}{weight}, {fid} {around(line.level, line.fid.std)}"
+        spot(axes, place, line.level, text)
     axes.errorbar(
         x,
         [line.level for line in lines],

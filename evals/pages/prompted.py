@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evals.ground.faults import DataFault, reading
 from evals.ground.fields import as_json, from_json
@@ -11,12 +12,19 @@ from evals.ground.files import read_json, replacing, write_texts
 from evals.images.samples import SamplesCard, read_samples_card
 from evals.pages.gallery import Shown, gallery
 from evals.pages.picture import picture
+from evals.pages.pictures import Part, pictures_html
 from evals.tables.row import shared
 from evals.tables.text import Column, count, facts, figures, leaves, markdown, numbers, said, spoken
 
 COLUMNS = 8
 """Prompts of a gallery."""
 TEACHER = "teacher"
+GROWN = "A column has one prompt and one noise."
+PAIRED = (
+    "NFE is network evaluations per image; a guided teacher's counts both of its calls in each step, with the prompt "
+    "and with the negative prompt. The prompts were held out of training. The images are the first of each sampler, "
+    "not chosen."
+)
 PROVENANCE = (
     "seeds",
     "prompts",
@@ -39,7 +47,7 @@ class HeldOut:
 
 
 def prompted_gallery(samples: Path, prompts: Path, out: Path) -> None:
-    """Writes gallery.png, gallery.md and gallery.json: every sampler's first images, with their prompts below.
+    """Writes gallery.{png,md,html,json}: every sampler's first images, with their prompts below.
 
     samples: a suite's folder of samples; sample i is of the held-out prompt i, in turn. DataFault: there are none, or
     they are of several seeds or other prompts.
@@ -47,9 +55,22 @@ def prompted_gallery(samples: Path, prompts: Path, out: Path) -> None:
     cards = in_order(samples)
     texts = held_out(prompts, min(COLUMNS, *(card.n for card in cards.values())))
     shown = [Shown(path=path, title=title(card), note=f"NFE {card.nfe}", colour="") for path, card in cards.items()]
-    png = picture(gallery(shown, len(texts)), texts)
+    strips = gallery(shown, len(texts))
+    png = picture(strips, texts)
     made = [*cards.values()]
-    write_texts(out, {"gallery.md": page(made, texts), "gallery.json": as_json(record(made, texts))})
+    part = Part(id="images", heading="The same prompts and noise", words=GROWN, prompts=texts, strips=strips)
+    columns, alike = row_columns(made)
+    html = pictures_html(
+        made[0].suite,
+        subtitle="the same prompts and noise, by the teacher and its students",
+        words=PAIRED,
+        scores=columns,
+        methods=columns[0].cells,
+        parts=[part],
+        shared=alike,
+    )
+    files = {"gallery.md": page(made, texts), "gallery.html": html, "gallery.json": as_json(record(made, texts))}
+    write_texts(out, files)
     with replacing(out / "gallery.png") as temporary:
         temporary.write_bytes(png)
 
@@ -87,9 +108,24 @@ def title(card: SamplesCard) -> str:
 
 def page(cards: Sequence[SamplesCard], texts: Sequence[str]) -> str:
     """Returns gallery.md: the picture, the prompts, what a row cost, and how its images were made."""
+    plain = [escaped(text) for text in texts]
+    columns, alike = row_columns(cards)
+    parts = [
+        f"# {cards[0].suite}",
+        "![Each column has one prompt and one noise](gallery.png)",
+        markdown([numbers("column", [str(n + 1) for n in range(len(texts))]), Column(heading="prompt", cells=plain)]),
+        markdown(columns),
+        f"{GROWN} {PAIRED}",
+        "## How the images were made",
+        facts(alike),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def row_columns(cards: Sequence[SamplesCard]) -> tuple[list[Column], dict[str, Any]]:
+    """Returns a row of a table for each sampler, with the facts in which they differ, and those in which they agree."""
     each = [dict(leaves({name: card.card[name] for name in PROVENANCE if name in card.card})) for card in cards]
     alike = shared(each)
-    plain = [escaped(text) for text in texts]
     columns = [
         Column(heading="model", cells=[card.method for card in cards]),
         Column(heading="sampler", cells=[card.sampler for card in cards]),
@@ -102,18 +138,7 @@ def page(cards: Sequence[SamplesCard], texts: Sequence[str]) -> str:
             if name not in alike
         ),
     ]
-    parts = [
-        f"# {cards[0].suite}",
-        "![Each column has one prompt and one noise](gallery.png)",
-        markdown([numbers("column", [str(n + 1) for n in range(len(texts))]), Column(heading="prompt", cells=plain)]),
-        markdown(columns),
-        "A column has one prompt and one noise. NFE is network evaluations per image; a guided teacher's counts both "
-        "of its calls in each step, with the prompt and with the negative prompt. The prompts were held out of "
-        "training. The images are the first of each sampler, not chosen.",
-        "## How the images were made",
-        facts(alike),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return columns, alike
 
 
 def record(cards: Sequence[SamplesCard], texts: Sequence[str]) -> dict[str, object]:

@@ -14,6 +14,7 @@ from evals.pages.markdown import comparison_page, leaderboard_page, study_page
 from evals.pages.palette import on_paper
 from evals.pages.picture import picture, pictured
 from evals.pages.plots import comparison_plot, guidance_plot, study_plot
+from evals.pages.study import study_html
 from evals.tables.comparison import read_comparison
 from evals.tables.leaderboard import Leaderboard, read_leaderboard
 from evals.tables.study import read_study
@@ -50,10 +51,27 @@ def leaderboard_texts(table: Leaderboard) -> dict[str, str]:
     return {**_texts(table, leaderboard_page), "training.json": trainings}
 
 
-def study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int], out: Path) -> None:
-    """Compares ablations; writes study.{json,csv,md,svg} and metrics.json. Raises as `read_study` does."""
-    table = read_study(title, scores, ablations, seeds)
-    write_texts(out, {**_texts(table, study_page), "study.svg": study_plot(table) + "\n"})
+def study(
+    title: str,
+    scores: Path,
+    ablations: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    samples: Path | None = None,
+    settings: Path | None = None,
+) -> None:
+    """Compares ablations; writes study.{json,csv,md,svg,html} and metrics.json.
+
+    samples: a folder of ABLATION/SEED, whose images the page then shows. Raises as `read_study` and `study_html` do.
+    """
+    table = read_study(title, scores, ablations, seeds, settings)
+    texts = {
+        **_texts(table, study_page),
+        "study.svg": on_paper(study_plot(table)) + "\n",
+        "study.html": study_html(table, samples),
+    }
+    write_texts(out, texts)
 
 
 def comparison(
@@ -68,6 +86,7 @@ def comparison(
     pairs: Path | None = None,
     learnt_from: Sequence[str] = (),
     reasons: Path | None = None,
+    settings: Path | None = None,
 ) -> None:
     """Compares all methods on one teacher; writes comparison.{json,csv,md,svg,html} and metrics.json.
 
@@ -75,7 +94,14 @@ def comparison(
     contain SUITE.md. Raises as `read_comparison` and `comparison_html` do.
     """
     table = read_comparison(
-        suite, students=students, seeds=seeds, scores=scores, models=models, pairs=pairs, learnt_from=learnt_from
+        suite,
+        students=students,
+        seeds=seeds,
+        scores=scores,
+        models=models,
+        pairs=pairs,
+        learnt_from=learnt_from,
+        settings=settings,
     )
     words = None if reasons is None else _reasons(reasons, suite)
     texts = {

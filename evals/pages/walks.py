@@ -1,4 +1,4 @@
-"""Pictures of walks: a student's images between two prompts, between two noises, and from small w to large."""
+"""Walks: a student's images between two prompts, between two noises, and from small w to large."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from evals.ground.fields import from_json
 from evals.ground.files import read_json
 from evals.images.reading import Images, iterate
 from evals.pages.gallery import Shown, Strip, side_by_side
-from evals.pages.picture import picture
 
 CARD = "card.json"
 CURE = "run the stage walks again"
@@ -27,9 +26,9 @@ class Walked:
     w: list[float] | None = None
 
 
-def pictures_of(walks: Path) -> dict[str, tuple[str, bytes]]:
-    """Returns a sentence and a PNG of each kind of walk of each student, by name. DataFault: there are none."""
-    found: dict[str, tuple[str, bytes]] = {}
+def walks_of(walks: Path) -> dict[str, tuple[str, list[Strip]]]:
+    """Returns a sentence and the rows of each kind of walk of each student, by name. DataFault: there are none."""
+    found: dict[str, tuple[str, list[Strip]]] = {}
     for path in sorted(walks.rglob(CARD)):
         card = from_json(Walked, read_json(path, cure=CURE), where=path, cure=CURE)
         kinds = {
@@ -45,7 +44,7 @@ def pictures_of(walks: Path) -> dict[str, tuple[str, bytes]]:
         for kind, (words, titles) in kinds.items():
             strips = strips_of(path.with_name(f"{kind}.zip"), titles, card.columns)
             name = f"{card.method.replace('/', '-')}-{kind}"
-            found[name] = (f"{card.method}: {words}", picture(strips))
+            found[name] = (f"{card.method}: {words}", strips)
     if not found:
         raise DataFault(f"{walks} must hold walks and their {CARD}, got none; {CURE}")
     return found
@@ -59,5 +58,6 @@ def strips_of(path: Path, titles: Sequence[str], columns: int) -> list[Strip]:
         row: list[Images] = [image for _, image in islice(images, columns)]
         if len(row) != columns:
             raise DataFault(f"{path} must hold {len(titles)} rows of {columns} images, got fewer; {CURE}")
-        made.append(Strip(shown=Shown(path=path, title=title, note="", colour=""), names=[], pixels=side_by_side(row)))
+        shown, names = Shown(path=path, title=title, note="", colour=""), [str(step) for step in range(columns)]
+        made.append(Strip(shown=shown, names=names, pixels=side_by_side(row)))
     return made

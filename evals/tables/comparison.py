@@ -10,6 +10,7 @@ from evals.ground.faults import DataFault
 from evals.tables.conclusions import Finding, conclusions
 from evals.tables.lineage import Family, Spent, read_family
 from evals.tables.names import TEACHER, method_of, solver_of
+from evals.tables.settings import Setting, read_settings
 from evals.tables.table import (
     Line,
     Run,
@@ -102,15 +103,18 @@ def read_comparison(
     models: Path,
     pairs: Path | None = None,
     learnt_from: Sequence[str] = (),
+    settings: Path | None = None,
 ) -> Comparison:
     """Reads the comparison from scores/teacher.json and scores/STUDENT/SEED.json, as `evaluate` wrote them.
 
     The cost of a student is `Family.cost`, read from `models` and `pairs`; students in `learnt_from` teach others and
-    have no lines. DataFault: files are missing, or differ in what they must share; NumericalFault: a number is not
+    have no lines; settings: a file of `read_settings`. DataFault: files are missing, or differ in what they must share;
+    NumericalFault: a number is not
     finite.
     """
     family = read_family(models, [*students, *learnt_from], seeds, pairs)
-    return compared(suite, seeds, read_runs(scores, students, seeds), family)
+    given = [] if settings is None else read_settings(settings)
+    return compared(suite, seeds, read_runs(scores, students, seeds), family, given)
 
 
 def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> Runs:
@@ -126,7 +130,9 @@ def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> Ru
     return {TEACHER: [read_run(teacher, None)], **runs}
 
 
-def compared(suite: str, seeds: Sequence[int], runs: Runs, family: Family) -> Comparison:
+def compared(
+    suite: str, seeds: Sequence[int], runs: Runs, family: Family, settings: Sequence[Setting] = ()
+) -> Comparison:
     """Compares runs that were read; raises as `read_comparison` does."""
     rows = [row for several in runs.values() for run in several for row in run.values()]
     check_comparable(rows)
@@ -144,6 +150,7 @@ def compared(suite: str, seeds: Sequence[int], runs: Runs, family: Family) -> Co
         lines=lines,
         card={**shared_facts(rows), "training_seeds": list(seeds)},
         seeds=seeds,
+        settings=settings,
         methods=[_method(name, runs, seeds, family) for name in order if any(line.name == name for line in lines)],
         best=best(lines),
         findings=conclusions(lines),

@@ -14,11 +14,10 @@ from evals.tables.table import Line, Table, check_comparable, score_files, share
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard(Table):
-    """One row per line, by increasing FID; the training costs of the models; settings: those that are not git's."""
+    """One row per line, by increasing FID; trainings: the costs of the models."""
 
     kind = "leaderboard"
     trainings: Sequence[Training]
-    settings: Sequence[Setting] = ()
 
     @property
     def rows(self) -> list[Row]:

@@ -1,7 +1,6 @@
 """A row of scores with its card, as `evaluate` writes it, and the card of a training, as its stage writes it."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from evals.ground.faults import DataFault, reading
 from evals.ground.fields import Facts, from_json
 from evals.scores.coco import NAMED
+from evals.tables.few import is_of_all
 from evals.tables.names import signal_time, unguided
 
 FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}
@@ -113,8 +113,7 @@ class Row(Scores):
     @property
     def kid_is_of_all(self) -> bool:
         """Returns whether each of KID's subsets is all samples, so that the deviation over subsets means nothing."""
-        said = re.match(r"\d+ subsets of (\d+)\b", str(self.card.facts.get("kid")))
-        return self.kid_mean is not None and said is not None and int(said[1]) >= self.n
+        return self.kid_mean is not None and is_of_all(self.card.facts.get("kid"), self.n)
 
     @property
     def comparable(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The settings of a leaderboard that are not those of the gin files in git, and what its page says of that."""
+"""The settings of a table that are not those of the gin files in git, and what its page says of that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

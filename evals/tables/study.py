@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.ground.faults import DataFault
+from evals.tables.settings import read_settings
 from evals.tables.table import Line, Table, check_comparable, check_samplers, read_run, score_files, shared_facts
 
 
@@ -41,11 +42,14 @@ class Study(Table):
         return line.name, ""
 
 
-def read_study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int]) -> Study:
+def read_study(
+    title: str, scores: Path, ablations: Sequence[str], seeds: Sequence[int], settings: Path | None = None
+) -> Study:
     """The ablations, the first of them the control, of `scores`/ABLATION/SEED.json.
 
     Each file holds the scores of one sampler of images, and of any of the student's signals (`Row.signal`). DataFault:
-    files are missing, or two do not compare or differ in samplers; NumericalFault: a number is not finite.
+    files are missing, or two do not compare or differ in samplers; NumericalFault: a number is not finite. settings: a
+    file of `read_settings`.
     """
     names = [f"{ablation}/{seed}" for ablation, seed in product(ablations, seeds)]
     runs = [read_run(path, int(path.stem)) for path in score_files(scores, names)]
@@ -74,6 +78,7 @@ def read_study(title: str, scores: Path, ablations: Sequence[str], seeds: Sequen
         lines=list(lines(image).values()),
         signals={time: lines(times[time]) for time in sorted(times, key=float, reverse=True)},
         seeds=seeds,
+        settings=[] if settings is None else read_settings(settings),
         card={
             **shared_facts(images),
             "training_seeds": list(seeds),

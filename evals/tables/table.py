@@ -10,6 +10,7 @@ from evals.ground.faults import DataFault
 from evals.tables.lineage import Spent
 from evals.tables.names import TEACHER
 from evals.tables.row import SCORES, Row, read_rows, shared
+from evals.tables.settings import Setting
 from evals.tables.spread import Spread
 from evals.tables.text import leaves
 
@@ -79,18 +80,27 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Table(ABC):
-    """Comparable lines; card: the facts that all rows share; seeds: of the trainings, in their order."""
+    """Comparable lines; card: the facts that all rows share; seeds: of the trainings, in their order.
+
+    settings: those of its runs that are not the gin files'.
+    """
 
     kind: ClassVar[str]
     title: str
     lines: Sequence[Line]
     card: Mapping[str, Any]
     seeds: Sequence[int] = ()
+    settings: Sequence[Setting] = ()
 
     @property
     def first(self) -> Row:
         """Returns some row, for facts that all share."""
         return self.lines[0].first
+
+    @property
+    def every_row(self) -> list[Row]:
+        """Returns the rows of all lines and all seeds."""
+        return [row for line in self.lines for row in line.rows]
 
     def has(self, score: str) -> bool:
         """Returns whether some line without guidance has this score for all its seeds."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,46 +13,19 @@ import pytest
 from PIL import Image
 
 from evals.ground.faults import DataFault
-from evals.images.samples import SamplesCard
 from evals.images.zips import write_zip
-from evals.pages.captioned import captioned_page, lines, spread
-from tests.house.leaderboard import record
-
-SEEN, HELD_OUT = [f"seen {k}" for k in range(20)], ["an *owl*", "a bee"]
-N = len(SEEN) + len(HELD_OUT)
-
-
-def made(house: Path, method: str, sampler: str, nfe: int) -> None:
-    """An image of each prompt, of the colour of the prompt's number, with its card and its scores."""
-    folder = house / "samples" / method
-    folder.mkdir(parents=True, exist_ok=True)
-    colours = 10 * np.arange(N, dtype=np.uint8)
-    write_zip(folder / f"{sampler}.zip", np.broadcast_to(colours[:, None, None, None], (N, 16, 16, 3)))
-    own = {"seeds": [0], "prompts": "p", "text": "t", "commit": "c"}
-    said = SamplesCard(suite="s", method=method, sampler=sampler, nfe=nfe, n=N, seconds_per_image=0.1, w=3.0, card=own)
-    (folder / f"{sampler}.json").write_text(json.dumps(said.json()))
-    ranks = {"rank_seen": 7.0, "rank_held_out": 70.5, "rank_chance": 11.5, "prompt_diversity": 1.234}
-    named = {"method": method, "sampler": sampler}
-    rows = {"scores": {**record("one-jump", fid=5.5), **named}, "ranks": {**named, **ranks}}
-    for kind, value in rows.items():
-        path = house / kind / f"{method}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([value]))
+from evals.pages.captioned import lines, spread
+from tests.house.markup import assert_nothing_is_fetched, assert_tags_are_balanced
+from tests.house.prompt_pages import HELD_OUT, SEEN, made, prompt_house, write_prompt_pages
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
-    made(tmp_path, "boot/0", "one-jump", 1)
-    made(tmp_path, "teacher", "ddim-50-w3", 100)
-    (tmp_path / "prompts").mkdir()
-    (tmp_path / "prompts/card.json").write_text(json.dumps({"n": N, "held_out": len(HELD_OUT)}))
-    (tmp_path / "prompts/training.txt").write_text("".join(f"{text}\n" for text in SEEN))
-    (tmp_path / "prompts/held_out.txt").write_text("".join(f"{text}\n" for text in HELD_OUT))
-    return tmp_path
+    return prompt_house(tmp_path)
 
 
 def write(house: Path) -> str:
-    captioned_page(house / "samples", house / "prompts", house / "scores", house / "ranks", house / "out")
+    write_prompt_pages(house)
     return (house / "out/prompts.md").read_text()
 
 
@@ -97,3 +73,24 @@ def test_prompts_that_are_not_as_many_as_their_card_says_are_refused(house: Path
     (house / "prompts/training.txt").write_text("one\n")
     with pytest.raises(DataFault, match="must hold 20 prompts, as the card says, got 1"):
         lines(house / "prompts", "seen")
+
+
+def test_the_page_has_every_prompt_every_strip_and_the_walks_from_left_to_right(house: Path) -> None:
+    write(house)
+    page = (house / "out/prompts.html").read_text()
+    assert_tags_are_balanced(page)
+    assert_nothing_is_fetched(page)
+    named = r'alt="(?:The images of \d prompts by|4 steps of a walk:) ([^"]*)"'
+    strips = re.findall(rf'{named} src="data:image/png;base64,([^"]*)"', page)
+    assert [title for title, _ in strips][:4] == ["teacher, ddim-50-w3, w = 3", "boot/0, one-jump, w = 3"] * 2
+    walks = strips[4:]
+    assert [title for title, _ in walks] == ["&lt;a&gt; to b", "c to d", "&lt;a&gt;", "c", "&lt;a&gt;", "c"]
+    for place, (_, data) in enumerate(walks):
+        image = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        assert image[8, 8::16, 0].tolist() == [30 * (4 * (place % 2) + step) for step in range(4)]
+    for heading in ("from one prompt to another", "from one noise to another", "w from 1 to 5"):
+        assert re.search(rf"<h2 [^>]*>boot/0: {heading}", page)
+    assert all(f">{text}</td>" in page for text in (*(SEEN[k] for k in spread(len(SEEN))), *HELD_OUT))
+    assert "70.5" in page and "11.50 is chance" in page
+    write_prompt_pages(house, walks=False)
+    assert "walk" not in (house / "out/prompts.html").read_text()

@@ -62,7 +62,7 @@ def test_from_images_to_records(run, digits: Digits, tmp_path: Path) -> None:
         assert code == 0 and printed["fid"] == pytest.approx(record["fid"], rel=1e-9)
         assert printed["recall"] == record["recall"]
     code, text, _ = run("fid", tmp_path / "samples" / "a.zip", statistics, "--extractor", extractor)
-    assert json.loads(text).keys() == {"n", "fid", "card"}
+    assert json.loads(text).keys() == {"n", "fid", "card", "warnings"}
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,41 @@ def test_progress_is_a_line_every_ten_seconds(
         progress(done, 1000)
     lines = [f"extractor of digits: {done}/1,000 updates" for done in (10, 20, 30)]
     assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_scoring_says_how_far_it_is(
+    run, digits: Digits, extractor_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Time passes between lines, so that every batch makes one."""
+    monkeypatch.setattr("evals.__main__._Progress.PAUSE", 0.0)
+    np.save(tmp_path / "images.npy", digits[0][:150])
+    ours = ("--extractor", extractor_folder)
+    against = tmp_path / "r.npz"
+    _, _, err = run("reference", tmp_path / "images.npy", "--out", against, "--split", "all", *ours)
+    lines = [line.partition(": ")[2] for line in err.splitlines()[:-1]]
+    assert lines == [f"{done}/150 images" for done in (64, 128, 150)]
+    _, _, err = run("fid", tmp_path / "images.npy", tmp_path / "images.npy", *ours)
+    assert [line for line in err.splitlines() if line.endswith("/300 images")][-1] == "fid: 300/300 images"
+    samples = tmp_path / "samples"
+    for name in ("a", "b"):
+        write_zip(samples / f"{name}.zip", digits[0][:100])
+        row = {"suite": "s", "method": "m", "sampler": name, "nfe": 1, "n": 100, "seconds_per_image": 0.1}
+        card = {"seeds": [0], "commit": "c"}
+        (samples / f"{name}.json").write_text(json.dumps({**row, "card": card}))
+    _, _, err = run("evaluate", samples, against, "--out", tmp_path / "scores.json", *ours)
+    assert f"evaluate {samples}: 200/200 images" in err.splitlines()
+
+
+def test_a_score_of_few_samples_carries_its_warning(
+    run, digits: Digits, extractor_folder: Path, tmp_path: Path
+) -> None:
+    for name, low in (("a", 0), ("b", 500)):
+        np.save(tmp_path / f"{name}.npy", digits[0][low : low + 500])
+    command = ("fid", tmp_path / "a.npy", tmp_path / "b.npy", "--extractor", extractor_folder, "--all")
+    printed = json.loads(run(*command)[1])
+    assert printed["kid_std"] is None and printed["kid_mean"] is not None
+    few, whole = printed["warnings"]
+    assert few.startswith("Few samples: 500.") and whole.startswith("KID is of all 500 samples")
 
 
 @pytest.mark.parametrize("missing", ["images.npy", "labels.npy"])

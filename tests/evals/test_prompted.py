@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from evals.ground.faults import DataFault
 from evals.images.samples import SamplesCard
 from evals.images.zips import write_zip
 from evals.pages.prompted import held_out, prompted_gallery
+from tests.house.markup import assert_nothing_is_fetched, assert_tags_are_balanced
 
 PROMPTS = ["a fox | in *snow*", "a house on a hill <b>at night</b>", "Donaudampfschifffahrtsgesellschaftskapitän" * 3]
 
@@ -87,3 +90,14 @@ def test_missing_samples_and_prompts_are_told(house: Path) -> None:
     (house / "prompts/held_out.txt").write_text("one\n")
     with pytest.raises(DataFault, match="must hold 3 prompts, as its card says, got 1; run the stage prompts again"):
         shown(house)
+
+
+def test_the_html_page_has_the_same_rows_and_every_prompt_as_text(house: Path) -> None:
+    shown(house)
+    page = (house / "out/gallery.html").read_text()
+    assert_tags_are_balanced(page)
+    assert_nothing_is_fetched(page)
+    rows = re.findall(r'alt="The images of \d prompts by ([^"]*)"', page)
+    assert rows == ["teacher, ddim-50-w7.5, w = 7.5", "teacher, ddim-4-w7.5, w = 7.5", "boot/0, one-jump"]
+    assert all(f">{escape(text)}</td>" in page for text in PROMPTS)
+    assert '<a href="https://arxiv.org/abs/2306.05544"' in page, "the student's method has a paper"

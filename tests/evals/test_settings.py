@@ -12,10 +12,11 @@ from ruamel.yaml import YAML
 
 from evals.__main__ import app
 from evals.ground.faults import DataFault
-from evals.pages.results import leaderboard_texts
+from evals.pages.results import leaderboard_texts, study
 from evals.tables.leaderboard import Leaderboard, leaderboard
 from evals.tables.row import row_of
 from evals.tables.settings import Setting, read_settings
+from tests.house.comparison_house import house
 from tests.house.leaderboard import record
 
 RESULTS = Path(__file__).parents[2] / "results/digits"
@@ -53,6 +54,38 @@ def test_of_results_without_a_commit_nothing_is_said() -> None:
     assert "as in git" not in said
 
 
+def settings_of(folder: Path) -> Path:
+    path = folder / "settings.json"
+    path.write_text(json.dumps([vars(DELTA)]))
+    return path
+
+
+def test_a_comparison_of_other_settings_begins_with_them_on_every_page(tmp_path: Path) -> None:
+    house(tmp_path).compare()
+    for name in ("comparison.md", "comparison.html"):
+        assert "Settings: as in git." in (tmp_path / "out" / name).read_text()
+    house(tmp_path).compare(settings=settings_of(tmp_path))
+    for name, first in (("comparison.md", "| method"), ("comparison.html", ">All methods</h2>")):
+        page = (tmp_path / "out" / name).read_text()
+        head = page[: page.index(first)]
+        assert NOT in head and "boot.Boot.delta" in head and "0.05" in head, name
+        assert "Settings: as in git." not in page
+
+
+def test_a_study_of_other_settings_or_uncommitted_code_begins_with_them(tmp_path: Path) -> None:
+    def wrote(commit: str, settings: Path | None) -> list[str]:
+        scores = tmp_path / "scores/none/0.json"
+        scores.parent.mkdir(parents=True, exist_ok=True)
+        scores.write_text(json.dumps([record("one-jump", {"training_seed": 0, "commit": commit})]))
+        study("digits", tmp_path / "scores", ["none"], [0], tmp_path / "out", settings=settings)
+        return [(tmp_path / "out" / name).read_text() for name in ("study.md", "study.html")]
+
+    assert all("Settings: as in git." in page and NOT not in page for page in wrote("c0ffee", None))
+    for page, first in zip(wrote("c0ffee", settings_of(tmp_path)), ("| ablation", ">Ablations</h2>"), strict=True):
+        assert NOT in page[: page.index(first)] and "boot.Boot.delta" in page[: page.index(first)]
+    assert all("uncommitted changes where a commit ends in +" in page for page in wrote("c0ffee+", None))
+
+
 @pytest.mark.parametrize("value", [{"run": "boot"}, [1], [{"run": "boot"}]], ids=repr)
 def test_a_damaged_list_of_settings_is_refused(tmp_path: Path, value: object) -> None:
     (tmp_path / "settings.json").write_text(json.dumps(value))
@@ -80,13 +113,11 @@ def test_the_kept_page_is_that_of_the_kept_scores() -> None:
     assert said.rstrip() == kept.rstrip()
 
 
-def test_every_table_whose_suite_may_be_overridden_takes_the_settings_that_resolve_writes() -> None:
-    """Comparisons and the study take no overrides."""
+def test_every_table_takes_the_settings_that_resolve_writes() -> None:
     stages = YAML(typ="safe").load(Path(__file__).parents[2] / "dvc.yaml")["stages"].values()
     programs = [stage.get("do", stage)["cmd"] for stage in stages]
     named = {cmd.split()[3] for cmd in programs if "/rows)" in cmd}  # python -m evals NAME ... $(cat resolved/.../rows)
-    tables = named - {"comparison", "study"}
-    assert tables == {"leaderboard", "captioned"}
+    assert named == {"leaderboard", "captioned", "comparison", "study"}
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    for table in tables:
+    for table in named:
         assert "--settings" in {option for one in commands[table].params for option in one.opts}, table

@@ -11,6 +11,7 @@ import pytest
 
 from evals.__main__ import main
 from evals.ground.faults import DataFault, Fault, NumericalFault
+from evals.pages.palette import on_paper
 from evals.pages.plots import study_plot
 from evals.pages.results import study
 from evals.tables.spread import Spread
@@ -193,7 +194,7 @@ def test_the_drawing_has_a_dot_a_seed_and_the_same_bytes(tmp_path: Path) -> None
     compared(house(tmp_path))
     text = (tmp_path / "out/study.svg").read_text()
     again = read_study("digits, ablated", tmp_path / "scores", list(FIDS), SEEDS)
-    assert text == study_plot(again) + "\n" and "dc:date" not in text
+    assert text == on_paper(study_plot(again)) + "\n" and "dc:date" not in text
     tree = ElementTree.fromstring(text)
     words = [node.text for node in tree.iter("{http://www.w3.org/2000/svg}text")]
     assert {"control", "no-boundary", "2", "100"} <= set(words), "names, and a logarithmic axis over a decade"
@@ -219,6 +220,6 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = json.loads((tmp_path / "out/study.json").read_text())
     assert made["study"] == "digits" and made["card"]["training_seeds"] == [3, 0]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *(f"study.{kind}" for kind in ("json", "csv", "md", "svg")),
+        *(f"study.{kind}" for kind in ("json", "csv", "md", "svg", "html")),
         "metrics.json",
     }

@@ -30,7 +30,7 @@ from boot_exp.stages.walks import Walks, turned
 from boot_exp.teachers.prompted import EachInTurn, StoredText
 from evals.ground.faults import ConfigurationFault, DataFault
 from evals.images.reading import iterate
-from evals.pages.walks import pictures_of
+from evals.pages.walks import walks_of
 from tests.house.captioned import prepared, text_teacher, trained
 from tests.house.prompted import TextNet, animals, encoder, folder_of, place, stage, teacher, written
 
@@ -212,8 +212,8 @@ def test_walks_begin_and_end_at_their_prompts_noises_and_weights(house: Path, pi
     assert close("noises", 0, a, 0) and close("noises", 4, a, 2) and close("noises", 9, c, 3)
     if takes_w:
         assert close("w", 0, a, 0, 1.0) and close("w", 9, c, 1, 5.0)
-    pictures = pictures_of(house / "walks")
-    assert [*pictures] == [f"made-{kind}" for kind in ("prompts", "noises", *(["w"] if takes_w else []))]
+    walks = walks_of(house / "walks")
+    assert [*walks] == [f"made-{kind}" for kind in ("prompts", "noises", *(["w"] if takes_w else []))]
 
 
 def test_noises_on_the_way_have_variance_one() -> None:

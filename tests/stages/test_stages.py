@@ -194,7 +194,9 @@ def test_an_interrupted_stage_reports_it_and_resumes(house: Path, number: int, c
     assert process.returncode == code, said
     assert words in said
     assert not Path("models/digits/boot").exists()
-    assert verb(*arguments).exit_code == 0
+    resumed = verb(*arguments)
+    assert resumed.exit_code == 0 and "distil digits/boot: goes on from " in resumed.stderr
+    assert "distil digits/boot: took 0:" in resumed.stderr
     cut = Path("models/digits/boot/weights.safetensors").read_bytes()
     assert not list(Path(".work").iterdir())
     shutil.rmtree("models/digits/boot")

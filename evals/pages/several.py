@@ -1,0 +1,144 @@
+"""One HTML page that compares several results: their scores, and what differs in their bindings and facts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.ground.files import replacing
+from evals.pages.columns import fid_words, share_words, shortened
+from evals.pages.frame import Mark, rendered
+from evals.pages.palette import SERIES, in_page
+from evals.pages.plots import several_plot
+from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results
+from evals.tables.text import MISSING, Column, count, figures, numbers, said, spoken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparable:
+    """Rows whose FIDs are comparable: a heading with its id, a table, a mark of each row, and a drawing, maybe none."""
+
+    id: str
+    heading: str
+    columns: Sequence[Column]
+    marks: Sequence[Mark]
+    plot: str
+
+
+def several(places: Sequence[str], out: Path) -> None:
+    """Writes the page that compares the results at several places; raises as `read_results` does."""
+    page = several_html(read_results(places))
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def several_html(results: Sequence[Result]) -> str:
+    """Returns the page that compares several results."""
+    names = [one.name for one in results]
+    groups: dict[Measured, list[Scored]] = {}
+    for one in results:
+        for row in one.rows:
+            groups.setdefault(row.measure, []).append(row)
+    fids = {row.measure: one.fid_name for one in results for row in one.rows}
+    trainings, facts = differing(results), differing_facts(results)
+    return rendered(
+        "several.html.j2",
+        names=names,
+        results=_result_columns(results),
+        marks=[Mark(colour=_colour(names, name)) for name in names],
+        groups=[
+            _comparable(number, measure, rows, names, fids[measure])
+            for number, (measure, rows) in enumerate(groups.items())
+        ],
+        apart=_apart(list(groups)),
+        trainings={name: _columns("setting", of, names) for name, of in trainings.items()},
+        without=[one.name for one in results if not one.bindings],
+        facts=_columns("fact", {spoken(name): each for name, each in facts.items()}, names) if facts else [],
+        costs=_cost_columns(results),
+    )
+
+
+def _comparable(number: int, measure: Measured, rows: Sequence[Scored], names: Sequence[str], fid: str) -> Comparable:
+    facts = dict(measure)
+    ordered = sorted(rows, key=lambda row: (row.fid.mean is None, row.fid.mean or 0.0))
+    plain = [row for row in rows if row.w is None and row.nfe > 0 and row.fid.mean]
+    return Comparable(
+        id=f"scores-{number + 1}",
+        heading=f"{facts['suite']}: {fid} of {count(facts['n'])} samples",
+        columns=_score_columns(ordered, fid),
+        marks=[Mark(colour=_colour(names, row.result)) for row in ordered],
+        plot=in_page(several_plot(plain, fid)) if len({row.nfe for row in plain}) > 1 else "",
+    )
+
+
+def _score_columns(rows: Sequence[Scored], fid: str) -> list[Column]:
+    best = _best(rows)
+    columns = [
+        Column(heading="result", cells=[row.result for row in rows]),
+        Column(heading="method", cells=[row.method for row in rows]),
+        Column(heading="sampler", cells=[row.sampler or MISSING for row in rows]),
+        numbers("NFE", [count(row.nfe or None) for row in rows]),
+        numbers("w", [figures(row.w, digits=2) for row in rows]),
+        numbers(fid, [fid_words(row.fid) for row in rows], best),
+        *(
+            numbers(name, [share_words(getattr(row, name)) for row in rows])
+            for name in ("precision", "recall", "diversity")
+        ),
+        numbers("ms / image", [figures(row.seconds_per_image.mean, digits=3, scale=1e3) for row in rows]),
+    ]
+    return [column for column in columns if {cell.strip() for cell in column.cells} != {MISSING}]
+
+
+def _best(rows: Sequence[Scored]) -> list[int]:
+    """Returns the places of the students' rows with the least FID of their NFE, without guidance."""
+    ranked = {
+        place: (row.nfe, row.fid.mean)
+        for place, row in enumerate(rows)
+        if not row.teacher and row.w in (None, 1) and row.fid.mean is not None
+    }
+    least = {nfe: min(fid for other, fid in ranked.values() if other == nfe) for nfe, _ in ranked.values()}
+    return [place for place, (nfe, fid) in ranked.items() if fid == least[nfe]]
+
+
+def _apart(measures: Sequence[Measured]) -> list[str]:
+    """Returns the facts in which tables differ, so that their FIDs do not compare."""
+    every = [dict(measure) for measure in measures]
+    return [spoken(name) for name in (every[0] if every else ()) if len({str(one[name]) for one in every}) > 1]
+
+
+def _result_columns(results: Sequence[Result]) -> list[Column]:
+    return [
+        Column(heading="result", cells=[one.name for one in results]),
+        Column(heading="kind", cells=[one.kind for one in results]),
+        Column(heading="suite", cells=[one.suite for one in results]),
+        numbers("rows", [count(len(one.rows)) for one in results]),
+        Column(heading="commit", cells=[shortened(said(one.card.get("commit"))) for one in results]),
+    ]
+
+
+def _columns(heading: str, values: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[Column]:
+    return [
+        Column(heading=heading, cells=list(values)),
+        *(
+            Column(heading=name, cells=[said(each[place]) for each in values.values()])
+            for place, name in enumerate(names)
+        ),
+    ]
+
+
+def _cost_columns(results: Sequence[Result]) -> list[Column]:
+    costs = [(one.name, training) for one in results for training in one.trainings]
+    if not costs:
+        return []
+    return [
+        Column(heading="result", cells=[name for name, _ in costs]),
+        Column(heading="training", cells=[said(training.get("stage")) for _, training in costs]),
+        *(
+            numbers(heading, [count(training.get(key)) for _, training in costs])
+            for heading, key in (("images", "images"), ("network calls", "evaluations"), ("seconds", "seconds"))
+        ),
+    ]
+
+
+def _colour(names: Sequence[str], name: str) -> str:
+    return f"series-{names.index(name) % SERIES}"

@@ -1,0 +1,269 @@
+"""Reads several results of the stages that write tables, to compare them: a leaderboard, a comparison or a study each.
+
+A result is a folder, or FOLDER@REVISION: the folder as a git revision or an experiment of DVC has it.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evals.ground.faults import DataFault
+from evals.ground.fields import Facts, from_json
+from evals.ground.revisions import commit_of, copy_from
+from evals.tables.names import TEACHER, solver_of, unguided
+from evals.tables.row import Card, Row, read_rows, read_value
+from evals.tables.spread import Spread
+from evals.tables.table import shared_facts
+
+KINDS = ("leaderboard", "comparison", "study")
+CURE = "make it again: dvc repro"
+Measured = tuple[tuple[str, Any], ...]
+"""Facts that two rows must share for their FIDs to be comparable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A sampler of a model in one of the results; scores are over its training seeds."""
+
+    result: str
+    method: str
+    sampler: str
+    nfe: int
+    w: float | None
+    fid: Spread
+    precision: Spread
+    recall: Spread
+    diversity: Spread
+    seconds_per_image: Spread
+    measure: Measured
+
+    @property
+    def teacher(self) -> bool:
+        """Returns whether it is a sampler of the teacher."""
+        return self.method.split(" ")[0] == TEACHER
+
+    @property
+    def series(self) -> str:
+        """Returns what a curve over NFE is of: a result, a method, and the sampler without its steps and w."""
+        return f"{self.result}: {self.method} {solver_of(unguided(self.sampler))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one folder holds. fid_name: of its features; card: the facts that its rows share.
+
+    bindings: of each training by its name, as `KEY: value`; empty where the result keeps none.
+    """
+
+    name: str
+    kind: str
+    suite: str
+    fid_name: str
+    card: Mapping[str, Any]
+    rows: Sequence[Scored]
+    bindings: Mapping[str, Mapping[str, str]]
+    trainings: Sequence[Facts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonLine:
+    """What is read of a row of comparison.json or study.json, whose method is the ablation."""
+
+    method: str
+    sampler: str
+    nfe: int
+    w: float | None = None
+    facts: Facts
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Numbers:
+    mean: float | None
+    std: float | None
+    values: list[float | None]
+
+
+def read_results(places: Sequence[str]) -> list[Result]:
+    """Reads every result; its name is the end of its place that no other shares. DataFault: one is damaged or none."""
+    if len({*places}) < len(places):
+        raise DataFault(f"results must be compared with others, got {', '.join(places)}; name each once")
+    return [read_result(place, name) for place, name in zip(places, _names(places), strict=True)]
+
+
+def read_result(place: str, name: str) -> Result:
+    """Reads FOLDER or FOLDER@REVISION. DataFault: it holds no table, or a damaged one."""
+    folder, _, revision = place.partition("@")
+    if not revision:
+        return _read(Path(folder), name, place)
+    with tempfile.TemporaryDirectory() as temporary:
+        files = [*(f"{kind}.json" for kind in KINDS), "training.json"]
+        copy_from(commit_of(revision), folder, files, Path(temporary))
+        return _read(Path(temporary), name, place)
+
+
+def differing(results: Sequence[Result]) -> dict[str, dict[str, list[str]]]:
+    """Returns {training: {key: its value in each result}} of the bindings that are not the same in all that have it.
+
+    A training is compared where two results or more have one of its name.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for training in dict.fromkeys(name for one in results for name in one.bindings):
+        of = [one.bindings.get(training) for one in results]
+        there = [bindings for bindings in of if bindings is not None]
+        if len(there) < 2:
+            continue
+        for key in dict.fromkeys(key for bindings in there for key in bindings):
+            values = ["not trained" if bindings is None else bindings.get(key, "not used") for bindings in of]
+            if len({value for value, bindings in zip(values, of, strict=True) if bindings is not None}) > 1:
+                found.setdefault(training, {})[key] = values
+    return found
+
+
+def differing_facts(results: Sequence[Result]) -> dict[str, list[Any]]:
+    """Returns {fact: its value in each result} of the facts that a result's rows share, and in which results differ."""
+    names = dict.fromkeys(name for one in results for name in one.card)
+    values = {name: [one.card.get(name) for one in results] for name in names}
+    return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
+
+
+def _read(folder: Path, name: str, place: str) -> Result:
+    kinds = [kind for kind in KINDS if (folder / f"{kind}.json").is_file()]
+    if len(kinds) != 1:
+        raise DataFault(
+            f"{place} must hold one of {', '.join(f'{kind}.json' for kind in KINDS)}, got {len(kinds) or 'none'}; "
+            "name a folder of results"
+        )
+    path = folder / f"{kinds[0]}.json"
+    return {"leaderboard": _leaderboard, "comparison": _comparison, "study": _study}[kinds[0]](path, name)
+
+
+def _leaderboard(path: Path, name: str) -> Result:
+    rows = read_rows(path)
+    if not rows:
+        raise DataFault(f"{path} must hold rows, got none; {CURE}")
+    beside = path.with_name("training.json")
+    trainings = read_value(beside) if beside.is_file() else []
+    configs = [one for one in trainings if isinstance(one, dict)]
+    return Result(
+        name=name,
+        kind="leaderboard",
+        suite=rows[0].suite,
+        fid_name=rows[0].card.fid_name,
+        card=shared_facts(rows),
+        rows=[_of_row(row, name) for row in rows],
+        bindings={str(one.get("stage")): _bindings(str(one.get("config") or "")) for one in configs},
+        trainings=configs,
+    )
+
+
+def _of_row(row: Row, name: str) -> Scored:
+    seeds = Spread.of
+    return Scored(
+        result=name,
+        method=row.method,
+        sampler=row.sampler,
+        nfe=row.nfe,
+        w=row.w,
+        fid=seeds([row.fid]),
+        precision=seeds([row.precision]),
+        recall=seeds([row.recall]),
+        diversity=seeds([row.diversity]),
+        seconds_per_image=seeds([row.seconds_per_image]),
+        measure=tuple(row.comparable.items()),
+    )
+
+
+def _comparison(path: Path, name: str) -> Result:
+    whole, card = _object(path, "comparison")
+    lines = [from_json(ComparisonLine, one, where=path, cure=CURE) for one in _objects(path, whole, "rows")]
+    measure = _measure(path, whole["comparison"], card)
+    return Result(
+        name=name,
+        kind="comparison",
+        suite=whole["comparison"],
+        fid_name=_fid_name(path, card),
+        card=card,
+        rows=[_of_line(path, one, name, measure) for one in lines],
+        bindings={},
+        trainings=[
+            {**one, "stage": f"{one.get('student')}/{one.get('seed')}"} for one in _objects(path, whole, "training")
+        ],
+    )
+
+
+def _study(path: Path, name: str) -> Result:
+    whole, card = _object(path, "study")
+    nfe = card["nfe"] if isinstance(card.get("nfe"), int) else 0
+    named = [{"method": one.get("ablation"), "sampler": "", "nfe": nfe, **one} for one in _objects(path, whole, "rows")]
+    lines = [from_json(ComparisonLine, one, where=path, cure=CURE) for one in named]
+    suite, measure = whole["study"], _measure(path, whole["study"], card)
+    return Result(
+        name=name,
+        kind="study",
+        suite=suite,
+        fid_name=_fid_name(path, card),
+        card=card,
+        rows=[_of_line(path, one, name, measure) for one in lines],
+        bindings={},
+        trainings=[],
+    )
+
+
+def _of_line(path: Path, line: ComparisonLine, name: str, measure: Measured) -> Scored:
+    scores = {}
+    for score in ("fid", "precision", "recall", "diversity", "seconds_per_image"):
+        read = from_json(_Numbers, line.facts.get(score), where=path, cure=CURE, of=f"{score}.")
+        scores[score] = Spread(mean=read.mean, std=read.std, values=read.values)
+    return Scored(
+        result=name, method=line.method, sampler=line.sampler, nfe=line.nfe, w=line.w, measure=measure, **scores
+    )
+
+
+def _object(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    whole = read_value(path)
+    if not isinstance(whole, dict) or not isinstance(whole.get(kind), str) or not isinstance(whole.get("card"), dict):
+        raise DataFault(f"{path} must hold a {kind} with its card, got {whole!r:.60}; {CURE}")
+    return whole, whole["card"]
+
+
+def _objects(path: Path, whole: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = whole.get(key)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise DataFault(f"{path} must hold a list of objects as its {key}, got {found!r:.60}; {CURE}")
+    return found
+
+
+def _card(path: Path, card: Mapping[str, Any]) -> Card:
+    lacking = {"seeds": None, "selection": "single", "resize": None, "reference": "", "reference_split": None}
+    return from_json(Card, {**lacking, **card}, where=path, cure=CURE)
+
+
+def _fid_name(path: Path, card: Mapping[str, Any]) -> str:
+    return _card(path, card).fid_name
+
+
+def _measure(path: Path, suite: str, card: Mapping[str, Any]) -> Measured:
+    read = _card(path, card)
+    names = ("protocol", "extractor", "extractor_sha256", "resize", "reference", "reference_split")
+    return (
+        ("suite", suite),
+        ("n", card.get("n")),
+        *((one, getattr(read, one)) for one in (*names, "reference_sha256", "reference_n")),
+    )
+
+
+def _bindings(config: str) -> dict[str, str]:
+    pairs = (line.partition(" = ") for line in config.splitlines() if not line.startswith("#"))
+    return {key: value for key, equals, value in pairs if equals}
+
+
+def _names(places: Sequence[str]) -> list[str]:
+    """Returns the shortest end of each place that no other has; a revision stays with its folder."""
+    parts = [place.rstrip("/").split("/") for place in places]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-count:]) for one in parts]
+        if len({*names}) == len(names):
+            return names
+    return list(places)

@@ -1,0 +1,140 @@
+"""One page of several results: every row of each, what differs in settings, and no bold between unlike measures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.ground.faults import DataFault
+from evals.pages.several import several, several_html
+from evals.tables.several import differing, differing_facts, read_results
+from tests.house.comparison_house import house
+from tests.house.leaderboard import record, training, write_leaderboard
+from tests.house.markup import assert_nothing_is_fetched, assert_tags_are_balanced
+
+CONFIG = "boot.Boot.beta = 8.0\nboot.Boot.delta = {}\n# boot.Boot: code 1234"
+
+
+def leaderboard_in(folder: Path, delta: str, card: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """Writes a leaderboard of a teacher and a student; the student was trained with this delta."""
+    folder.mkdir(parents=True)
+    scores, models = folder / "scores.json", folder / "model.json"
+    scores.write_text(json.dumps([record("ddim-10", card), record("one-jump", card, **changes)]))
+    models.write_text(json.dumps(training("boot", config=CONFIG.format(delta))))
+    write_leaderboard([scores], [models], folder / "results/digits")
+    return folder / "results/digits"
+
+
+def page_of(*places: Path) -> str:
+    page = several_html(read_results([str(place) for place in places]))
+    assert_tags_are_balanced(page)
+    return page
+
+
+def test_two_experiments_differ_in_what_was_bound_and_in_nothing_else(tmp_path: Path) -> None:
+    places = [leaderboard_in(tmp_path / name, delta) for name, delta in (("a", "0.08"), ("b", "0.05"))]
+    results = read_results([str(place) for place in places])
+    assert [one.name for one in results] == ["a/results/digits", "b/results/digits"]
+    assert differing(results) == {"boot": {"boot.Boot.delta": ["0.08", "0.05"]}}
+    assert differing_facts(results) == {}
+    page = page_of(*places)
+    assert "boot.Boot.delta" in page and "boot.Boot.beta" not in page
+    alike = page_of(places[0], leaderboard_in(tmp_path / "c", "0.08"))
+    assert "No training that two results have in common differs" in alike
+
+
+def test_every_row_is_there_and_the_best_student_of_one_measure_is_bold(tmp_path: Path) -> None:
+    places = [leaderboard_in(tmp_path / name, "0.08", fid=fid) for name, fid in (("a", 1.25), ("b", 1.75))]
+    page = page_of(*places)
+    assert page.count('class="number best"') == 1
+    assert page[page.index('class="number best"') :].partition(">")[2].startswith("1.250<")
+    assert page.count("<td>one-jump</td>") == page.count("<td>ddim-10</td>") == 2
+    assert "do not compare" not in page
+    assert_nothing_is_fetched(page)
+
+
+def test_results_of_other_features_stand_in_other_tables(tmp_path: Path) -> None:
+    places = [
+        leaderboard_in(tmp_path / "a", "0.08"),
+        leaderboard_in(tmp_path / "b", "0.08", {"extractor_sha256": "12" * 32}),
+    ]
+    page = page_of(*places)
+    assert page.count('<h2 id="scores-') == 2 and page.count('class="number best"') == 2
+    assert "FIDs of two tables below do not compare: the tables differ in extractor SHA-256." in page
+
+
+def test_a_comparison_stands_beside_a_leaderboard_with_its_seeds(tmp_path: Path) -> None:
+    house(tmp_path / "compared").compare()
+    results = read_results([str(leaderboard_in(tmp_path / "a", "0.08")), str(tmp_path / "compared/out")])
+    assert [one.kind for one in results] == ["leaderboard", "comparison"]
+    made = json.loads((tmp_path / "compared/out/comparison.json").read_text())
+    assert [(row.method, row.nfe, row.w, row.fid.mean) for row in results[1].rows] == [
+        (row["method"], row["nfe"], row["w"], row["fid"]["mean"]) for row in made["rows"]
+    ]
+    page = several_html(results)
+    assert "1.25 ± 0.25" in page and "Only a leaderboard keeps the settings" in page
+
+
+def test_a_folder_is_read_as_a_revision_or_an_experiment_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = leaderboard_in(tmp_path / "repository", "0.08")
+    monkeypatch.chdir(tmp_path / "repository")
+
+    def git(*arguments: str) -> None:
+        named = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *named, *arguments], check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "baseline")
+    git("update-ref", "refs/exps/ab/cdef/odd-newt", "HEAD")
+    text = (place / "training.json").read_text()
+    (place / "training.json").write_text(text.replace("delta = 0.08", "delta = 0.02"))
+    for revision in ("HEAD", "odd-newt"):
+        results = read_results(["results/digits", f"results/digits@{revision}"])
+        assert [one.name for one in results] == ["digits", f"digits@{revision}"]
+        assert differing(results) == {"boot": {"boot.Boot.delta": ["0.02", "0.08"]}}
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        (["a", "a"], "name each once"),
+        (["nowhere"], "must hold one of leaderboard.json, comparison.json, study.json, got none"),
+        (["rows"], "must hold rows, got none"),
+        (["list"], "must hold a comparison with its card"),
+        (["cardless"], "must hold a study with its card"),
+        (["rowless"], "must hold a list of objects as its rows"),
+        (["scoreless"], "must be an object, got None"),
+    ],
+)
+def test_what_is_no_result_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    card = {"extractor": "e", "n": 2, "reference": "r"}
+    for name, file, value in (
+        ("a", "leaderboard", [record("one-jump")]),
+        ("rows", "leaderboard", []),
+        ("list", "comparison", []),
+        ("cardless", "study", {"study": "digits", "rows": []}),
+        ("rowless", "study", {"study": "digits", "card": card, "rows": 3}),
+        ("scoreless", "study", {"study": "digits", "card": card, "rows": [{"ablation": "none"}]}),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{file}.json").write_text(json.dumps(value))
+    with pytest.raises(DataFault, match=words) as fault:
+        several(places, tmp_path / "report.html")
+    assert "\n" not in str(fault.value) and not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("revision", ["no-such-revision", "--output=x", "\0"])
+def test_a_revision_that_nobody_knows_is_refused(tmp_path: Path, revision: str) -> None:
+    with pytest.raises(DataFault, match="must be a git revision, or an experiment"):
+        several([f"results/digits@{revision}"], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
