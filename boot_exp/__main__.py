@@ -15,6 +15,8 @@ from evals.ground.extras import starting
 with starting("boot-exp", "pipeline"):
     import typer
 
+    from boot_exp.stages import outside
+
 # Plain help, because drawing it with rich takes a third of the time that --help takes.
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -266,6 +268,10 @@ def lock() -> None:
     from boot_exp.engine.dvc_lock import keep_or_restore
 
     keep_or_restore()
+
+
+app.command()(outside.init)
+app.command(add_help_option=False, context_settings=outside.ANY)(outside.evals)
 
 
 def main() -> None:
