@@ -1,10 +1,40 @@
 """Diffusion distillation as declarative experiments: BOOT and the methods it is compared with."""
 
+import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
+
+
+def _own(name: str) -> Path:
+    """Returns a folder of ours: in a clone it is beside this package, in a wheel inside it with an underscore."""
+    inside = Path(__file__).parent / f"_{name}"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / name
+
+
+class _Evals:
+    """Finds the package evals, which pip does not install under a name that others use (docs/decisions.md)."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+        if name != "evals":
+            return None
+        folder = _own(name)
+        return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+
+
+if (_other := getattr(sys.modules.get("evals"), "__file__", None)) and Path(_other).parent != _own("evals"):
+    raise ImportError(
+        f"boot_exp needs its own package evals, and {_other} was imported under that name before; import boot_exp "
+        "before it, in a program without the other"
+    )
+sys.meta_path.insert(0, _Evals)  # type: ignore[arg-type]  # a class will do, and importlib's own finders are classes
 
 _OFFERED = ("diffusion", "methods", "teachers", "engine.averages", "engine.terms")
 """The packages and modules whose public classes are offered here.

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 from boot_exp.engine.stopping import stoppable
-from boot_exp.stages.running import run_at, run_stage
+from boot_exp.stages.running import run_at, run_export, run_stage
 from evals.ground.ending import run
 from evals.ground.extras import starting
 
 with starting("boot-exp", "pipeline"):
     import typer
+
+    from boot_exp.stages import outside
 
 # Plain help, because drawing it with rich takes a third of the time that --help takes.
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -242,18 +244,12 @@ def exported(
     teacher: Taught = None,
     source: Annotated[str | None, typer.Option(help="the pipeline that the teacher was read from, if moved")] = None,
     w: Annotated[float | None, typer.Option(help="the guidance weight of a student that takes any")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="for torch alone: torch.export and safetensors")] = False,
+    push: Annotated[str | None, typer.Option(help="OWNER/NAME, where the hub gets the folder")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
-    """Writes a student as a folder that diffusers alone samples in one step, with a card of how it was made."""
-    from boot_exp.config.places import folders_of
-    from boot_exp.config.runs import stage_of
-
-    given = folders_of("export", config, {"out": out, "model": model}, {"teacher": teacher})
-    frozen = stage_of(config, bind, "sample", "distil")
-    from boot_exp.config.runtime import build
-    from boot_exp.stages.export import export
-
-    export(build(frozen), source=source, w=w, **given)
+    """Writes a student as a folder that diffusers or torch alone samples in one step, with a card of its making."""
+    run_export(config, bind, {"out": out, "model": model}, teacher, plain=plain, push=push, w=w, source=source)
 
 
 @app.command()
@@ -272,6 +268,10 @@ def lock() -> None:
     from boot_exp.engine.dvc_lock import keep_or_restore
 
     keep_or_restore()
+
+
+app.command()(outside.init)
+app.command(add_help_option=False, context_settings=outside.ANY)(outside.evals)
 
 
 def main() -> None:

@@ -1,12 +1,11 @@
 """python -m evals: scores of any images, and the tables and reports of a suite."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from evals.ground.ending import run, tell
+from evals.ground.ending import Progress, run
 from evals.ground.extras import starting
 from evals.ground.faults import ConfigurationFault
 
@@ -84,7 +83,7 @@ def train_extractor(
     """Train a suite's own feature network on its labelled images."""
     from evals.features.indomain import train_extractor as train
 
-    progress = _Progress(f"extractor of {suite or data.name}")
+    progress = Progress(f"extractor of {suite or data.name}")
     card = train(data, out, suite=suite or data.name, seed=seed, updates=updates, tell=progress).card
     accuracy = card.held_out_accuracy
     tell(f"{card.name}: accuracy {accuracy:.3f} on a held-out tenth of {card.n:,} images, in {out}")
@@ -286,23 +285,8 @@ def _counted(extractor: "Extractor", title: str, paths: Callable[[], Sequence[Pa
     return Counted(
         extractor=extractor,
         total=lambda: sum(open_images(path).n for path in paths()),
-        tell=_Progress(title, "images"),
+        tell=Progress(title, "images"),
     )
-
-
-class _Progress:
-    """Prints the progress of a job, one line in PAUSE seconds at most."""
-
-    PAUSE = 10.0
-
-    def __init__(self, title: str, unit: str = "updates") -> None:
-        self._title, self._unit = title, unit
-        self._said = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._said >= self.PAUSE:
-            self._said = time.monotonic()
-            tell(f"{self._title}: {done:,}/{total:,} {self._unit}")
 
 
 def main() -> None:

@@ -153,7 +153,8 @@ def test_the_python_of_the_readme_runs_with_the_core_alone() -> None:
         "from tests.house.readme import Tiny, readme_block\n"
         "names = {'net': Tiny(), 'updates': 1}\n"
         "exec(readme_block(), names)\n"
-        "assert names['images'].shape == (16, 1, 8, 8)"
+        "assert names['images'].shape == (16, 1, 8, 8)\n"
+        "boot_exp.OnTable(net=Tiny(), prediction=boot_exp.FromV(), schedule=boot_exp.LinearTable())"
     )
     done = without(blocked, code)
     assert done.returncode == 0, done.stderr

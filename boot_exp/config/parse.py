@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from boot_exp import _own
 from boot_exp.config.fault_list import Faults, Spot
 from evals.ground.faults import first_line
 from gin import config_parser
@@ -46,6 +47,7 @@ class Macro:
         return f"%{self.name}"
 
 
+GIN = _own("gin")
 MOST_BYTES = 1_000_000
 MOST_FILES = 1_000
 MOST_FAULTS = 20
@@ -144,9 +146,10 @@ def _file(path: Path, faults: Faults, anywhere: bool, asked: _Asked) -> Iterator
         return
     asked.read.append(path)
     try:
-        if path.is_fifo():
+        there = packaged(path)
+        if there.is_fifo():
             raise ValueError("it is a pipe")  # which would be waited for without end
-        with path.open("rb") as file:
+        with there.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError)
@@ -169,6 +172,14 @@ def _file(path: Path, faults: Faults, anywhere: bool, asked: _Asked) -> Iterator
         faults.add(Spot(str(path), line), "a file must be text, got a zero byte; save it as UTF-8")
         return
     yield from parse(text, str(path), faults, anywhere=anywhere, asked=replace(asked, above=(*asked.above, path)))
+
+
+def packaged(path: Path) -> Path:
+    """Returns where to read gin/...: here if it is there, or else in the installed package."""
+    if path.parts[:1] != ("gin",) or ".." in path.parts or "\0" in str(path) or os.path.lexists(path):
+        return path
+    theirs = GIN.joinpath(*path.parts[1:])
+    return theirs if theirs.exists() else path
 
 
 def _place(path: Path) -> str:

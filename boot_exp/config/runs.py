@@ -21,7 +21,7 @@ from boot_exp.config.params import (
     read_params,
     students,
 )
-from boot_exp.config.parse import Binding, parse, parse_file
+from boot_exp.config.parse import GIN, Binding, parse, parse_file
 from evals.ground.faults import ConfigurationFault
 
 SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
@@ -74,7 +74,7 @@ def named_run(name: Path) -> Run:
     if run == TEACHER:
         return replace(teacher_run(suite), asked="command line")
     listed = {} if not Path(PARAMS).is_file() else {one.name: one for one in all_students(read_params())}
-    methods = {path.stem for path in METHODS.glob("*.gin")}
+    methods = method_names()
     if run not in listed and run not in methods:
         near = Faults.nearest(run, [TEACHER, *listed, *methods])
         raise ConfigurationFault(f"{_RULE}, got {name}: there is no student {run}{near}")
@@ -92,6 +92,11 @@ def suite_names() -> list[str]:
         members = stems - {TEACHER, STUDENT}
         found += sorted(members) if members and "network" not in stems else [folder.name]
     return found
+
+
+def method_names() -> set[str]:
+    """Returns every method of gin/methods, here and in the installed package."""
+    return {path.stem for folder in (METHODS, GIN / "methods") for path in folder.glob("*.gin")}
 
 
 def suite_files(suite: str, kind: str) -> tuple[Path, ...]:
@@ -189,7 +194,7 @@ def own_bindings(run: Run, faults: Faults) -> list[Binding]:
     shared = _of_kind(run.kind, [binding for file in rest for binding in file])
     if run.student is None:
         return [*first, *shared]
-    methods = {path.stem for path in METHODS.glob("*.gin")}
+    methods = method_names()
     read = {run.student.method, *(path.stem for b in first if (path := Path(b.spot.file)).parent == METHODS)}
     common = [*first, *(binding for binding in shared if binding.scope.split("/")[0] not in methods)]
     for binding in shared:

@@ -25,7 +25,7 @@ def page(record: Mapping[str, Any]) -> str:
     """Returns the text of README.md, with the head that the hub reads."""
     model = record["model"]
     title = f"{model['suite']} {model['stage']}: an image in one step"
-    return "\n".join([*_head(record), f"# {title}", "", _about(record), "", *_use(record), *_made(record)])
+    return "\n".join([*_head(record), f"# {title}", "", _about(record), "", *_use(record), *made_rows(record)])
 
 
 def _head(record: Mapping[str, Any]) -> list[str]:
@@ -100,7 +100,8 @@ def _asked(record: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return asked, notes
 
 
-def _made(record: Mapping[str, Any]) -> list[str]:
+def made_rows(record: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of a card that say how a student was made."""
     model, teacher = record["model"], record["teacher"] or {}
     inputs = ", ".join(f"{name} `{str(value)[:12]}`" for name, value in sorted(model.get("inputs", {}).items()))
     rows = {

@@ -11,7 +11,7 @@ from boot_exp.engine.journal import Meter
 from boot_exp.stages.place import Place
 from evals.features.indomain import InDomain, train_extractor
 from evals.features.published import located
-from evals.ground.faults import ConfigurationFault
+from evals.ground.faults import ConfigurationFault, DataFault
 from evals.ground.files import replacing_folder
 from evals.scores.protocols import Standard
 from evals.scores.references import load_reference, reference
@@ -30,7 +30,7 @@ class Reference:
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
         """Trains the network on a prepared data folder and writes extractor/ and statistics.npz."""
-        data = needed(data)
+        data = labelled(needed(data))
         with (
             replacing_folder(place.out, holding=STATISTICS) as partial,
             Meter(title=f"{place.suite} features") as meter,
@@ -88,6 +88,17 @@ class PublishedReference:
     def located(self) -> tuple[Path, str]:
         """Returns the file's path and hash. MissingResource: it does not exist; StateFault: it has another hash."""
         return located(self.source, self.sha256, "reference statistics", self.url)
+
+
+def labelled(data: Path) -> Path:
+    """Returns the data folder. DataFault: its images have no labels, on which a network of their own is trained."""
+    if (data / "images.npy").exists() and not (data / "labels.npy").exists():
+        raise DataFault(
+            f"an in-domain reference must be of images with labels, got none in {data}; include gin/parts/edm_50k.gin "
+            "and bind reference.InceptionReference instead of gin/parts/in_domain.gin, as docs/images.md does, or put "
+            "the images of each class into a folder of its own"
+        )
+    return data
 
 
 def needed(data: Path | None) -> Path:

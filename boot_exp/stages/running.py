@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boot_exp.engine.launcher import launched
+from evals.ground.faults import ConfigurationFault
 
 
 def run_at(
@@ -58,3 +59,45 @@ def run_stage(stage: str, config: Path, bind: Sequence[str], out: Path, **inputs
             built.run(ToldPlace(**vars(place), title=title), **given)
     elif not getattr(built, "alone", False):  # else it runs in one process: the first
         built.run(place, **given)
+
+
+def run_export(
+    config: Path,
+    bind: Sequence[str],
+    needed: Mapping[str, Path | None],
+    teacher: Path | None,
+    *,
+    plain: bool,
+    push: str | None,
+    w: float | None,
+    source: str | None,
+) -> None:
+    """Exports a student as diffusers' folder, or as plain torch, and uploads the folder if `push` names a model.
+
+    ConfigurationFault: a source is given for plain torch, which has no use for one.
+    """
+    from boot_exp.config.places import folders_of
+    from boot_exp.config.runs import stage_of
+
+    if plain and source is not None:
+        raise ConfigurationFault(
+            f"an export with --plain must have no --source, got {source}; leave it out, or leave --plain out"
+        )
+    given = folders_of("export", config, needed, {"teacher": teacher})
+    if plain and needed["out"] is None:
+        given["out"] = Path("exported/plain", *given["out"].parts[1:])
+    frozen = stage_of(config, bind, "sample", "distil")
+    from boot_exp.config.runtime import build
+
+    if plain:
+        from boot_exp.stages.exported_plain import export_plain
+
+        export_plain(build(frozen), w=w, **given)
+    else:
+        from boot_exp.stages.export import export
+
+        export(build(frozen), source=source, w=w, **given)
+    if push is not None:
+        from boot_exp.stages.pushing import push as pushed
+
+        pushed(given["out"], push)

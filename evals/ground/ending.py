@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -118,3 +119,18 @@ def _standard_streams() -> None:
         setattr(sys, name, text)
         if name == "stderr":
             faulthandler.enable(raw.fileno())  # prints where a library crashed
+
+
+class Progress:
+    """Prints the progress of a job, one line in PAUSE seconds at most."""
+
+    PAUSE = 10.0
+
+    def __init__(self, title: str, unit: str = "updates") -> None:
+        self._title, self._unit = title, unit
+        self._said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._said >= self.PAUSE:
+            self._said = time.monotonic()
+            tell(f"{self._title}: {done:,}/{total:,} {self._unit}")

@@ -1,14 +1,22 @@
-"""The Python block of the README, and the network that it distils here."""
+"""The Python of README and docs, the network that the README distils here, and pages as notebooks.
+
+`python -m tests.house.readme` writes docs/library.ipynb from docs/library.md.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
+README = ROOT / "README.md"
+LIBRARY = ROOT / "docs/library.md"
+NOTEBOOK = LIBRARY.with_suffix(".ipynb")
 
 
 class Tiny(nn.Module):
@@ -23,7 +31,27 @@ class Tiny(nn.Module):
         return output
 
 
+def python_blocks(page: Path) -> list[str]:
+    """The blocks of Python of a page, in order."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)
+
+
 def readme_block() -> str:
-    found = re.search(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
-    assert found is not None, "README.md must have a block of Python"
-    return found.group(1)
+    [block] = python_blocks(README)
+    return block
+
+
+def notebook(page: Path) -> dict[str, Any]:
+    """A page as a notebook: each block of Python is a cell of code, and what is between two of them one of Markdown."""
+    parts = re.split(r"^```python\n(.*?)^```$", page.read_text(), flags=re.M | re.S)
+    cells: list[dict[str, Any]] = []
+    for i, part in enumerate(parts):
+        cell = {"id": f"cell-{i}", "metadata": {}, "source": part.strip("\n").splitlines(keepends=True)}
+        kind = {"cell_type": "code", "execution_count": None, "outputs": []} if i % 2 else {"cell_type": "markdown"}
+        cells.append({**kind, **cell})
+    python = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": cells, "metadata": {"kernelspec": python}, "nbformat": 4, "nbformat_minor": 5}
+
+
+if __name__ == "__main__":
+    NOTEBOOK.write_text(json.dumps(notebook(LIBRARY), indent=1) + "\n")

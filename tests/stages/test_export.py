@@ -326,6 +326,10 @@ def test_from_a_teachers_folder_to_the_samplers_pictures(house: Path) -> None:
     ours = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2) / 127.5 - 1
     assert ours.std() > 0.1
     assert float((ours - theirs).abs().max()) < 1.01 / 255  # half a grey level is rounding
+    said = done("export", str(run / "sample.json"), "--plain")
+    assert said.startswith("exported/plain/made/boot/0: student.pt2, one call, ")
+    program = torch.export.load("exported/plain/made/boot/0/student.pt2").module()
+    assert float((program(noise(), label=torch.arange(4)).clamp(-1, 1) - ours).abs().max()) < 1.01 / 255
     named = ["--model", model, "--teacher", "models/made/teacher", "--out"]
     for config in ("made/boot", str(run / "distil.json")):
         done("export", config, *named, "again")

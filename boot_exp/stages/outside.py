@@ -1,0 +1,27 @@
+"""Commands for places that are no clone: they lay a project, and reach the evaluator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ANY = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="a new or empty folder")],
+    suite: Annotated[str, typer.Option(help="the suite of the package to start from")] = "digits",
+) -> None:
+    """Lays a project anywhere: the leaves of a suite, dvc.yaml, params.yaml, a Makefile and a README."""
+    from boot_exp.config.laying import lay
+
+    lay(folder, suite)
+
+
+def evals(context: typer.Context) -> None:
+    """Scores any images, writes tables and reports: what `python -m evals` does in a clone."""
+    from evals.__main__ import app
+
+    app(context.args, prog_name="boot-exp evals")
