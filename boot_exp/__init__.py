@@ -34,7 +34,7 @@ if (_other := getattr(sys.modules.get("evals"), "__file__", None)) and Path(_oth
         f"boot_exp needs its own package evals, and {_other} was imported under that name before; import boot_exp "
         "before it, in a program without the other"
     )
-sys.meta_path.insert(0, _Evals)  # type: ignore[arg-type]  # a class will do, and importlib's own finders are classes
+sys.meta_path.insert(0, _Evals)  # a class will do, and importlib's own finders are classes
 
 _OFFERED = ("diffusion", "methods", "teachers", "engine.averages", "engine.terms")
 """The packages and modules whose public classes are offered here.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from evals.ground.ending import Progress, run
+from evals.ground.ending import Progress, run, tell
 from evals.ground.extras import starting
 from evals.ground.faults import ConfigurationFault
 
