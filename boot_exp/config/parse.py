@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from boot_exp import _own
 from boot_exp.config.fault_list import Faults, Spot
 from evals.ground.faults import first_line
 from gin import config_parser
@@ -47,7 +46,8 @@ class Macro:
         return f"%{self.name}"
 
 
-GIN = _own("gin")
+_INSIDE = Path(__file__).parents[1] / "_gin"  # where a wheel puts it
+GIN = _INSIDE if _INSIDE.is_dir() else Path(__file__).parents[2] / "gin"
 MOST_BYTES = 1_000_000
 MOST_FILES = 1_000
 MOST_FAULTS = 20
