@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from boot_exp.config import runs
+from boot_exp.config import parse, runs
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
@@ -188,7 +188,11 @@ def test_another_budget_is_noticed_before_anything_is_resolved(house: Path) -> N
         check_fresh(made)
 
 
-def test_a_method_without_its_file_is_a_fault_of_every_suite_that_has_it(house: Path) -> None:
+def test_a_method_without_its_file_is_a_fault_of_every_suite_that_has_it(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither here nor in the package."""
+    monkeypatch.setattr(parse, "GIN", house / "gin")
     (house / "gin").unlink()
     shutil.copytree(ROOT / "gin", house / "gin")
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
