@@ -67,6 +67,7 @@ class Ready:
         state = State(
             made.model,
             ema=training.ema,
+            on_cpu=training.average_on_cpu,
             following=made.objective.self_teaching,
             optimizer=training.optimizer,
             processes=processes,
