@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,10 @@ from boot_exp.config.params import read_params
 from boot_exp.diffusion.predictions import FromEps, FromV
 from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
 from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearTable
-from boot_exp.stages import dry_run
+from boot_exp.stages import dry_run, room
 from boot_exp.stages.costs import costs, network_cost
-from boot_exp.stages.distil import Distil
 from boot_exp.stages.dry_run import check
-from boot_exp.stages.memory import Memory, memory_of
+from boot_exp.stages.memory import memory_of
 from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
@@ -75,14 +76,19 @@ def test_a_dry_run_of_every_leaf(leaf: str, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(ROOT)
     found, before = stages(leaf), sorted(ROOT.iterdir())
 
-    def counted_reduced(whole: Any, model: torch.nn.Module) -> Memory:
-        stage = runtime.build(dry_run.reduced(found["distil" if "distil" in found else "teacher"]))
-        smaller = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
-        assert type(stage) is type(whole) and type(smaller) is type(model)
-        return memory_of(stage, smaller)
+    @cache
+    def reduced() -> Any:
+        return runtime.build(dry_run.reduced(found["distil" if "distil" in found else "teacher"]))
+
+    def smaller(whole: Any) -> Any:
+        assert type(reduced()) is type(whole)
+        return replace(reduced(), training=whole.training)
 
     if leaf not in COUNTED_WHOLE:
-        monkeypatch.setattr(dry_run, "memory_of", counted_reduced)
+        monkeypatch.setattr(
+            dry_run, "memory_of", lambda stage, model: memory_of(smaller(stage), room.trained(reduced()))
+        )
+        monkeypatch.setattr(dry_run, "room", lambda stage, memory: room.room(smaller(stage), memory))
     lines = list(check(found))
     assert lines[0].startswith("network: ") and "GFLOP a call" in lines[0]
     assert lines[-1].endswith("on the CPU, passed"), lines
