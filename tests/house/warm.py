@@ -58,11 +58,14 @@ os._exit(code[0] if code else 1)
 @contextmanager
 def warmed(folder: Path) -> Iterator[Path]:
     """The folder with the programs, while the block runs: what PATH is to begin with."""
-    place = folder / "socket"
-    text = CLIENT.format(python=sys.executable, place=str(place))
+    place, waits = folder / "socket", hasattr(os, "pidfd_open")
     for name in ("boot-exp", "dvc", "python"):
-        (folder / name).write_text(text)
+        real = f'#!/bin/sh\nexec "{Path(sys.executable).parent}/{name}" "$@"\n'
+        (folder / name).write_text(CLIENT.format(python=sys.executable, place=str(place)) if waits else real)
         (folder / name).chmod(0o755)
+    if not waits:  # not Linux
+        yield folder
+        return
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     server = subprocess.Popen([sys.executable, __file__, str(place)], env=kept, cwd=folder, stdin=subprocess.DEVNULL)
     try:
