@@ -92,6 +92,8 @@ def _last(expression: ast.expr) -> str:
 
 
 def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | None:
+    if value is None and any(isinstance(choice, ast.Constant) and choice.value is None for choice in choices):
+        return None  # at once: what another choice would say of it names every component of a kind
     wanted = []
     for choice in choices:
         said = misfit(value, choice, module)

@@ -19,12 +19,9 @@ def uses(definition: Definition) -> frozenset[Definition]:
     Default factories are left out: they are components of their own, used only if nothing else is bound.
     """
     found = set()
-    factories = {
-        keyword.value
-        for keyword in ast.walk(definition.node)
-        if isinstance(keyword, ast.keyword) and keyword.arg == "default_factory"
-    }
-    for part in ast.walk(definition.node):
+    parts = list(ast.walk(definition.node))
+    factories = {part.value for part in parts if isinstance(part, ast.keyword) and part.arg == "default_factory"}
+    for part in parts:
         dotted = _dotted(part) if part not in factories else ""
         used = source.lookup(definition.module, dotted) if dotted and not _foreign(definition.module, dotted) else None
         if used is not None and source.is_project(used.module):
@@ -65,7 +62,7 @@ def sha256(definition: Definition) -> str:
 @cache
 def _code(definition: Definition) -> str:
     tree = ast.parse(source.text(definition.node))
-    for part in ast.walk(tree):
+    for part in source.statements(tree):
         if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part, clean=False) is not None:
             part.body = part.body[1:] or [ast.Pass()]
         for block in ("body", "orelse", "finalbody"):

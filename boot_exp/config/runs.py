@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -184,17 +184,16 @@ def overrides(params: Mapping[str, Any], suite: str) -> Mapping[str, Any]:
     return {} if suite == STUDY or is_compared(params, suite) else params["gin"]
 
 
-def own_bindings(run: Run, faults: Faults) -> list[Binding]:
+def own_bindings(run: Run, methods: Set[str], faults: Faults) -> list[Binding]:
     """Returns the bindings of a run's files and of its line in params.yaml.
 
     A suite's file may bind for one method only, in a scope of the method's name. This applies to students whose
-    method's file has that name or includes the file of that name.
+    method's file has that name or includes the file of that name. methods: the names of all.
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
     shared = _of_kind(run.kind, [binding for file in rest for binding in file])
     if run.student is None:
         return [*first, *shared]
-    methods = method_names()
     read = {run.student.method, *(path.stem for b in first if (path := Path(b.spot.file)).parent == METHODS)}
     common = [*first, *(binding for binding in shared if binding.scope.split("/")[0] not in methods)]
     for binding in shared:
@@ -232,8 +231,9 @@ def compiled(
     as from the command line.
     """
     result, compilers, alone = [], [], {}
+    methods = method_names()
     for run in runs:
-        own = own_bindings(run, faults)
+        own = own_bindings(run, methods, faults)
         more: list[Binding] = []
         if run.seed is not None:
             more += parse(f"Training.seed = {run.seed}", f"{PARAMS}, seeds", faults, anywhere=True)

@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -76,7 +77,7 @@ def read(name: str) -> Module | None:
                         definitions[one.id] = node
     imports: dict[str, tuple[str, str]] = {}
     stars = []
-    for part in ast.walk(tree):
+    for part in statements(tree):
         if isinstance(part, ast.Import):
             for alias in part.names:
                 imports[alias.asname or alias.name.split(".")[0]] = (
@@ -91,6 +92,21 @@ def read(name: str) -> Module | None:
                 else:
                     imports[alias.asname or alias.name] = (origin, alias.name)
     return Module(name=name, path=path, definitions=definitions, imports=imports, stars=tuple(stars))
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Returns a node and all statements in it, in ast.walk's order; nothing inside expressions, which is most of it."""
+    waiting = deque([node])
+    while waiting:
+        part = waiting.popleft()
+        yield part
+        for block in _BLOCKS:
+            if isinstance(inside := getattr(part, block, None), list):
+                waiting += inside
+
+
+_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+"""The fields of a node that hold statements, or what holds statements, in their order."""
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

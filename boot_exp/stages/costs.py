@@ -40,6 +40,10 @@ class NetworkCost:
     operations: int
 
 
+_COUNTED: dict[tuple[object, ...], NetworkCost] = {}
+"""By the network's text, which names all that its calls depend on, and by what a call is given."""
+
+
 def asked(
     model: Any, shape: tuple[int, ...], count: int, where: torch.device
 ) -> tuple[tuple[Any, ...], dict[str, torch.Tensor]]:
@@ -53,12 +57,16 @@ def asked(
 def network_cost(model: Any, shape: tuple[int, ...]) -> NetworkCost:
     """Computes the costs of a model that was built on the device "meta", for images of shape (C, H, W)."""
     net: nn.Module = model.net
-    given, told = asked(model, shape, 1, torch.device("meta"))
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        net(*given, **told)
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    return NetworkCost(parameters=parameters, operations=counter.get_total_flops())
+    # A run's stages build the same network several times, and a suite's runs too: it is counted once.
+    text = str(net), shape, model.classes is None, model.takes_w, getattr(net, "tokens", None)
+    if text not in _COUNTED:
+        given, told = asked(model, shape, 1, torch.device("meta"))
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            net(*given, **told)
+        parameters = sum(parameter.numel() for parameter in net.parameters())
+        _COUNTED[text] = NetworkCost(parameters=parameters, operations=counter.get_total_flops())
+    return _COUNTED[text]
 
 
 def measure_as_encoded(stage: Any) -> None:

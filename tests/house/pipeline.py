@@ -41,15 +41,21 @@ from boot_exp.diffusion import samplers
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """A copy of the repository, and the environment in which commands run there."""
+    """A copy of the repository, and the environment in which commands run there.
+
+    warm: the folder of programs that start at once (tests/house/warm.py), which `run` prefers.
+    """
 
     path: Path
     environment: Mapping[str, str]
+    warm: Path | None = None
 
     def run(self, *command: str, shell: bool = False) -> str:
         given = " ".join(command) if shell else command
+        first = {} if self.warm is None else {"PATH": f"{self.warm}{os.pathsep}{self.environment['PATH']}"}
+        within = {**self.environment, **first}
         done = subprocess.run(
-            given, cwd=self.path, env=self.environment, capture_output=True, text=True, check=False, shell=shell
+            given, cwd=self.path, env=within, capture_output=True, text=True, check=False, shell=shell
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -61,7 +67,7 @@ def ran(output: str) -> set[str]:
     return {stage for stage in found if "resolve" not in stage}
 
 
-def copied(path: Path) -> House:
+def copied(path: Path, warm: Path | None = None) -> House:
     """A copy of the repository at a path, under git and DVC, whose commands use it and not what is installed."""
     files = ("dvc.yaml", "params.yaml", "plan.yaml", ".gitignore", ".dvcignore")
     for name in (*files, "boot_exp", "docs", "evals", "gin"):
@@ -72,7 +78,7 @@ def copied(path: Path) -> House:
     environment = {**os.environ, "PATH": programs, "PYTHONPATH": str(path), "DVC_NO_ANALYTICS": "1"}
     for who in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{who}_NAME": "test", f"GIT_{who}_EMAIL": "test@example.org"}
-    house = House(path=path, environment=environment)
+    house = House(path=path, environment=environment, warm=warm)
     house.run("git", "init", "-q")
     house.run("dvc", "init", "-q")
     return house

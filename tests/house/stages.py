@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-import subprocess
+import io
 import sys
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from unittest import mock
 
 from typer.testing import CliRunner, Result
 
-from boot_exp.__main__ import app
+from boot_exp.__main__ import app, main
 
 
 def options(bindings: list[str]) -> list[str]:
     return [part for binding in bindings for part in ("--bind", binding)]
 
 
-def boot_exp(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "boot_exp", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended, and its standard error."""
+
+    returncode: int
+    stderr: str
+
+
+def boot_exp(*arguments: str) -> Ended:
+    """The program boot-exp to its end, in this process; tests/engine/test_ending.py starts real ones."""
+    said = io.StringIO()
+    with mock.patch.object(sys, "argv", ["boot-exp", *arguments]), redirect_stderr(said):
+        try:
+            main()
+        except SystemExit as end:
+            assert isinstance(end.code, int | None)
+            return Ended(returncode=end.code or 0, stderr=said.getvalue())
 
 
 def verb(*arguments: str) -> Result:

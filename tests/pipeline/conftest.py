@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -11,9 +12,9 @@ from tests.house.pipeline import TINY, TINY_TEACHER, House, copied, ran
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
     """A copy of the repository whose suite digits is tiny and has run once."""
-    made = copied(tmp_path_factory.mktemp("house"))
+    made = copied(tmp_path_factory.mktemp("house"), warm)
     house, run = made.path, made.run
     leaves = house / "gin/suites/digits"
     for leaf in ("teacher", "student", "study"):

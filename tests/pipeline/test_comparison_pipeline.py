@@ -77,9 +77,9 @@ def set_params(house: House, *kinds: str, phases: Sequence[int] = (16, 8)) -> No
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
     """A copy of the repository whose comparison is tiny and has run once."""
-    made = copied(tmp_path_factory.mktemp("house"))
+    made = copied(tmp_path_factory.mktemp("house"), warm)
     for pattern, changes in NUMBERS.items():
         for path in made.path.glob(pattern):
             replace(path, changes)

@@ -48,7 +48,7 @@ RECIPES = recipes()
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
     """A copy of the files that git knows, committed; `make` there uses the environment that runs this test."""
     path = tmp_path_factory.mktemp("house")
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -67,10 +67,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         **os.environ,
         "PATH": os.pathsep.join([str(programs), os.environ["PATH"]]),
         "PYTHONPATH": str(path),
-        "MAKEFLAGS": f"-- BIN={programs}",
+        "MAKEFLAGS": f"-- BIN={warm}",
         **{f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
-    made = House(path=path, environment=environment)
+    made = House(path=path, environment=environment, warm=warm)
     # Otherwise make would install this copy into the environment, for all other tests too.
     (path / ".venv").mkdir()
     (path / ".venv/ready").touch()

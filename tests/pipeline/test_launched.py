@@ -12,6 +12,8 @@ import pytest
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
+from tests.house import stages
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SUITE = "digits_conditional"
@@ -33,7 +35,6 @@ TINY = [
 ACCELERATE = ["-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", "2"]
 ACCELERATE += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
 LAUNCHERS = {
-    "alone": [],
     "torch": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
     "accelerate": [*ACCELERATE, "--multi_gpu"],
     "accelerate, sharded": [*ACCELERATE, "--use_fsdp", "--fsdp_version", "2"],
@@ -41,8 +42,14 @@ LAUNCHERS = {
 
 
 def boot_exp(verb: str, leaf: str, *arguments: str, by: str = "alone") -> None:
+    """A command under a launcher, or alone, which is in this process."""
     bound = [part for line in TINY if knows(verb, leaf, line) for part in ("--bind", line)]
-    command = [sys.executable, *LAUNCHERS[by], "-m", "boot_exp", verb, f"{SUITE}/{leaf}", *arguments, *bound]
+    given = [verb, f"{SUITE}/{leaf}", *arguments, *bound]
+    if by == "alone":
+        result = stages.verb(*given)
+        assert result.exit_code == 0, result.output + repr(result.exception)
+        return
+    command = [sys.executable, *LAUNCHERS[by], "-m", "boot_exp", *given]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -20,9 +20,12 @@ from boot_exp.__main__ import app
 from boot_exp.stages.sample import Sample
 from evals.__main__ import app as evals_app
 from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, StateFault
+from evals.scores import protocols
 from tests.house import formats, made_data, made_teachers
 from tests.house.made_inception import write_inception
 from tests.house.pipeline import commands, copied, ran
+from tests.house.pooled import Pooled
+from tests.house.stages import boot_exp
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +40,12 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Random weights of torch-fidelity's Inception, and their hash."""
     path = write_inception(tmp_path_factory.mktemp("weights") / "random.pth")
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Protocols score by the means of an image's parts. Of Inception's 2048 features each score takes seconds."""
+    monkeypatch.setattr(protocols, "TorchFidelityInception", Pooled)
 
 
 def openai(kind: str, module: str) -> tuple[str, Callable[[Path], None], str]:
@@ -201,9 +210,11 @@ def written(house: Path, teacher: str, data: str, inception: tuple[Path, str]) -
 
 @pytest.mark.parametrize(("teacher", "data"), PAIRS)
 def test_from_the_files_of_others_to_a_leaderboard(
-    house: Path, inception: tuple[Path, str], teacher: str, data: str
+    house: Path, inception: tuple[Path, str], request: pytest.FixtureRequest, teacher: str, data: str
 ) -> None:
     """Data, reference, teacher, verification, baselines, BOOT, its samples and scores, and what ranks them."""
+    if (teacher, data) != PAIRS[0]:
+        request.getfixturevalue("pooled")  # no score knows where images are from: one teacher's are Inception's
     leaves = written(house, teacher, data, inception)
     tea, boot = "made/teacher", "made/boot"
     verb("data", tea, "--out", "data/made")
@@ -295,12 +306,12 @@ def test_all_missing_files_of_a_verification_are_named_before_a_sample_is_drawn(
 
 
 def test_a_verification_is_of_the_file_that_is_named_and_keeps_what_is_of_it(
-    house: Path, inception: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+    house: Path, inception: tuple[Path, str], pooled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another checkpoint in the same folder, or another schedule, is verified anew; the same again draws nothing."""
     written(house, "edm ddpm++", "folder", inception)
     leaf = "made/teacher"
-    np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    np.savez(house / "statistics.npz", mu=np.zeros(Pooled.dimensions), sigma=np.eye(Pooled.dimensions))
     with monkeypatch.context() as patch:
         patch.setattr(made_teachers, "made", lambda name, shape, made=made_teachers.made: 0.5 * made(name, shape))
         made_teachers.write_edm(house / "other.pkl", made_teachers.EDM["ddpmpp"])
@@ -329,7 +340,9 @@ def test_statistics_of_other_features_are_refused_before_a_sample_is_drawn(
     assert "must be of the 2048 features of edm-50k, got those of 64" in str(result.exception)
 
 
-def test_a_teacher_is_verified_against_a_reference_of_ones_own(house: Path, inception: tuple[Path, str]) -> None:
+def test_a_teacher_is_verified_against_a_reference_of_ones_own(
+    house: Path, inception: tuple[Path, str], pooled: None
+) -> None:
     leaves = written(house, "edm ddpm++", "folder", inception)
     leaf, none = "made/teacher", ["--bind", "verify_teacher.VerifyTeacher.reference = None"]
     verb("data", leaf, "--out", "data/made")
@@ -345,21 +358,26 @@ def test_a_teacher_is_verified_against_a_reference_of_ones_own(house: Path, ince
 def test_several_processes_verify_a_teacher_as_one(house: Path, inception: tuple[Path, str]) -> None:
     written(house, "edm ddpm++", "folder", inception)
     leaf = "made/teacher"
-    np.savez(house / "statistics.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    np.savez(house / "statistics.npz", mu=np.zeros(Pooled.dimensions), sigma=np.eye(Pooled.dimensions))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    command = [*launcher, "boot_exp", "verify-teacher", leaf, "--out", "verified"]
+    command = [*launcher, "tests.house.pooled", "verify-teacher", leaf, "--out", "verified"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("reported: FID 1.5") == done.stdout.count("measured: ") == 1
-    imported = subprocess.run(
-        [*launcher, "boot_exp", "teacher", leaf, "--out", "models/made/teacher"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert imported.returncode == 0 and imported.stderr.count("has the SHA-256") == 1, imported.stderr
+
+
+def test_of_several_processes_one_imports_a_teacher(
+    house: Path, inception: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(house, "edm ddpm++", "folder", inception)
+    told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for index in ("1", "0"):
+        for name, value in {**told, "RANK": index, "LOCAL_RANK": index}.items():
+            monkeypatch.setenv(name, value)
+        done = boot_exp("teacher", "made/teacher", "--out", "models/made/teacher")
+        assert done.returncode == 0 and done.stderr.count("has the SHA-256") == (index == "0"), done.stderr
+        assert Path("models/made/teacher").exists() == (index == "0")
 
 
 def test_images_without_the_teachers_labels_are_refused(house: Path, inception: tuple[Path, str]) -> None:
@@ -408,16 +426,25 @@ def test_guidance_of_a_teacher_that_was_always_given_labels_is_refused(
     assert "must have been trained without labels as well" in str(result.exception)
 
 
+def with_one_baseline(file: Path) -> None:
+    """Leaves a teacher's DDIM only; a score in Inception's features takes seconds."""
+    lines = [line for line in file.read_text().splitlines() if not re.search("heun/|dpm/|Heun", line) or "[" in line]
+    more = ", @heun/samplers.Sweep(), @dpm/samplers.Sweep()]"
+    file.write_text("\n".join(lines).replace(more, "]") + "\n")
+
+
 def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
-    tmp_path_factory: pytest.TempPathFactory, inception: tuple[Path, str]
+    tmp_path_factory: pytest.TempPathFactory, warm: Path, inception: tuple[Path, str]
 ) -> None:
     """A comparison on a published teacher, tiny: nothing that is run has a data set, and the table is there."""
     pytest.importorskip("boot_exp.methods.direct")
-    house = copied(tmp_path_factory.mktemp("house"))
+    house = copied(tmp_path_factory.mktemp("house"), warm)
     (house.path / "gin/suites/made").mkdir()
     leaves = written(house.path, "edm ddpm++", "folder", inception)
     statistics = house.path / "statistics.npz"
     np.savez(statistics, mu=np.zeros(2048), sigma=np.eye(2048))
+    with_one_baseline(house.path / "gin/kinds/published.gin")
+    with_one_baseline(leaves / "teacher.gin")
     teacher = (leaves / "teacher.gin").read_text()
     (leaves / "teacher.gin").write_text(
         teacher.replace("include 'gin/kinds", "include 'gin/parts/pairs.gin'\ninclude 'gin/kinds")
@@ -429,7 +456,8 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     yaml = YAML()
     params = yaml.load(house.path / "params.yaml")
     params["students"]["free"] = {"boot": None, "direct": None}
-    params["suites"]["made"] = {"students": ["free"], "seeds": [0], "calls": 64}
+    suite = {"students": ["free"], "seeds": [0], "calls": 64}
+    params["suites"] = {"digits": params["suites"]["digits"], "made": suite}
     yaml.dump(params, house.path / "params.yaml")
     house.run("boot-exp", "plan")
     done = ran(house.run("dvc", "repro", "comparison@made"))
@@ -451,8 +479,6 @@ edm.Edm.num_blocks = 1
 edm.Edm.attn_resolutions = (8,)
 Sample.n = 6
 ddim/samplers.Sweep.steps = (2,)
-heun/samplers.Sweep.steps = (1,)
-dpm/samplers.Sweep.steps = (2,)
 Training.images = 8
 Training.batch = 4
 Training.microbatch = None
@@ -465,6 +491,7 @@ def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
 ) -> None:
     """Its leaves as they stand, its commands in their order, on a network and images made here."""
     house = copied(tmp_path_factory.mktemp("house"))
+    with_one_baseline(house.path / "gin/kinds/published.gin")
     page = (ROOT / "docs/teachers.md").read_text()
     for block in re.findall(r"^```gin\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL):
         leaf = house.path / block.splitlines()[0].removeprefix("# ")
