@@ -29,6 +29,7 @@ GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
     "teacher's NFE counts both of its calls."
 )
+BOLD = "Bold is the least FID of the students at each NFE."
 MADE = "## How the numbers were made"
 
 
@@ -115,7 +116,7 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
 
 def bold_words(rows: Sequence[Row]) -> str:
     """Returns a sentence that explains what is bold, if anything is."""
-    return "Bold is the least FID of the students at each NFE." if best_students(rows) else ""
+    return BOLD if best_students(rows) else ""
 
 
 def diversity_words(rows: Iterable[Row]) -> str:
@@ -155,7 +156,7 @@ def main_words(table: Comparison) -> list[str]:
             if len(table.seeds) > 1
             else f"One training seed, {seeds}. "
         )
-        + "The best student of each NFE is bold.",
+        + (BOLD if table.best else ""),
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
         "a method of several phases counts each once. Network calls are forward and in images. "
         f"{before} Data is needed where any training of that line starts from real images.",

@@ -5,7 +5,7 @@ A result is a folder, or FOLDER@REVISION: the folder as a git revision or an exp
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from evals.ground.faults import DataFault
 from evals.ground.fields import Facts, from_json
 from evals.ground.revisions import commit_of, copy_from
 from evals.tables.names import TEACHER, solver_of, unguided
-from evals.tables.row import Card, Row, read_rows, read_value
+from evals.tables.row import Card, Measure, Row, read_rows, read_value
 from evals.tables.spread import Spread
 from evals.tables.table import shared_facts
 
@@ -245,13 +245,10 @@ def _fid_name(path: Path, card: Mapping[str, Any]) -> str:
 
 
 def _measure(path: Path, suite: str, card: Mapping[str, Any]) -> Measured:
+    """Returns what `Row.comparable` has of a row, from the facts that all rows share."""
     read = _card(path, card)
-    names = ("protocol", "extractor", "extractor_sha256", "resize", "reference", "reference_split")
-    return (
-        ("suite", suite),
-        ("n", card.get("n")),
-        *((one, getattr(read, one)) for one in (*names, "reference_sha256", "reference_n")),
-    )
+    measure = ((one.name, getattr(read, one.name)) for one in fields(Measure))
+    return ("suite", suite), ("n", card.get("n")), *measure
 
 
 def _bindings(config: str) -> dict[str, str]:

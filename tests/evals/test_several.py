@@ -75,6 +75,8 @@ def test_a_comparison_stands_beside_a_leaderboard_with_its_seeds(tmp_path: Path)
     assert [(row.method, row.nfe, row.w, row.fid.mean) for row in results[1].rows] == [
         (row["method"], row["nfe"], row["w"], row["fid"]["mean"]) for row in made["rows"]
     ]
+    measures = [{name for name, _ in row.measure} for one in results for row in one.rows]
+    assert all(names == measures[0] for names in measures), "rows of every kind say the same facts"
     page = several_html(results)
     assert "1.25 ± 0.25" in page and "Only a leaderboard keeps the settings" in page
 
