@@ -24,9 +24,12 @@ RUN = {
     "README.md": "test_public.py",
     "library.md": "docs/test_library.py",
     "export.md": "stages/test_export_plain.py",
+    "text.md": "stages/test_export_pixels.py",
     "CONTRIBUTING.md": "pipeline/test_contributing.py",
 }
-"""The tests that run the Python of a page; that of CONTRIBUTING.md runs and writes all of its blocks."""
+"""The tests that run the Python of a page."""
+WHOLE = "CONTRIBUTING.md"
+"""Its test writes and runs all of its blocks."""
 OTHERS = {"printf", "git", "pip", "apt-get", "pre-commit", "cp", "diff", "."}
 """Programs of others whose options are not ours to check."""
 DVC = {"repro", "exp", "params", "metrics", "plots"}
@@ -41,7 +44,7 @@ def commands(page: Path) -> list[str]:
     """The indented commands of a page, one string each, and those of its blocks of shell."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
     indented = "\n".join(line[4:] for line in text.splitlines() if re.match(r" {4}\S| {8}", line))
-    blocks = [indented, *(block for language, block in fences(page) if language == "sh" and page.name not in RUN)]
+    blocks = [indented, *(block for language, block in fences(page) if language == "sh" and page.name != WHOLE)]
     whole = "\n".join(blocks).replace("\\\n", " ")
     return [line for line in whole.splitlines() if line.strip() and not line.startswith("#")]
 
@@ -118,7 +121,7 @@ def test_every_block_is_run_by_a_test_or_parsed(page: Path) -> None:
             assert page.name in RUN and (ROOT / "tests" / RUN[page.name]).exists(), f"run the Python of {page.name}"
         elif language in ("sh", "bash"):
             subprocess.run(["bash", "-n"], input=block, text=True, check=True)
-        elif language == "gin" and page.name not in RUN:
+        elif language == "gin" and page.name != WHOLE:
             faults = Faults()
             list(parse(block.replace("include ", "# "), page.name, faults))
             faults.raise_if_any()
