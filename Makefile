@@ -18,7 +18,7 @@ GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help repro baseline study compare gallery emoji bench gpu test fuzz check golden tensorboard screenshots format
+.PHONY: help repro baseline study compare gallery emoji bench gpu test fuzz check golden docs tensorboard screenshots format
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,10 @@ format: .venv/ready  ## fix what ruff can fix, and format
 
 screenshots: .venv/ready  ## draw docs/pictures from results/, with Chromium
 	$(BIN)/python -m docs.screenshots
+
+docs: .venv/ready  ## build the site of the documentation into docs/_site, without a network
+	$(BIN)/python -m sphinx -b html -c docs -W --keep-going -q . docs/_site
+	@echo 'The site is docs/_site/docs/index.html'
 
 tensorboard: .venv/ready  ## show the training logs
 	$(BIN)/tensorboard --logdir logs

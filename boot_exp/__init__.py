@@ -12,10 +12,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 
-def _own(name: str) -> Path:
-    """Returns a folder of ours: in a clone it is beside this package, in a wheel inside it with an underscore."""
-    inside = Path(__file__).parent / f"_{name}"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / name
+def _evals() -> Path:
+    """Returns the folder of the package evals: in a clone it is beside this one, in a wheel inside it."""
+    inside = Path(__file__).parent / "_evals"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "evals"
 
 
 class _Evals:
@@ -25,11 +25,11 @@ class _Evals:
     def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         if name != "evals":
             return None
-        folder = _own(name)
+        folder = _evals()
         return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
 
 
-if (_other := getattr(sys.modules.get("evals"), "__file__", None)) and Path(_other).parent != _own("evals"):
+if (_other := getattr(sys.modules.get("evals"), "__file__", None)) and Path(_other).parent != _evals():
     raise ImportError(
         f"boot_exp needs its own package evals, and {_other} was imported under that name before; import boot_exp "
         "before it, in a program without the other"

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from boot_exp import _own
+from boot_exp import _evals
 from boot_exp.config.laying import lay
+from boot_exp.config.parse import GIN
 from evals.ground.faults import ConfigurationFault
 
 ROOT = Path(__file__).parent.parent
@@ -123,7 +124,7 @@ def test_pip_is_told_of_every_folder_of_code() -> None:
 
 
 def test_in_a_clone_the_folders_are_those_beside_the_package() -> None:
-    assert (_own("evals"), _own("gin")) == (ROOT / "evals", ROOT / "gin")
+    assert (_evals(), GIN) == (ROOT / "evals", ROOT / "gin")
 
 
 def test_another_package_of_the_name_evals_is_said_at_once(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from boot_exp.stages.exported_plain import export_plain
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from tests.house.exported import stored
 from tests.house.oracle import SCHEDULE
+from tests.house.readme import ROOT, python_blocks
 from tests.house.stages import verb
 
 SHAPE, CLASSES, COUNT = (1, 8, 8), 3, 4
@@ -113,6 +114,16 @@ def test_the_folder_has_the_program_the_tensors_and_a_card_whose_code_runs(
         assert json.loads(kept.metadata()["card"])["suite"] == "made"
         assert set(kept.keys()) == set(found.state_dict())
         assert all(torch.equal(kept.get_tensor(key), value) for key, value in found.state_dict().items())
+
+
+def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, names = CASES["a signal"][0], dict[str, Any]()
+    model = stored(tmp_path / "model", found, shape=SHAPE)
+    export_plain(Built(found), model=model, out=tmp_path / "exported/digits")
+    monkeypatch.chdir(tmp_path)
+    [code] = python_blocks(ROOT / "docs/export.md")
+    exec(code, names)
+    assert names["images"].shape == (16, *SHAPE)
 
 
 def refused(words: str, built: Any, kind: type[Exception] = ConfigurationFault, **more: Any) -> None:
