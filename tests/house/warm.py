@@ -133,7 +133,9 @@ def run(name: str, arguments: list[str], folder: str, environment: dict[str, str
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
-        sys.path[:] = [*environment.get("PYTHONPATH", "").split(os.pathsep), *sys.path[1:]]
+        # A program's own path, as an interpreter makes it: first the current folder (python -m), then PYTHONPATH.
+        first = [folder] if name == "python" else []
+        sys.path = [*first, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)), *sys.path[1:]]
         sys.argv = [name, *arguments]
         for number, stream in enumerate(("stdin", "stdout", "stderr")):
             opened = open(number, "r" if number == 0 else "w", buffering=1, closefd=False)  # noqa: SIM115
@@ -146,7 +148,6 @@ def run(name: str, arguments: list[str], folder: str, environment: dict[str, str
         else:
             module = "boot_exp" if name == "boot-exp" else arguments[1]
             if name == "python":
-                sys.path.insert(0, folder)
                 del sys.argv[1:3]
             code = runpy.run_module(module, run_name="__main__", alter_sys=True) and 0
     except SystemExit as end:
