@@ -199,7 +199,7 @@ def points() -> dict[str, Callable[[], None]]:
         "before the rename": lambda: kill_at(Path, "rename", 3),
         "between rename and cleanup": lambda: kill_at(work.shutil, "rmtree", 7),
         "last step": lambda: kill_at(nn.utils, "clip_grad_norm_", STEPS),
-        "after the last step": lambda: kill_at(Journal, "hparams", 1),
+        "after the last step": lambda: kill_at(Journal, "results", 1),
     }
 
 
