@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 
 def _evals() -> Path:
     """Returns the folder of the package evals: in a clone it is beside this one, in a wheel inside it."""
-    inside = Path(__file__).parent / "_evals"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "evals"
+    here = Path(__file__).resolve().parent  # which may be a link to the clone's
+    return here / "_evals" if (here / "_evals").is_dir() else here.parent / "evals"
 
 
 class _Evals:
@@ -29,7 +29,7 @@ class _Evals:
         return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
 
 
-if (_other := getattr(sys.modules.get("evals"), "__file__", None)) and Path(_other).parent != _evals():
+if (_other := getattr(sys.modules.get("evals"), "__file__", None)) and Path(_other).resolve().parent != _evals():
     raise ImportError(
         f"boot_exp needs its own package evals, and {_other} was imported under that name before; import boot_exp "
         "before it, in a program without the other"
