@@ -228,7 +228,12 @@ def as_one_file(run: runs.Run) -> str:
         path = waiting.pop()
         read.add(path.stem)
         waiting += [Path(name) for name in re.findall(r"^include '(gin/methods/.*)'", path.read_text(), flags=re.M)]
-    for file in run.files:
+    files = []
+    for file in run.files:  # a suite may include another one, whose lines come before its own
+        files += [Path(name) for name in re.findall(r"^include '(gin/suites/.*)'", file.read_text(), flags=re.M)] + [
+            file
+        ]
+    for file in files:
         includes.append(f"include '{file}'")
         imports += re.findall(r"^from (?!__gin__).*", file.read_text(), flags=re.M)
         for scope, line in re.findall(r"^(\w+)/(.*(?:\n[ \])].*)*)", file.read_text(), flags=re.M):
