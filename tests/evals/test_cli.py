@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.__main__ import _Progress, main
+from evals.__main__ import main
+from evals.ground.ending import Progress
 from evals.images.reading import Images
 from evals.images.zips import write_zip
 from tests.house.leaderboard import training
@@ -173,7 +174,7 @@ def test_progress_is_a_line_every_ten_seconds(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    progress = _Progress("extractor of digits")
+    progress = Progress("extractor of digits")
     for done in range(1, 31):
         now[0] += 1
         progress(done, 1000)
@@ -185,7 +186,7 @@ def test_scoring_says_how_far_it_is(
     run, digits: Digits, extractor_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Time passes between lines, so that every batch makes one."""
-    monkeypatch.setattr("evals.__main__._Progress.PAUSE", 0.0)
+    monkeypatch.setattr("evals.__main__.Progress.PAUSE", 0.0)
     np.save(tmp_path / "images.npy", digits[0][:150])
     ours = ("--extractor", extractor_folder)
     against = tmp_path / "r.npz"
