@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from evals.ground.extras import EXTRAS
 
@@ -97,6 +98,15 @@ def test_each_module_of_an_extra_is_installed_by_it(extra: str) -> None:
 def test_the_constraints_pin_everything_that_is_declared() -> None:
     pinned = {plain(line.partition("==")[0]) for line in (ROOT / "constraints.txt").read_text().splitlines() if line}
     assert CORE | set().union(*DECLARED.values()) <= pinned
+
+
+def test_every_python_that_the_project_names_can_install_what_is_installed_here() -> None:
+    """Also the first release of each: Debian has an early one."""
+    named = SpecifierSet(PROJECT["requires-python"])
+    oldest = [version for minor in range(30) if (version := f"3.{minor}.0") in named]
+    assert oldest[0] == "3.11.0" and len(oldest) >= 3
+    wanted = {one.metadata["Name"]: one.metadata["Requires-Python"] or "" for one in distributions()}
+    assert {name: said for name, said in wanted.items() if not all(map(SpecifierSet(said).contains, oldest))} == {}
 
 
 def test_the_makefile_installs_the_extra_of_developers() -> None:
