@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from boot_exp.config import parse, plan_lines, runs
+from boot_exp.config import parse, runs
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
@@ -156,37 +155,6 @@ def test_a_plan_of_other_params_is_refused(house: Path) -> None:
 
 
 PLANNED = (ROOT / "plan.yaml").read_text()
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("", ""),
-        ("  frozen: [", "  frozen: [true, "),
-        ("  frozen: [", "  more: {}\n  none:\n  frozen: [1, "),
-        ("  calls:\n", "  calls:\n    1e3: 007\n    null: 0x1\n"),
-        ("  calls:\n", "  calls: # a comment\n    'a': 5\n"),
-        ("    digits-boot-0: {run: ", "    digits-boot-0: {run: 2020-01-01, ran: "),
-    ],
-)
-def test_a_plan_is_read_as_yaml_reads_it(old: str, new: str) -> None:
-    text = PLANNED.replace(old, new, 1)
-    assert plan_lines.read(text) == YAML(typ="safe").load(text)["plan"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("  frozen: [", "  frozen: []\n  frozen: ["),
-        ("  calls:\n", "  calls:\n    digits_conditional: 1\n"),
-        ("plan:\n", "more: 1\n"),
-        ("{run: digits/boot/0, ", "{run: digits/boot/0, run: a, "),
-    ],
-)
-def test_a_plan_that_yaml_refuses_is_refused(old: str, new: str) -> None:
-    assert old in PLANNED
-    with pytest.raises((YAMLError, KeyError)):
-        plan_lines.read(PLANNED.replace(old, new, 1))
 
 
 STALE = {
