@@ -22,8 +22,8 @@ from boot_exp.engine.loop import gradients
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.state import State
 from boot_exp.engine.watch import memory_peak
-from boot_exp.stages.costs import NetworkCost, network_cost, training_operations
-from boot_exp.stages.dry_run import reduced
+from boot_exp.stages.checks.costs import NetworkCost, network_cost, training_operations
+from boot_exp.stages.checks.dry_run import reduced
 
 
 def rows(asked: Asked) -> Iterator[Comparison]:

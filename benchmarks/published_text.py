@@ -17,9 +17,9 @@ from benchmarks.timing import Comparison, Row
 from boot_exp.config import runtime
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.engine.watch import memory_peak
-from boot_exp.stages.costs import network_cost
-from boot_exp.stages.dry_run import Zeros, reduced
-from boot_exp.stages.memory import Live, Memory, memory_of
+from boot_exp.stages.checks.costs import network_cost
+from boot_exp.stages.checks.dry_run import Zeros, reduced
+from boot_exp.stages.checks.memory import Live, Memory, memory_of
 
 RUN = "boot_fixed_w"
 PORTIONS = 2

@@ -145,8 +145,8 @@ def check(
     """Builds a run without its weights, prints its costs, and takes one training step at reduced size on the CPU."""
     from boot_exp.config.plan import one_of_each
     from boot_exp.config.runs import stages_of
-    from boot_exp.stages.costs import costs
-    from boot_exp.stages.dry_run import check as dry_run
+    from boot_exp.stages.checks.costs import costs
+    from boot_exp.stages.checks.dry_run import check as dry_run
 
     for line in costs(one_of_each(str(config), bind)) if everything else dry_run(stages_of(config, bind)):
         print(line, flush=True)

@@ -90,14 +90,14 @@ def run_export(
     from boot_exp.config.runtime import build
 
     if plain:
-        from boot_exp.stages.exported_plain import export_plain
+        from boot_exp.stages.exports.program import export_plain
 
         export_plain(build(frozen), w=w, **given)
     else:
-        from boot_exp.stages.export import export
+        from boot_exp.stages.exports.pipeline import export
 
         export(build(frozen), source=source, w=w, **given)
     if push is not None:
-        from boot_exp.stages.pushing import push as pushed
+        from boot_exp.stages.exports.hub import push as pushed
 
         pushed(given["out"], push)

@@ -19,7 +19,7 @@ from benchmarks.gpu.jobs import Ended, Job
 from benchmarks.gpu.plan import Taken, images
 from benchmarks.gpu.real import bindings, of_data
 from benchmarks.students import compiled
-from boot_exp.stages.costs import ASSUMED, Rate
+from boot_exp.stages.checks.costs import ASSUMED, Rate
 from evals.ground.faults import DataFault
 
 

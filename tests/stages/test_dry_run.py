@@ -19,10 +19,10 @@ from boot_exp.config.params import read_params
 from boot_exp.diffusion.predictions import FromEps, FromV
 from boot_exp.diffusion.pure_noise import ZeroTerminalSnr
 from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearTable
-from boot_exp.stages import dry_run, room
-from boot_exp.stages.costs import costs, network_cost
-from boot_exp.stages.dry_run import check
-from boot_exp.stages.memory import memory_of
+from boot_exp.stages.checks import dry_run, room
+from boot_exp.stages.checks.costs import costs, network_cost
+from boot_exp.stages.checks.dry_run import check
+from boot_exp.stages.checks.memory import memory_of
 from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm

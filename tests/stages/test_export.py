@@ -22,7 +22,7 @@ from boot_exp.diffusion.samplers import AtGuidance, OneJump
 from boot_exp.diffusion.schedules import Clamped, LinearTable, Schedule, SquaredCosineTable
 from boot_exp.engine.seeds import sample_noise
 from boot_exp.methods.students import AtTime, ConsistencyStudent, DenoisingStudent, SignalStudent
-from boot_exp.stages.export import export
+from boot_exp.stages.exports.pipeline import export
 from boot_exp.teachers.exporting import Step, scheduler
 from evals.ground.faults import ConfigurationFault, NumericalFault, OutputFault, StateFault
 from tests.house import formats
@@ -243,7 +243,7 @@ def test_an_export_that_fails_leaves_the_earlier_one(exported: dict[str, Any], m
     def full(*given: object) -> str:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("boot_exp.stages.export.page", full)
+    monkeypatch.setattr("boot_exp.stages.exports.pipeline.page", full)
     with pytest.raises(OutputFault, match="no space left"):
         export(Built(found), model=folder.with_name("model4"), out=folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

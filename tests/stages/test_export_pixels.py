@@ -19,7 +19,7 @@ from torch import Tensor
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.predictions import FromV
 from boot_exp.diffusion.samplers import AtGuidance, OneJump
-from boot_exp.stages.export import export
+from boot_exp.stages.exports.pipeline import export
 from boot_exp.teachers.pixel_parts import PixelParts, identity_vae
 from boot_exp.teachers.sentences import SentenceText
 from evals.ground.faults import ConfigurationFault

@@ -20,8 +20,8 @@ from boot_exp.diffusion.predictions import FromV
 from boot_exp.diffusion.samplers import AtGuidance, OneJump, Renoised, Sampler
 from boot_exp.engine.seeds import sample_noise
 from boot_exp.methods.students import ConsistencyStudent, DenoisingStudent, SignalStudent
-from boot_exp.stages import pushing
-from boot_exp.stages.exported_plain import export_plain
+from boot_exp.stages.exports import hub
+from boot_exp.stages.exports.program import export_plain
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from tests.house.exported import stored
 from tests.house.oracle import SCHEDULE
@@ -192,8 +192,8 @@ def test_a_push_uploads_the_folder_and_a_failed_one_says_what_to_run(
 
     Hub.told = []
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    pushing.push(tmp_path / "out", "me/student")
+    hub.push(tmp_path / "out", "me/student")
     assert Hub.told == [("me/student", "out")]
     monkeypatch.setattr(Hub, "fails", True)
     with pytest.raises(MissingResource, match="got no network; log in with hf auth login, then run: hf upload me/s"):
-        pushing.push(tmp_path / "out", "me/student")
+        hub.push(tmp_path / "out", "me/student")

@@ -16,7 +16,7 @@ from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.predictions import FromV
 from boot_exp.diffusion.samplers import AtGuidance, OneJump
 from boot_exp.diffusion.schedules import Clamped, SquaredCosineTable
-from boot_exp.stages.export import export
+from boot_exp.stages.exports.pipeline import export
 from boot_exp.teachers.deepfloyd import as_seen
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from tests.house import pipelines as tiny

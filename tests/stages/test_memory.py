@@ -18,10 +18,10 @@ from boot_exp.engine.loop import gradients
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.state import State
 from boot_exp.methods.distilling import Distilling, FromNoise
-from boot_exp.stages import memory
-from boot_exp.stages.costs import asked
-from boot_exp.stages.dry_run import Zeros
-from boot_exp.stages.memory import Live, Memory, memory_of, optimizer_bytes, peak, told
+from boot_exp.stages.checks import memory
+from boot_exp.stages.checks.costs import asked
+from boot_exp.stages.checks.dry_run import Zeros
+from boot_exp.stages.checks.memory import Live, Memory, memory_of, optimizer_bytes, peak, told
 from tests.house import pipelines
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import torch
 
 from boot_exp.config import runs, runtime
 from boot_exp.config.fault_list import Faults
-from boot_exp.stages.memory import memory_of
-from boot_exp.stages.room import room, sized, trained
+from boot_exp.stages.checks.memory import memory_of
+from boot_exp.stages.checks.room import room, sized, trained
 from tests.house import pipelines
 
 ROOT = Path(__file__).parents[2]

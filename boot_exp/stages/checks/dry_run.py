@@ -28,13 +28,20 @@ from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.seeds import SAMPLES
 from boot_exp.methods import Start
-from boot_exp.stages.costs import Rate, drawn_calls, measure_as_encoded, network_cost, of_text, training_operations
+from boot_exp.stages.checks.costs import (
+    Rate,
+    drawn_calls,
+    measure_as_encoded,
+    network_cost,
+    of_text,
+    training_operations,
+)
+from boot_exp.stages.checks.memory import memory_of, told
+from boot_exp.stages.checks.room import room
 from boot_exp.stages.distil import Distil
-from boot_exp.stages.memory import memory_of, told
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.place import Place
 from boot_exp.stages.prompts import Prompts
-from boot_exp.stages.room import room
 from boot_exp.stages.teacher import PublishedTeacher, Teacher, TextTeacher
 from boot_exp.teachers.prompted import StoredText
 from evals.ground.faults import ConfigurationFault

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from boot_exp.methods import edge_of
-from boot_exp.stages.costs import asked
+from boot_exp.stages.checks.costs import asked
 from boot_exp.stages.distil import Distil
 
 GPUS = (16, 24, 40, 80)

@@ -14,10 +14,11 @@ from torch import Tensor
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import takes_text
 from boot_exp.engine.cards import Model
-from boot_exp.engine.checkpoints import load_weights, read_card
+from boot_exp.engine.checkpoints import load_weights
 from boot_exp.engine.seeds import numbered, sample_noise
 from boot_exp.methods.students import ConsistencyStudent, DenoisingStudent, SignalStudent
-from boot_exp.stages.exported_card import HOLDING, page
+from boot_exp.stages.exports.card import HOLDING, page
+from boot_exp.stages.exports.taught import LARGEST, among, check_w, taught_w, teachers_card
 from boot_exp.stages.place import provenance
 from boot_exp.teachers.exported_parts import INDEX, Parts, parts_of
 from boot_exp.teachers.exporting import (
@@ -36,16 +37,13 @@ from boot_exp.teachers.pixel_parts import PixelParts
 from boot_exp.teachers.sentences import SentenceText
 from boot_exp.teachers.text_unet import TextUNet
 from evals.ground.ending import tell
-from evals.ground.faults import ConfigurationFault, NumericalFault, StateFault
+from evals.ground.faults import ConfigurationFault, NumericalFault
 from evals.ground.files import replacing_folder, sha256_of, write_json, write_texts
 
-LARGEST = 1e-3
-"""The largest difference, in deviations, between the exported step and the student's call; float32 leaves 4e-5."""
 CHECKED = 2
 REVISION = re.compile(r"^\S*PublishedTeacher\.revision = '(.+)'$", re.MULTILINE)
 CLEAN = re.compile(r"^\S*T5Text\.clean = (True|False)$", re.MULTILINE)
 LEVEL = re.compile(r"^\S*WithLowImages\.level = (\d+)$", re.MULTILINE)
-TAUGHT = re.compile(r"^\S*UniformGuidance\.(low|high) = (\S+)$", re.MULTILINE)
 
 
 def export(
@@ -174,14 +172,10 @@ def fixed_w(net: Any, model: Model, config: str, w: float | None, parts: Parts |
 
     ConfigurationFault: the student was not taught that w, or takes any and the pipeline cannot say it.
     """
-    if net.guidance is None:
-        if w not in (None, model.w):
-            raise ConfigurationFault(
-                f"a student that takes no w must be exported at the w it was distilled at, {model.w}, got --w {w:g}; "
-                "leave --w out, or distil with takes_w = True"
-            )
-        return model.w
     low, high = taught_w(model, config)
+    check_w(w, net.guidance is not None, model, low, high)
+    if net.guidance is None:
+        return model.w
     w = model.w if w is None else w
     if w is None and not (hands_w_on(net) and parts is not None and parts.latents):
         why = (
@@ -192,35 +186,7 @@ def fixed_w(net: Any, model: Model, config: str, w: float | None, parts: Parts |
         raise ConfigurationFault(
             f"a student that takes w must be exported at one, because {why}, got none; give --w{among(low, high)}"
         )
-    if w is not None and low is not None and high is not None and not low <= w <= high:
-        raise ConfigurationFault(
-            f"a student must be exported at a w that it was taught, got {w:g}; give --w{among(low, high)}"
-        )
     return w
-
-
-def taught_w(model: Model, config: str) -> tuple[float | None, float | None]:
-    """Returns the least and the largest w that a student was taught, as far as its record says."""
-    ends = {name: float(value) for name, value in TAUGHT.findall(config)}
-    return (ends.get("low"), ends.get("high")) if model.w is None else (model.w, model.w)
-
-
-def among(low: float | None, high: float | None) -> str:
-    """Returns the words for a range that may not be known."""
-    return "" if low is None or high is None else f" from {low:g} to {high:g}"
-
-
-def teachers_card(folder: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the card of the student's teacher. StateFault: the folder is damaged, or another model's."""
-    found = read_card(folder)
-    weights = Model.of(found, folder).weights
-    expected = card.get("inputs", {}).get("teacher")
-    if weights != expected:
-        raise StateFault(
-            f"{folder} must be the teacher that the student was distilled from, with weights {str(expected)[:12]}, got "
-            f"{weights[:12]}; give that one, or leave --teacher out"
-        )
-    return found
 
 
 def check_equal(student: SignalStudent, step: Step, model: Model, w: float | None) -> float:

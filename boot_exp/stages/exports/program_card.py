@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from boot_exp.stages.exported_card import made_rows
+from boot_exp.stages.exports.card import made_rows
 
 HEAD = """---
 library_name: pytorch

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from boot_exp.stages.checks.memory import Memory, images_at_once, memory_of
 from boot_exp.stages.distil import Distil
-from boot_exp.stages.memory import Memory, images_at_once, memory_of
 
 SIZES = (24, 40, 80)
 """GPUs whose room is stated, in GB: 1e9 bytes."""

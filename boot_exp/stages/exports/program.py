@@ -20,9 +20,9 @@ from boot_exp.engine.cards import WEIGHTS, Model
 from boot_exp.engine.checkpoints import load_weights
 from boot_exp.engine.seeds import numbered, sample_noise
 from boot_exp.methods.students import DenoisingStudent, SignalStudent
-from boot_exp.stages.export import LARGEST, among, taught_w, teachers_card
-from boot_exp.stages.exported_card import HOLDING
-from boot_exp.stages.exported_plain_card import plain_page
+from boot_exp.stages.exports.card import HOLDING
+from boot_exp.stages.exports.program_card import plain_page
+from boot_exp.stages.exports.taught import LARGEST, among, check_w, taught_w, teachers_card
 from boot_exp.stages.place import provenance
 from evals.ground.ending import tell
 from evals.ground.faults import ConfigurationFault, NumericalFault
@@ -109,21 +109,6 @@ def one_call_student(built: Any) -> SignalStudent | DenoisingStudent:
     else:
         return student
     raise ConfigurationFault(f"a model to be exported with --plain must make an image in one call, got {wrong}")
-
-
-def check_w(w: float | None, takes_w: bool, known: Model, low: float | None, high: float | None) -> None:
-    """ConfigurationFault: the student was not taught the guidance weight w, or takes none."""
-    if w is None:
-        return
-    if not takes_w and w != known.w:
-        raise ConfigurationFault(
-            f"a student that takes no w must be exported at the w it was distilled at, {known.w}, got --w {w:g}; leave "
-            "--w out, or distil with takes_w = True"
-        )
-    if low is not None and high is not None and not low <= w <= high:
-        raise ConfigurationFault(
-            f"a student must be exported at a w that it was taught, got {w:g}; give --w{among(low, high)}"
-        )
 
 
 def example(takes: Mapping[str, Sequence[str | int]], known: Model, count: int) -> tuple[Tensor, dict[str, Tensor]]:
