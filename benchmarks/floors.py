@@ -30,7 +30,7 @@ from boot_exp.diffusion.solvers import Ddim
 from boot_exp.engine.averages import Average
 from boot_exp.engine.cards import Model
 from boot_exp.engine.loop import fit
-from boot_exp.engine.objectives import Objective, Portion
+from boot_exp.engine.objectives import Companion, Objective, Portion
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.seeds import TRAINING, generator
 from boot_exp.engine.terms import Term
@@ -55,6 +55,10 @@ class Timed:
     @property
     def self_teaching(self) -> Average | None:
         return self.objective.self_teaching
+
+    @property
+    def companion(self) -> Companion | None:
+        return self.objective.companion
 
     def evaluations(self, batch: int) -> int:
         return self.objective.evaluations(batch)
@@ -118,9 +122,7 @@ def step_of(made: Student, name: str, asked: Asked) -> Row:
     self_teacher = following.start(made.model) if following else None
     portion = first_portion(made, device)
     with made.stage.compute.autocast(device):
-        calls = recorded(
-            made.models(self_teacher), lambda: made.objective.loss(made.model, portion, self_teacher=self_teacher)
-        )
+        calls = recorded(made.models(self_teacher), lambda: made.losses(portion, self_teacher))
 
     def bare() -> None:
         for _ in range(asked.steps - 1):

@@ -18,9 +18,9 @@ from benchmarks.timing import Comparison, Row, compared, precision, seconds
 from boot_exp.config import runtime
 from boot_exp.config.frozen import Frozen
 from boot_exp.diffusion.samplers import flat
-from boot_exp.engine.loop import gradients
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.state import State
+from boot_exp.engine.steps import gradients
 from boot_exp.engine.watch import memory_peak
 from boot_exp.stages.checks.costs import NetworkCost, network_cost, training_operations
 from boot_exp.stages.checks.dry_run import reduced
@@ -69,6 +69,7 @@ class Ready:
             ema=training.ema,
             on_cpu=training.average_on_cpu,
             following=made.objective.self_teaching,
+            companion=made.objective.companion,
             optimizer=training.optimizer,
             processes=processes,
         )
@@ -78,7 +79,7 @@ class Ready:
         """Takes a step: loss, gradients, clipping, optimizer and average."""
         training = self.made.stage.training
         means, _, calls = gradients(training, self.made.objective, self.state, training.batch, self.autocast)
-        norm = self.processes.clip(self.state.own.parameters, training.clip)
+        norm = self.processes.clip(self.state.main.own.parameters, training.clip)
         self.state.step(torch.stack([norm, *means.values()]), training.batch, calls)
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -97,7 +98,7 @@ class Ready:
             portion = replace(first_portion(made, self.device), size=size)
             calls = recorded(
                 made.models(self.state.self_teacher),
-                lambda: made.objective.loss(made.model, portion, self_teacher=self.state.self_teacher),
+                lambda: made.losses(portion, self.state.self_teacher),
             )
 
         def bare() -> None:

@@ -22,6 +22,7 @@ from boot_exp.data.images import Images
 from boot_exp.data.stored_pairs import PairsCard, StoredPairs
 from boot_exp.diffusion.conditions import ByClass, Conditions
 from boot_exp.diffusion.denoisers import taking_w
+from boot_exp.engine.objectives import Portion
 from boot_exp.methods import Start
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
 
@@ -55,7 +56,15 @@ class Student:
         """Returns every model with a network of its own."""
         teacher = self.objective.teacher
         own = {"student": self.model, "teacher": getattr(teacher, "denoiser", teacher)}
-        return own if self_teacher is None else {**own, "self_teacher": self_teacher}
+        others = {"self_teacher": self_teacher, "companion": self.objective.network}
+        return own | {name: model for name, model in others.items() if model is not None}
+
+    def losses(self, portion: Portion, self_teacher: nn.Module | None) -> None:
+        """Computes all losses of a step on a portion: those of the companion's steps, then the student's own."""
+        companion = self.objective.companion
+        for _ in range(companion.updates if companion else 0):
+            companion.loss(self.model, portion)
+        self.objective.loss(self.model, portion, self_teacher=self_teacher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,7 @@ def of_stage(
     conditions: of a student that starts from noise and prompts; None: what its method starts from, and classes.
     """
     model = stage.compute.put(stage.student(stage.teacher.eval()), device)
+    companion = stage.companion(model, device)
     teacher = stage.compute.frozen(stage.teacher, device)
     shape = teacher.shape if data is None else (data.card.channels, data.card.height, data.card.width)
     objective = Distilling(
@@ -111,6 +121,7 @@ def of_stage(
         if conditions is None
         else FromNoise(shape=shape, conditions=conditions),
         guidance=stage.guidance,
+        network=companion,
     )
     return Student(name=name, stage=stage, model=model, objective=objective)
 

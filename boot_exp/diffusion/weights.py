@@ -47,3 +47,15 @@ class TruncatedSnr:
 
     def __call__(self, level: Level) -> Tensor:
         return level.snr.clamp(min=1)
+
+
+@component
+class Velocity:
+    """(alpha / sigma + 1)^2, a uniform weight on the error in the velocity of rectified flow (arXiv 2209.03003).
+
+    On the line from x0 to eps, where x_t is divided by alpha + sigma, the velocity's error is that of x0 divided by
+    sigma / (alpha + sigma).
+    """
+
+    def __call__(self, level: Level) -> Tensor:
+        return (1 + torch.exp(-level.lam)).square()

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from boot_exp.config.components import Count, Natural, Positive, component
 from boot_exp.engine.averages import Average
 from boot_exp.engine.journal import Journal, Logger, Meter, TimeParts
-from boot_exp.engine.objectives import Objective, Portion
+from boot_exp.engine.objectives import Objective
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.rates import Rate
-from boot_exp.engine.seeds import TRAINING, generator
 from boot_exp.engine.state import State
+from boot_exp.engine.steps import companion_steps, gradients, with_companion
 from boot_exp.engine.stopping import Stopped, stop_requests
-from boot_exp.engine.terms import Term
 from boot_exp.engine.watch import memory_peak, out_of_memory, watchdog
 from boot_exp.engine.work import Work
 from evals.ground.faults import ConfigurationFault, Fault, NumericalFault
@@ -139,6 +138,7 @@ def fit(
         on_cpu=training.average_on_cpu,
         following=objective.self_teaching,
         optimizer=training.optimizer,
+        companion=objective.companion,
         processes=processes,
     )
     state.restore(work)
@@ -161,20 +161,21 @@ def fit(
         while state.seen < training.images:
             before, batch = state.seen, min(training.batch, training.images - state.seen)
             rate = training.rate(before / training.images)
-            for group in state.optimizer.param_groups:
-                group["lr"] = rate
+            state.main.at_rate(rate)
             try:
+                beside = companion_steps(training, objective, state, batch, autocast)
                 means, portions, calls = gradients(training, objective, state, batch, autocast)
             except Fault:  # a file that the step reads is gone or damaged; the weights themselves are sound
                 # Sharded weights cannot be saved here: the other processes are in their step and send no shards.
                 if not processes.sharded:
                     state.save(work, title)
                 raise
-            norm = processes.clip(state.own.parameters, training.clip)
+            norm = processes.clip(state.main.own.parameters, training.clip)
             state.step(torch.stack([norm, *means.values()]), batch, calls)
             last = state.seen == training.images
             logging = last or every(training.log_every, before, state.seen)
-            if state.finite.in_a_row(logging) >= training.not_finite:
+            means, portions = with_companion(means, portions, beside)
+            if state.missed_in_a_row(logging) >= training.not_finite:
                 state.save(work, title)
                 raise not_finite(title, training, before, means, norm, work.folder)
             if logging:
@@ -190,7 +191,7 @@ def fit(
                         "gradient_norm": float(norm),
                         "learning_rate": rate,
                         "images_per_second": state.seen / max(state.seconds, 1e-9),
-                        "skipped_steps": float(state.finite.total),
+                        "skipped_steps": float(state.skipped),
                         "memory_peak": float(memory_peak(device)),
                     }
                     journal.scalars(measures, state.seen)
@@ -216,49 +217,9 @@ def fit(
         images=state.seen,
         seconds=seconds,
         evaluations=state.evaluations,
-        skipped=int(state.finite.total),
+        skipped=int(state.skipped),
         memory=memory_peak(device),
     )
-
-
-def gradients(
-    training: Training,
-    objective: Objective,
-    state: State,
-    batch: int,
-    autocast: Callable[[], AbstractContextManager[object]],
-) -> tuple[dict[str, Tensor], list[dict[str, Term]], int]:
-    """Back-propagates the next batch, and leaves the gradients in the model.
-
-    Returns the mean of each term over the batch, the terms of each portion of this process, and its network calls.
-    """
-    state.optimizer.zero_grad(set_to_none=True)
-    processes = state.processes
-    parts, portions, calls = training.parts(batch, processes), [], 0
-    means: dict[str, Tensor] = {}
-    for number, (first, size) in enumerate(parts, start=1):
-        portion = Portion(
-            seen=state.seen + first,
-            size=size or min(batch, training.microbatch or batch),
-            generator=generator(training.seed, TRAINING, state.seen + first, device=processes.device),
-            progress=state.seen / training.images,
-        )
-        processes.reduce_after(state.model, number == len(parts))
-        with autocast():
-            terms = objective.loss(state.model, portion, self_teacher=state.self_teacher)
-        # FSDP averages gradients of sharded weights over the processes; all other gradients are summed below.
-        share = size / batch * (processes.count if processes.sharded else 1)
-        total = torch.stack([term.value.mean() for term in terms.values()]).sum()
-        (total if share == 1 else total * share).backward()
-        for name, term in terms.items():
-            mean = term.value.detach().mean() * (size / batch)
-            means[name] = means[name] + mean if name in means else mean
-        portions += [terms] if size else []
-        calls += objective.evaluations(size) if size else 0
-    weights = state.own.parameters
-    shared = [] if processes.sharded else [one.grad for one in weights if one.grad is not None]
-    processes.sum([*shared, *means.values()])
-    return means, portions, calls
 
 
 def not_finite(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # The purpose of a stream. Each has its own, so that no student is trained on the noise that it is evaluated with.
-TRAINING, SAMPLES, PAIRS, LABELS = 0, 1, 2, 3
+TRAINING, SAMPLES, PAIRS, LABELS, COMPANION = 0, 1, 2, 3, 4
 
 NOISE = "splitmix64, box-muller"
 """Names the algorithm of `sample_noise`. Files whose noise must be drawn again later record it."""

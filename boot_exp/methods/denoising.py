@@ -96,6 +96,7 @@ class Denoising:
     dropout: float
 
     self_teaching: ClassVar[None] = None
+    companion: ClassVar[None] = None
 
     def evaluations(self, batch: int) -> int:
         return batch

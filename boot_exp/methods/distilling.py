@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -13,9 +14,11 @@ from boot_exp.diffusion.denoisers import DiffusionModel, Guided, Networked
 from boot_exp.engine.averages import Average
 from boot_exp.engine.compute import on
 from boot_exp.engine.objectives import Portion
+from boot_exp.engine.rates import Rate
 from boot_exp.engine.seeds import PAIRS, sample_noise
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Method
+from boot_exp.methods.companions import Companion, Scoring
 
 __all__: list[str] = []  # the stage `distil` builds them
 
@@ -78,27 +81,77 @@ class FromPairs:
 
 @dataclass(frozen=True, kw_only=True)
 class Distilling:
-    """A method's loss of a student against its teacher, on what the method starts from."""
+    """A method's loss of a student against its teacher, on what the method starts from.
 
-    method: Method
+    network: the companion of a method that has one, a denoiser with weights of its own.
+    """
+
+    method: Method | Scoring
     teacher: Networked | Guided
     source: Source
     guidance: Guidance | None
+    network: Networked | None = None
 
     @property
     def self_teaching(self) -> Average | None:
         """The method's."""
         return self.method.self_teaching
 
+    @property
+    def companion(self) -> Beside | None:
+        """The method's."""
+        return None if self.network is None else Beside(distilling=self, network=self.network)
+
     def evaluations(self, batch: int) -> int:
         return self.method.evaluations(batch, self.teacher.evaluations)
 
-    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
+    def drawn(self, portion: Portion) -> Batch:
+        """Draws a batch for a portion."""
         generator = portion.generator
         eps, x0, condition = self.source(portion.seen, portion.size, generator)
         if self.guidance is not None:
             condition = replace(condition, w=self.guidance(generator, portion.size))
-        drawn = Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=portion.progress)
+        return Batch(eps=eps, x0=x0, condition=condition, generator=generator, progress=portion.progress)
+
+    def loss(self, model: nn.Module, portion: Portion, *, self_teacher: nn.Module | None) -> dict[str, Term]:
         # Training knows modules only; the student and its average have a schedule.
         student, average = cast(DiffusionModel, model), cast("DiffusionModel | None", self_teacher)
-        return self.method.loss(student=student, teacher=self.teacher, self_teacher=average, batch=drawn)
+        batch = self.drawn(portion)
+        if self.network is None:
+            method = cast(Method, self.method)
+            return method.loss(student=student, teacher=self.teacher, self_teacher=average, batch=batch)
+        scoring = cast(Scoring, self.method)
+        return scoring.loss(
+            student=student, teacher=self.teacher, self_teacher=average, companion=self.network, batch=batch
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A method's companion as it learns beside the student: to denoise the images that the student makes."""
+
+    distilling: Distilling
+    network: Networked
+
+    @property
+    def settings(self) -> Companion:
+        """The method's settings of it."""
+        return cast(Scoring, self.distilling.method).companion
+
+    @property
+    def updates(self) -> int:
+        return self.settings.updates
+
+    @property
+    def rate(self) -> Rate:
+        return self.settings.rate
+
+    @property
+    def optimizer(self) -> Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]:
+        return self.settings.optimizer
+
+    def loss(self, model: nn.Module, portion: Portion) -> dict[str, Term]:
+        batch = self.distilling.drawn(portion)
+        with torch.no_grad():
+            x0 = cast(Scoring, self.distilling.method).image(cast(DiffusionModel, model), batch.eps, batch.condition)
+        return {"companion": self.settings.denoising(self.network, x0, batch)}

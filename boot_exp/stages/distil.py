@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from boot_exp.config.components import component
@@ -20,7 +21,9 @@ from boot_exp.engine.loop import Training
 from boot_exp.engine.processes import join
 from boot_exp.engine.seeds import generator, numbered
 from boot_exp.methods import Method, Start
+from boot_exp.methods.companions import Scoring
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
+from boot_exp.methods.students import DenoisingStudent
 from boot_exp.stages.place import Place
 from boot_exp.stages.trained import PREVIEWS, check_unconditional, conditions_of, train_and_write
 from evals.ground.faults import ConfigurationFault, DataFault
@@ -36,7 +39,7 @@ class Distil:
 
     teacher: Networked
     student: Callable[[Networked], nn.Module]
-    method: Method
+    method: Method | Scoring
     training: Training
     preview: Sampler
     guidance: Guidance | None = None
@@ -72,6 +75,7 @@ class Distil:
         # In this order, because a student must have trainable weights and no dropout.
         model = self.compute.put(self.student(self.teacher.eval()), where)
         seed = self.training.seed
+        companion = self.companion(model, where)
         conditions, told = conditions_of(
             self.teacher, where, classes=classes, seed=seed, prompts=self.prompts, folder=prompts
         )
@@ -90,6 +94,7 @@ class Distil:
                 teacher=frozen if self.guidance is None else taking_w(frozen),
                 source=source,
                 guidance=self.guidance,
+                network=companion,
             ),
             training=self.training,
             preview=self.preview,
@@ -102,6 +107,12 @@ class Distil:
             compute=self.compute,
             processes=processes,
         )
+
+    def companion(self, student: Any, where: torch.device) -> Networked | None:
+        """Makes the companion of a method that has one: the teacher's network, which takes w if the student does."""
+        if not hasattr(self.method, "companion"):
+            return None
+        return self.compute.put(DenoisingStudent(self.teacher, takes_w=student.takes_w), where)
 
     def check_given(self, start: Start, **given: Path | None) -> None:
         """ConfigurationFault: the method's input is missing, or another input is given."""

@@ -162,6 +162,7 @@ class Noisy:
         self.stop_at, self.broken, self.watch = stop_at, broken, watch
 
     self_teaching = None
+    companion = None
 
     def evaluations(self, batch: int) -> int:
         return 2 * batch

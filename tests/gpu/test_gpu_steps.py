@@ -105,7 +105,7 @@ def test_no_step_waits_between_those_that_are_logged(method: Method, device: tor
 def kept(state: State) -> dict[str, Tensor]:
     """Every number of a training, by name."""
     found = {f"{name}.{key}": value for name, part in state.models.items() for key, value in part.state_dict().items()}
-    return {key: value.clone() for key, value in (found | optimizer_tensors(state.optimizer)).items()}
+    return {key: value.clone() for key, value in (found | optimizer_tensors(state.main.optimizer)).items()}
 
 
 def test_a_step_that_is_not_finite_leaves_all_as_it_was(device: torch.device) -> None:
@@ -117,11 +117,11 @@ def test_a_step_that_is_not_finite_leaves_all_as_it_was(device: torch.device) ->
         processes=Processes(device=device),
     )
     if device.type == "cuda":
-        assert not state.finite.waits
-    state.finite = Finite(state.optimizer, wait=False)  # the way of the GPU, for the CPU in its place as well
+        assert not state.main.finite.waits
+    state.main.finite = Finite(state.main.optimizer, wait=False)  # the way of the GPU, for the CPU in its place as well
     states = [kept(state)]
     for number in (1.0, 1.0, float("nan"), float("inf"), 1.0):
-        for weight in state.own.parameters:
+        for weight in state.main.own.parameters:
             weight.grad = torch.full_like(weight, number)
         state.step(torch.tensor([number, 1.0], device=device), BATCH, BATCH)
         states.append(kept(state))
@@ -129,7 +129,7 @@ def test_a_step_that_is_not_finite_leaves_all_as_it_was(device: torch.device) ->
         all(torch.equal(a[key], b[key]) for key in a if key in b) for a, b in zip(states[:-1], states[1:], strict=True)
     ]
     assert same == [False, False, True, True, False]
-    assert state.finite.in_a_row(True) == 2 and int(state.finite.total) == 2
+    assert state.main.finite.in_a_row(True) == 2 and int(state.main.finite.total) == 2
 
 
 def test_a_training_goes_on_after_a_loss_that_is_not_finite(device: torch.device, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from boot_exp.engine.objectives import Objective
 from boot_exp.engine.processes import Processes, join, leave, like, whole
 from boot_exp.engine.work import Work
 from boot_exp.methods import Method, Start
+from boot_exp.methods.companions import Scoring
 from boot_exp.methods.distilling import Distilling
 from evals.ground.faults import DataFault, Fault
 from tests.house.examples import given
@@ -49,7 +50,7 @@ N, BATCH, STEPS = 30, 8, 5
 """Images in an epoch, images a step, steps: the fourth step is astride of an epoch's edge."""
 
 
-def _methods() -> list[Method]:
+def _methods() -> list[Method | Scoring]:
     """The first example of every method in the folder."""
     found = []
     for methods in given(boot_exp.methods, "laws").values():
@@ -58,6 +59,11 @@ def _methods() -> list[Method]:
 
 
 METHODS = _methods()
+
+
+def kind(method: Method | Scoring) -> tuple[object, ...]:
+    """What a method's training keeps: methods of one kind differ in their loss alone."""
+    return method.starts_from, method.self_teaching is not None, hasattr(method, "companion")
 
 
 def names() -> list[str]:
@@ -103,10 +109,11 @@ def train(number: int, folder: Path, processes: Processes = ALONE, **changes: An
     fitted(distilling(method), type(method).__name__, folder, processes, **changes)
 
 
-def distilling(method: Method) -> Distilling:
+def distilling(method: Method | Scoring) -> Distilling:
     """A method's objective, with a teacher of its own."""
     teacher = network(1).eval().requires_grad_(False)
-    return Distilling(method=method, teacher=teacher, source=Made(method.starts_from), guidance=None)
+    companion = network(4) if hasattr(method, "companion") else None
+    return Distilling(method=method, teacher=teacher, source=Made(method.starts_from), guidance=None, network=companion)
 
 
 def fitted(

@@ -18,6 +18,7 @@ from boot_exp.diffusion.levels import noise as eps_of
 from boot_exp.diffusion.schedules import Clamped, Cosine, Schedule
 from boot_exp.engine.seeds import generator
 from boot_exp.methods import Batch, Method, Start
+from boot_exp.methods.companions import Scoring
 
 SCHEDULE = Clamped(schedule=Cosine(), lam_min=-4.0, lam_max=4.0)
 
@@ -247,14 +248,16 @@ def order_of(errors: list[float], counts: list[int]) -> float:
     return -float(np.polyfit(np.log(counts), np.log(errors), 1)[0])
 
 
-def batch_for(method: Method, count: int, *, seed: int = 0, progress: float = 0.5, **given: Any) -> Batch:
+def batch_for(method: Method | Scoring, count: int, *, seed: int = 0, progress: float = 0.5, **given: Any) -> Batch:
     """A batch of a method: noise, and images of N(0.4, 0.5^2) unless it starts from noise alone."""
     x0 = None if method.starts_from is Start.NOISE else 0.4 + 0.5 * noise(count, seed + 1000)
     made = {"eps": noise(count, seed), "x0": x0, "generator": generator(seed), "progress": progress}
     return Batch(**{**made, **given})
 
 
-def values(method: Method, student: Any, teacher: Any, batch: Batch, self_teacher: Any = None) -> dict[str, Tensor]:
-    """A method's terms, by name: [B] or a part of it."""
-    terms = method.loss(student=student, teacher=teacher, self_teacher=self_teacher, batch=batch)
+def values(
+    method: Any, student: Any, teacher: Any, batch: Batch, self_teacher: Any = None, **others: Any
+) -> dict[str, Tensor]:
+    """A method's terms, by name: [B] or a part of it. others: the companion, for a method that has one."""
+    terms = method.loss(student=student, teacher=teacher, self_teacher=self_teacher, batch=batch, **others)
     return {name: term.value for name, term in terms.items()}

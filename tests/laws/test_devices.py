@@ -111,11 +111,13 @@ def batch_of(method: Method, generator: torch.Generator) -> Batch:
 
 
 @pytest.mark.parametrize("method", made_runs.METHODS, ids=made_runs.names())
-def test_a_step_of_every_method_waits_for_nothing(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_of_every_method_waits_for_nothing(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     student, teacher = told_w(1), told_w(2).requires_grad_(False)
     following = method.self_teaching
     self_teacher = following.start(student) if following else None
-    models = {"student": student, "teacher": teacher, "self_teacher": self_teacher}
+    models: dict[str, Any] = {"student": student, "teacher": teacher, "self_teacher": self_teacher}
+    if hasattr(method, "companion"):
+        models["companion"] = told_w(4)
     average = Ema.start(student)
     # What is kept from the first step on is worked out on the CPU.
     method.loss(**models, batch=batch_of(method, torch.Generator()))
@@ -128,6 +130,10 @@ def test_a_step_of_every_method_waits_for_nothing(method: Method, monkeypatch: p
         finite = Finite(optimizer, wait=False)
         terms = method.loss(**models, batch=batch_of(method, OnGpu()))
         loss = torch.stack([term.value.mean() for term in terms.values()]).sum()
+        if "companion" in models:
+            batch = batch_of(method, OnGpu())
+            x0 = method.image(student, batch.eps, batch.condition)
+            assert method.companion.denoising(models["companion"], x0, batch).value.device.type == "cuda"
         assert loss.device.type == "cuda" and loss.requires_grad
         for weight in own.parameters:  # torch's backward pass alone needs a GPU that is there
             weight.grad = torch.zeros_like(weight)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
 from benchmarks.calls import recorded
+from benchmarks.students import Student
 from boot_exp.diffusion.conditions import NOTHING
-from boot_exp.methods import Batch, Method
+from boot_exp.engine.objectives import Portion
 from tests.house import made_runs
 
 
@@ -23,17 +28,25 @@ def test_calls_of_a_compiled_network_are_recorded_and_run_again() -> None:
 
 
 @pytest.mark.parametrize("method", made_runs.METHODS, ids=made_runs.names())
-def test_the_recorded_calls_are_the_declared_ones_and_run_bare(method: Method) -> None:
+def test_the_recorded_calls_are_the_declared_ones_and_run_bare(method: Any) -> None:
     models = {"student": made_runs.network(1), "teacher": made_runs.network(2).requires_grad_(False)}
     own = made_runs.network(3).requires_grad_(False) if method.self_teaching else None
     drawn = torch.Generator().manual_seed(0)
     eps, x0, _ = made_runs.Made(method.starts_from)(0, 6, drawn)
-    batch = Batch(eps=eps, x0=x0, condition=NOTHING, generator=drawn, progress=0.5)
-    everyone = models if own is None else {**models, "self_teacher": own}
-    calls = recorded(everyone, lambda: method.loss(**models, self_teacher=own, batch=batch))
+    portion = Portion(seen=0, size=6, generator=drawn, progress=0.5)
+    companion = made_runs.network(4) if hasattr(method, "companion") else None
+    everyone = models | {name: model for name, model in (("self_teacher", own), ("companion", companion)) if model}
+    stage: Any = SimpleNamespace(method=method)
+    objective = made_runs.distilling(method)
+    objective = replace(
+        objective, teacher=models["teacher"], network=companion, source=lambda *asked: (eps, x0, NOTHING)
+    )
+    student = Student(name="", stage=stage, model=models["student"], objective=objective)
+    calls = recorded(everyone, lambda: student.losses(portion, own))
     assert sum(call.images for call in calls) == method.evaluations(6)
     for call in calls:
         call()
     reached = [parameter.grad is not None for parameter in models["student"].parameters()]
     assert any(reached) and any(call.gradient for call in calls)
-    assert all(parameter.grad is None for model in list(everyone.values())[1:] for parameter in model.parameters())
+    others = [model for model in (models["teacher"], own) if model is not None]
+    assert all(parameter.grad is None for model in others for parameter in model.parameters())

@@ -21,7 +21,8 @@ from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import Guided, Networked
 from boot_exp.diffusion.predictions import FromX
 from boot_exp.engine.seeds import generator
-from boot_exp.methods import Method, Start
+from boot_exp.engine.terms import Term
+from boot_exp.methods import Batch, Method, Start
 from tests.house.examples import given
 from tests.house.oracle import SCHEDULE, Gaussian, batch_for, noise, times, values
 
@@ -31,7 +32,8 @@ def methods() -> Iterator[tuple[str, type]]:
     for module in pkgutil.iter_modules(boot_exp.methods.__path__):
         full = f"{boot_exp.methods.__name__}.{module.name}"
         for item in vars(importlib.import_module(full)).values():
-            if isinstance(item, type) and item.__module__ == full and {"loss", "starts_from"} <= vars(item).keys():
+            own = isinstance(item, type) and item.__module__ == full and not getattr(item, "_is_protocol", False)
+            if own and {"loss", "starts_from"} <= vars(item).keys():
                 yield module.name, item
 
 
@@ -85,14 +87,28 @@ def spoken(count: int = B) -> Condition:
     return Condition(label=torch.arange(count) % 3, w=torch.linspace(0.5, 4, count))
 
 
-def trio(method: Method, **changes: Any) -> dict[str, Any]:
-    """Student, teacher and, where the method teaches itself, self-teacher: three networks that differ."""
+def trio(method: Any, **changes: Any) -> dict[str, Any]:
+    """Student, teacher and, where the method has them, self-teacher and companion: networks that differ."""
     own = denoiser(seed=3, **changes) if method.self_teaching is not None else None
-    return {
+    models = {
         "student": denoiser(seed=1, **changes),
         "teacher": denoiser(seed=2, **changes),
         "self_teacher": own,
     }
+    if hasattr(method, "companion"):
+        models["companion"] = denoiser(seed=4, **changes)
+        if method.passes_through:  # then weights of theirs take no gradient meanwhile, in training as here
+            models["teacher"].requires_grad_(False)
+            models["companion"].requires_grad_(False)
+        models["companion"].net.guidance = nn.Identity()  # its network takes w
+    return models
+
+
+def calls_of_companion(method: Any, models: dict[str, Any], batch: Batch) -> None:
+    """What the companion does before each step of the student, if there is one."""
+    for _ in range(method.companion.updates if "companion" in models else 0):
+        x0 = method.image(models["student"], batch.eps, batch.condition)
+        method.companion.denoising(models["companion"], x0, batch)
 
 
 def test_every_method_in_the_folder_has_examples() -> None:
@@ -102,12 +118,13 @@ def test_every_method_in_the_folder_has_examples() -> None:
 
 @every_method
 @pytest.mark.parametrize("progress", [0.0, 0.5, 0.999])
-def test_terms_are_per_sample_finite_and_timed(method: Method, progress: float) -> None:
-    terms = method.loss(**trio(method), batch=batch_for(method, B, progress=progress))
+def test_terms_are_per_sample_finite_and_timed(method: Any, progress: float) -> None:
+    terms: dict[str, Term] = method.loss(**trio(method), batch=batch_for(method, B, progress=progress))
     assert terms
     for term in terms.values():
         assert term.value.ndim == 1 and 1 <= len(term.value) <= B
-        assert torch.isfinite(term.value).all() and (term.value >= 0).all()
+        assert torch.isfinite(term.value).all()
+        assert hasattr(method, "companion") or (term.value >= 0).all()  # a difference of scores has no sign
         assert term.t.shape == term.value.shape and term.t.dtype == torch.float64
         assert (term.t >= SCHEDULE.t_min - 1e-12).all() and (term.t <= SCHEDULE.t_max + 1e-12).all()
 
@@ -149,7 +166,7 @@ def test_a_method_keeps_nothing(method: Method) -> None:
 
 @every_method
 def test_the_gradient_reaches_the_student_alone(method: Method) -> None:
-    """Teacher and self-teacher could take one, and get none."""
+    """The others could take one, or pass one on, and get none."""
     models = trio(method)
     terms = values(method, batch=batch_for(method, B, condition=spoken()), **models)
     torch.stack([value.mean() for value in terms.values()]).sum().backward()
@@ -168,6 +185,7 @@ def test_a_method_makes_the_calls_that_it_declares(method: Method, count: int, g
     teacher = Guided(own) if guided else own
     batch = batch_for(method, count, condition=spoken(count))
     values(method, batch=batch, **{**models, "teacher": teacher})
+    calls_of_companion(method, models, batch)
     made = sum(asked(model) for model in models.values() if model is not None)
     assert made == method.evaluations(count, teacher.evaluations)
     assert (method.self_teaching is None) or asked(models["self_teacher"]) > 0
@@ -189,12 +207,12 @@ def test_a_sample_does_not_depend_on_its_batch(method: Method) -> None:
 
 
 @every_method
-@pytest.mark.parametrize("who", ["student", "teacher", "self_teacher"])
+@pytest.mark.parametrize("who", ["student", "teacher", "self_teacher", "companion"])
 @pytest.mark.parametrize("what", ["label", "w"])
 def test_label_and_w_reach_everyone_sample_by_sample(method: Method, who: str, what: str) -> None:
-    """Another label, or w, of a sample changes its terms and no others, whoever of the three it is that minds it."""
+    """Another label, or w, of a sample changes its terms and no others, whoever it is that minds it."""
     models = trio(method)
-    if models[who] is None:
+    if models.get(who) is None:
         return
     models[who].net.heed = 0.5
     said = spoken()

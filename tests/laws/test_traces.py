@@ -58,7 +58,8 @@ def methods() -> list[str]:
     for module in pkgutil.iter_modules(boot_exp.methods.__path__):
         full = f"{boot_exp.methods.__name__}.{module.name}"
         for item in vars(importlib.import_module(full)).values():
-            if getattr(item, "__module__", "") == full and {"loss", "starts_from"} <= vars(item).keys():
+            own = getattr(item, "__module__", "") == full and not getattr(item, "_is_protocol", False)
+            if own and {"loss", "starts_from"} <= vars(item).keys():
                 found.append(module.name)
     return found
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from boot_exp.config import runs, runtime
 from boot_exp.config.fault_list import Faults
 from boot_exp.diffusion.denoisers import taking_w
-from boot_exp.engine.loop import gradients
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.state import State
+from boot_exp.engine.steps import gradients
 from boot_exp.methods.distilling import Distilling, FromNoise
 from boot_exp.stages.checks import memory
 from boot_exp.stages.checks.costs import asked
@@ -111,7 +111,7 @@ def test_weights_gradients_optimizer_and_averages_are_those_of_a_state(monkeypat
     assert said.weights == held([*model.parameters(), *model.buffers()])
     assert said.gradients == held(parameter.grad for parameter in model.parameters())
     assert said.averages == held([*state.average.parameters(), *state.average.buffers()])
-    moments = [value for each in state.optimizer.state.values() for value in each.values()]
+    moments = [value for each in state.main.optimizer.state.values() for value in each.values()]
     assert said.optimizer == held(moments)
     assert said.teacher == held([*stage.teacher.parameters(), *stage.teacher.buffers()])
 
@@ -215,6 +215,6 @@ def test_a_step_holds_at_most_what_check_says(
         state = State(model, ema=training.ema, following=None, optimizer=training.optimizer, processes=processes)
         for _ in range(2):  # the optimizer's moments are there from the second on
             means, _, calls = gradients(training, objective, state, batch, nullcontext)
-            norm = processes.clip(state.own.parameters, training.clip)
+            norm = processes.clip(state.main.own.parameters, training.clip)
             state.step(torch.stack([norm, *means.values()]), batch, calls)
     assert live.most == pytest.approx(said.total, rel=0.01)

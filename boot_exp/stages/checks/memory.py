@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from boot_exp.methods import edge_of
+from boot_exp.methods.companions import Scoring
 from boot_exp.stages.checks.costs import asked
 from boot_exp.stages.distil import Distil
 
@@ -35,7 +36,8 @@ class Memory:
     weights: parameters and buffers of what is trained. optimizer: None where it could not be asked. averages: the
     average and, if there is one, the self-teacher. activations: the most that a call and its backward pass hold beside
     the weights and gradients. averaging: what a GPU's update of an average holds, once the activations are gone.
-    on_cpu: of an average that is kept on the CPU, which is not in the total.
+    on_cpu: of an average that is kept on the CPU, which is not in the total. companion: its weights, gradients and
+    optimizer, for a method that has one.
     """
 
     weights: int
@@ -46,11 +48,12 @@ class Memory:
     activations: int
     averaging: int
     on_cpu: int = 0
+    companion: int = 0
 
     @property
     def total(self) -> int:
         """Returns the most that is held at once; an optimizer that could not be asked is not in it."""
-        lasting = self.weights + self.gradients + (self.optimizer or 0) + self.averages + self.teacher
+        lasting = self.weights + self.gradients + (self.optimizer or 0) + self.averages + self.teacher + self.companion
         return lasting + max(self.activations, self.averaging)
 
     @property
@@ -73,7 +76,8 @@ def memory_of(stage: Any, model: nn.Module) -> Memory:
     """Counts the memory of a training, Teacher or Distil, and of what it trains; both built on the device "meta"."""
     shape, images, bfloat16 = stage.teacher.shape, images_at_once(stage), stage.compute.bfloat16
     on_cpu = stage.training.average_on_cpu
-    copies, teacher, told, weights = 0 if on_cpu else 1, 0, 0, bytes_of(model)
+    copies, teacher, told, beside, through = 0 if on_cpu else 1, 0, 0, 0, 0
+    weights = bytes_of(model)
     if isinstance(stage, Distil):
         copies += stage.method.self_teaching is not None
         frozen = replace(stage.compute, compile=False).frozen(copy.deepcopy(stage.teacher), torch.device("meta"))
@@ -81,10 +85,11 @@ def memory_of(stage: Any, model: nn.Module) -> Memory:
         halves = 2 if stage.guidance is not None and not frozen.takes_w else 1
         asking = halves * (stage.training.microbatch or stage.training.batch)
         told = peak(frozen, shape, asking, bfloat16=bfloat16, backward=False)
+        beside, through = companion_bytes(stage, model, images)
     trained = copy.deepcopy(model)
     adding = stage.training.microbatch is not None and stage.training.microbatch < stage.training.batch
     # The teacher is called before the student, so that one of the two counts.
-    most = max(told, peak(trained, shape, images, bfloat16=bfloat16, adding=adding))
+    most = through + max(told, peak(trained, shape, images, bfloat16=bfloat16, adding=adding))
     parameters = [parameter for parameter in trained.parameters() if parameter.requires_grad]
     learning = sum(map(size, parameters))
     return Memory(
@@ -97,7 +102,24 @@ def memory_of(stage: Any, model: nn.Module) -> Memory:
         activations=most if adding else max(most - learning, 0),
         averaging=learning if copies else 0,
         on_cpu=weights if on_cpu else 0,
+        companion=beside,
     )
+
+
+def companion_bytes(stage: Distil, model: nn.Module, images: int) -> tuple[int, int]:
+    """Counts a companion's weights, gradients and optimizer, and the activations of what the gradient passes through.
+
+    Both are 0 for a method without one.
+    """
+    companion = replace(stage, compute=replace(stage.compute, compile=False)).companion(model, torch.device("meta"))
+    if companion is None:
+        return 0, 0
+    own = list(companion.parameters())
+    lasting = bytes_of(companion) + sum(map(size, own)) + (optimizer_bytes(stage.training.optimizer, own) or 0)
+    if not cast(Scoring, stage.method).passes_through:
+        return lasting, 0
+    one = peak(companion, tuple(stage.teacher.shape or ()), images, bfloat16=stage.compute.bfloat16)
+    return lasting, 2 * one  # the teacher's are as large
 
 
 def size(tensor: Tensor) -> int:
@@ -227,6 +249,7 @@ def told(stage: Any, memory: Memory) -> Iterator[str]:
         ("optimizer", memory.optimizer, getattr(make, "__name__", type(make).__name__)),
         ("averages", memory.averages, f"float32, {copies} {'copy' if copies == 1 else 'copies'}{whose}"),
         ("teacher", memory.teacher, half),
+        ("companion", memory.companion, "float32, with its gradients and its optimizer"),
         ("activations", memory.activations, f"the most in a step of {images_at_once(stage)} images, {half}"),
         ("in all", memory.total, f"fits {memory.fits}"),
     ]

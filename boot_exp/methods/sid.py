@@ -1,0 +1,68 @@
+"""Score identity distillation: the student's and the teacher's scores agree (Zhou et al. 2024, arXiv 2404.04057)."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import ClassVar
+
+from torch import Tensor
+
+from boot_exp.config.components import Positive, component
+from boot_exp.diffusion.conditions import Condition
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
+from boot_exp.diffusion.times import Times, UniformTimes
+from boot_exp.diffusion.weights import Uniform, Weight
+from boot_exp.engine.terms import Term
+from boot_exp.methods import Batch, Start
+from boot_exp.methods.companions import Companion, at_end, noised, told
+
+LEAST = 1e-5
+"""The least value of the normaliser."""
+
+
+@component
+class Sid:
+    """w_t < f - g, (f - x) - alpha (f - g) > / mean|x - f|, where f is the teacher and g the companion at x_t (eq. 24).
+
+    x is the student's image of noise, x_t is x with noise of time t, and < , > is the mean of the product over all
+    dimensions. The gradient reaches the student through x and through the inputs of both networks. With g the exact
+    denoiser of the student's images the expectation is (1 - alpha) E[w_t || f - g ||^2], a Fisher divergence. alpha 1/2
+    without the normaliser gives the gradient of that divergence (UID: arXiv 2509.22459; FGM: arXiv 2410.19310). most:
+    the latest t, as a share of the schedule's range.
+    """
+
+    companion: Companion
+    alpha: Positive = 1.2
+    normalised: bool = True
+    weight: Weight = field(default_factory=Uniform)
+    times: Times = field(default_factory=UniformTimes)
+    most: Positive = 1.0
+
+    starts_from: ClassVar[Start] = Start.NOISE
+    self_teaching: ClassVar[None] = None
+    passes_through: ClassVar[bool] = True
+
+    def image(self, student: DiffusionModel, eps: Tensor, condition: Condition) -> Tensor:
+        """Computes the student's image, [B, C, H, W]: its x0 of pure noise."""
+        return at_end(student, eps, condition)
+
+    def loss(
+        self,
+        *,
+        student: DiffusionModel,
+        teacher: Denoiser,
+        self_teacher: DiffusionModel | None,
+        companion: Denoiser,
+        batch: Batch,
+    ) -> dict[str, Term]:
+        x = self.image(student, batch.eps, batch.condition)
+        x_t, t = noised(teacher, x, batch, self.times, self.most)
+        real = teacher(x_t, t, batch.condition)
+        gap = real - companion(x_t, t, told(companion, batch.condition))
+        value = (gap * ((real - x) - self.alpha * gap)).flatten(1).mean(1)
+        if self.normalised:
+            value = value / (x - real).detach().abs().flatten(1).mean(1).clamp(min=LEAST)
+        return {"score": Term(value=self.weight(teacher.schedule(t)).to(value.dtype) * value, t=t)}
+
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        return (2 + teacher) * batch + self.companion.evaluations(batch)
