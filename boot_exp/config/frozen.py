@@ -5,6 +5,7 @@ As JSON it is a params file for DVC and contains everything that the stage needs
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ def aliases(modules: Collection[str]) -> dict[str, str]:
     }
 
 
+REFERENCE = re.compile(r"@([\w./]+)")
+"""A component that a value refers to, with its scope."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frozen:
     """suite, name: of the run; root: the stage, module.Class; components: everything that it uses."""
@@ -66,6 +71,17 @@ class Frozen:
             for key, value in component.values.items()
         }
         return dict(sorted(flat.items()))
+
+    def made_of(self, key: str) -> dict[str, Any]:
+        """Returns the value of a name, and all values of the components that it refers to, as `settings` does."""
+        settings = self.settings()
+        found, new = {key: settings[key]}, [settings[key]]
+        while new:
+            for name in REFERENCE.findall(str(new.pop())):
+                more = {each: value for each, value in settings.items() if each.rpartition(".")[0] == name}
+                new += [value for each, value in more.items() if each not in found]
+                found |= more
+        return found
 
     def codes(self) -> dict[str, str]:
         """Returns module.Component -> hash of its code, for the project's own components."""

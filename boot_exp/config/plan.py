@@ -124,6 +124,12 @@ class Suite:
                     f"{run.name} starts from {start}, but {suite_files(run.suite, TEACHER)[0]} configures no stage "
                     f"{lacking}; include one there, or take the student out of the lists of {self.name}",
                 )
+            if (
+                not taught_by
+                and "teacher" in self.teacher
+                and (said := _other_teacher(stages["distil"], self.teacher["teacher"]))
+            ):
+                faults.add(spot, f"{run.name} must name its teacher as the teacher was trained, got {said}")
             if taught_by and start == "pairs":
                 faults.add(
                     spot,
@@ -163,6 +169,19 @@ def _model(frozen: Frozen) -> tuple[str, dict[str, Any]] | None:
 
     found = next(filter(named, frozen.components), None)
     return None if found is None else (found.name, dict(found.values))
+
+
+def _other_teacher(distil: Frozen, teacher: Frozen) -> str:
+    """Returns the first value in which the teacher that a student names differs from the suite's; "" if none does."""
+    names = [name for name in teacher.settings() if name.endswith("Teacher.teacher")]
+    if len(names) != 1:
+        return ""
+    named, own = distil.made_of("distil.Distil.teacher"), teacher.made_of(names[0])
+    for key in sorted(named.keys() & own.keys()):
+        if named[key] != own[key]:
+            both = f"gin.both{key[key.index('.') :]}"
+            return f"{key} = {named[key]} for {own[key]}; set it for both ({both}), or bind the student's own net"
+    return ""
 
 
 def _said(model: tuple[str, dict[str, Any]] | None) -> str:

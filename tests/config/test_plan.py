@@ -105,6 +105,20 @@ def test_a_student_that_does_not_fit_is_refused_before_anything_runs(house: Path
     assert len(message) < 1500
 
 
+def test_a_network_that_is_bound_for_students_alone_is_refused() -> None:
+    """The teacher's weights would not fit it; bound for both, or as the student's own, it is taken."""
+    params = read_params(ROOT / "params.yaml")
+    params["gin"]["bindings"]["UNet"] = {"channels": 32}
+    assert (
+        "boot must name its teacher as the teacher was trained, got unet.UNet.channels = 32 for 16; set it for both "
+        "(gin.both.UNet.channels)" in faults_of_suite(params, "digits")
+    )
+    params["gin"]["both"]["UNet"] = params["gin"]["bindings"].pop("UNet")
+    faults = Faults()
+    suite_of(params, "digits", faults, IMAGES, seeds=1)
+    assert not faults.found
+
+
 @pytest.mark.parametrize(("stage", "student"), [("pairs", "direct"), ("data", "consistency")])
 def test_a_method_whose_start_a_suite_does_not_make_is_refused(house: Path, stage: str, student: str) -> None:
     (house / "gin").unlink()
