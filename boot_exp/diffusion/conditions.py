@@ -18,14 +18,15 @@ from boot_exp.engine.seeds import SAMPLES, drawn_labels
 class Condition:
     """What a model is conditioned on; None for whatever it does not take.
 
-    label: [B] int64, in which the number of classes means "no label". w: [B], the guidance weight. text: [B, L, D], the
-    hidden states of a prompt; pooled: [B, P], the prompt as one vector; mask: [B, L] bool, the tokens that count. low:
-    [B, C, H, W], for super-resolution, the low-resolution image, upscaled and noised; low_time: [B], the time that the
-    network is told for its noise.
+    label: [B] int64, in which the number of classes means "no label". w: [B], the guidance weight. r: [B], the time at
+    which a two-time student's step ends. text: [B, L, D], the hidden states of a prompt; pooled: [B, P], the prompt as
+    one vector; mask: [B, L] bool, the tokens that count. low: [B, C, H, W], for super-resolution, the low-resolution
+    image, upscaled and noised; low_time: [B], the time that the network is told for its noise.
     """
 
     label: Tensor | None = None
     w: Tensor | None = None
+    r: Tensor | None = None
     text: Tensor | None = None
     pooled: Tensor | None = None
     mask: Tensor | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import pairwise
 from typing import ClassVar, Protocol
 
@@ -70,6 +70,21 @@ class Ddim(OneStep):
 
     def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING) -> Tensor:
         return carry(denoise(x_t, t, condition), x_t, denoise.schedule(t), denoise.schedule(s))
+
+
+@component
+class Jump(OneStep):
+    """The DDIM step of a two-time student, which is also given s; of a network that does not heed s it is plain DDIM.
+
+    It is exact for a student that has learned the trajectory, whatever its length (arXiv 2505.13447, algorithm 2).
+    """
+
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+
+    def __call__(self, denoise: Denoiser, x_t: Tensor, t: Tensor, s: Tensor, condition: Condition = NOTHING) -> Tensor:
+        x0 = denoise(x_t, t, replace(condition, r=s))
+        return carry(x0, x_t, denoise.schedule(t), denoise.schedule(s))
 
 
 class Coordinate(Protocol):

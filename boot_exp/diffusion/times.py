@@ -94,6 +94,21 @@ class ProgressiveTimes:
         return low + (high - low) * (first + (last - first) * stratified(generator, count))
 
 
+@component
+class LogitNormalTimes:
+    """Times low + u (high - low) with log(u / (1 - u)) ~ N(mean, deviation^2) (arXiv 2403.03206, section 3.1).
+
+    A mean below 0 puts more of them near low. MeanFlow has -0.4 and 1 (arXiv 2505.13447, section 5.1).
+    """
+
+    mean: float = 0.0
+    deviation: Positive = 1.0
+
+    def __call__(self, generator: torch.Generator, count: int, low: float, high: float, progress: float) -> Tensor:
+        logit = self.mean + self.deviation * torch.special.ndtri(stratified(generator, count))
+        return low + (high - low) * torch.sigmoid(logit)
+
+
 class Discretisation(Protocol):
     """Chooses how many steps a consistency model's grid has; progress in [0, 1] is the share of training done."""
 

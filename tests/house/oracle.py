@@ -161,6 +161,19 @@ class AtEndOfFlow(Student):
         return ended + self.bias
 
 
+class TwoTimes(Student):
+    """The exact two-time student of a Gaussian: the x0 whose DDIM step from t to r ends where the flow does."""
+
+    def forward(self, x_t: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
+        given = self.data.given(condition)
+        a, b = self.schedule(t), self.schedule(t if condition.r is None else condition.r)
+        spread_a, spread_b = ((level.alpha**2 * given.deviation**2 + level.sigma**2).sqrt() for level in (a, b))
+        # `implied_signal` of the flow, with its numerator and denominator multiplied so that r may be t.
+        gain = given.deviation**2 * (b.alpha * a.sigma + a.alpha * b.sigma)
+        gain = gain / (spread_a * (spread_b * a.sigma + b.sigma * spread_a))
+        return given.mean + over(gain, x_t) * (x_t - over(a.alpha, x_t) * given.mean) + self.bias
+
+
 class AtEndOfGroup(Student):
     """The exact student of DDIM along a grid: its one step to the end of a group of steps lands where theirs do."""
 

@@ -49,7 +49,7 @@ B = 24
 
 
 class Network(nn.Module):
-    """x0 of a Gaussian, moved by weights, label and w, and smooth in all; counts the images that it is asked for.
+    """x0 of a Gaussian, moved by weights, label, w and r, and smooth in all; counts the images it is asked for.
 
     heed: how much it minds label and w.
     """
@@ -60,7 +60,9 @@ class Network(nn.Module):
         self.weights = nn.Parameter(0.1 * start.to(dtype))
         self.heed, self.images = heed, 0
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None, r: Tensor | None = None
+    ) -> Tensor:
         # A forward-mode derivative is a second pass.
         passes = 1 if torch.autograd.forward_ad.unpack_dual(t).tangent is None else 2
         self.images += passes * len(x)
@@ -70,7 +72,9 @@ class Network(nn.Module):
         if w is not None:
             said = said + torch.cos(w.to(t.dtype))
         wave = torch.sin(self.weights[0] * x + (self.weights[1] * t)[:, None, None, None])
-        moved = wave + self.weights[2] + self.heed * said[:, None, None, None]
+        moved = wave + self.weights[2] + self.heed * (said * (1 + t))[:, None, None, None]
+        if r is not None:
+            moved = moved + (self.weights[1] * torch.sin(t - r.to(t.dtype)))[:, None, None, None]
         return Gaussian()(x, t) + moved
 
 

@@ -17,9 +17,11 @@ from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.nets.embeddings import Sinusoidal
 from boot_exp.diffusion.nets.unet import UNet
 from boot_exp.diffusion.predictions import FromV
-from boot_exp.diffusion.samplers import AtGuidance, OneJump, Renoised, Sampler
+from boot_exp.diffusion.samplers import Along, AtGuidance, OneJump, Renoised, Sampler
+from boot_exp.diffusion.solvers import Jump
 from boot_exp.engine.seeds import sample_noise
 from boot_exp.methods.students import ConsistencyStudent, DenoisingStudent, SignalStudent
+from boot_exp.methods.two_times import TwoTimeStudent
 from boot_exp.stages.exports import hub
 from boot_exp.stages.exports.program import export_plain
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
@@ -73,6 +75,7 @@ CASES: dict[str, tuple[Any, float | None, Sampler]] = {
     "w as an input": (student(classes=CLASSES, takes_w=True), None, OneJump()),
     "w fixed": (student(takes_w=True), 2.5, AtGuidance(sampler=OneJump(), w=2.5)),
     "a denoiser": (student(DenoisingStudent), None, Renoised(steps=1)),
+    "two times": (student(TwoTimeStudent, classes=CLASSES, takes_w=True), None, Along(solver=Jump(), steps=1)),
     "a consistency function": (student(ConsistencyStudent), None, Renoised(steps=1)),
 }
 

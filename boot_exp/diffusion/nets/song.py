@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boot_exp.config.components import Count, Natural, Positive
-from boot_exp.diffusion.nets.adain import Guidable
 from boot_exp.diffusion.nets.blocks import Attention, Residual
+from boot_exp.diffusion.nets.two_times import TwoTimed
 from boot_exp.diffusion.nets.unet import NarrowGroups
 
 __all__ = ["SongUNet"]
@@ -57,7 +57,7 @@ class FilteredConvolution(nn.Conv2d):
         return halved + cast(Tensor, self.bias)[:, None, None]
 
 
-class SongUNet(Guidable):
+class SongUNet(TwoTimed):
     """x: [B, C, H, W], time: [B], label: [B] int64 or None, w: [B] or None -> [B, C, H, W].
 
     channels, multipliers, blocks, attention, classes, seed: as in UNet. taps: of the filter between resolutions, (1, 1)
@@ -150,15 +150,21 @@ class SongUNet(Guidable):
     def extra_repr(self) -> str:
         return f"frequencies={len(self.frequencies)}, fourier={self.fourier}, time_scale={self.time_scale}"
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
+    def waves(self, t: Tensor) -> Tensor:
+        """Returns sines and cosines of the scaled time: [B] -> [B, W]."""
         angles = self.time_scale * t.to(self.frequencies.dtype)[:, None] * self.frequencies
-        embedded = torch.cat([angles.sin(), angles.cos()], dim=1)
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+    def forward(
+        self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None, r: Tensor | None = None
+    ) -> Tensor:
+        embedded = self.waves(t)
         if label is not None and self.label is None:
             raise ValueError("SongUNet.classes must be bound for a network that receives labels, got None")
         if self.label is not None:
             none = self.label.num_embeddings - 1
             embedded = embedded + self.label(torch.full_like(t, none, dtype=torch.long) if label is None else label)
-        time = F.silu(self.time(embedded))
+        time = F.silu(self.timed(self.time(embedded), None if r is None else self.waves(r)))
         guidance = None if self.guidance is None or w is None else self.guidance(w)
 
         def run(layers: nn.Module, h: Tensor) -> Tensor:

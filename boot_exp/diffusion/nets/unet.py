@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from boot_exp.config.components import Count, Natural, component
-from boot_exp.diffusion.nets.adain import Guidable
 from boot_exp.diffusion.nets.blocks import Attention, Groups, Residual, zeroed
 from boot_exp.diffusion.nets.embeddings import Sinusoidal
+from boot_exp.diffusion.nets.two_times import TwoTimed
 
 
 @component
@@ -98,8 +98,8 @@ class ResidualBlocks:
         )
 
 
-class UNet(Guidable):
-    """x: [B, C, H, W], t: [B], label: [B] int64 or None, w: [B] or None -> [B, C, H, W].
+class UNet(TwoTimed):
+    """x: [B, C, H, W], t: [B], label: [B] int64 or None, w, r: [B] or None -> [B, C, H, W].
 
     channels, multipliers: resolution i has channels * multipliers[i] channels, and half the height and width of the one
     before. blocks: residual blocks per resolution. attention: whether each resolution has attention; middle_attention:
@@ -182,8 +182,10 @@ class UNet(Guidable):
             self.norm = nn.GroupNorm(groups(width), width)
             self.head = zeroed(nn.Conv2d(width, image_channels, 3, padding=1))
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
-        time = self.time(t)
+    def forward(
+        self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None, r: Tensor | None = None
+    ) -> Tensor:
+        time = self.timed(self.time(t), r)
         if label is not None and self.label is None:
             raise ValueError("UNet.classes must be bound for a network that receives labels, got None")
         if self.label is not None:

@@ -16,10 +16,12 @@ from torch._dynamo.exc import UserError
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import takes_text
 from boot_exp.diffusion.samplers import flat
+from boot_exp.diffusion.solvers import Jump
 from boot_exp.engine.cards import WEIGHTS, Model
 from boot_exp.engine.checkpoints import load_weights
 from boot_exp.engine.seeds import numbered, sample_noise
 from boot_exp.methods.students import DenoisingStudent, SignalStudent
+from boot_exp.methods.two_times import TwoTimeStudent
 from boot_exp.stages.exports.card import HOLDING
 from boot_exp.stages.exports.program_card import plain_page
 from boot_exp.stages.exports.taught import LARGEST, among, check_w, taught_w, teachers_card
@@ -50,7 +52,10 @@ class OneCall(nn.Module):
     def forward(self, noise: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
         each = torch.ones_like(noise[:, 0, 0, 0], dtype=torch.float64)  # len(noise) would fix the size of the batch
         told = w if self.w is None else self.w * each.to(noise.dtype)
-        image: Tensor = self.student(noise, self.time * each, Condition(label=label, w=told))
+        condition = Condition(label=label, w=told)
+        if isinstance(self.student, TwoTimeStudent):
+            return Jump()(self.student, noise, self.time * each, self.student.schedule.t_min * each, condition)
+        image: Tensor = self.student(noise, self.time * each, condition)
         return image
 
 
