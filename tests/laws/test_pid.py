@@ -22,10 +22,12 @@ from boot_exp.diffusion.times import KarrasGrid, UniformGrid
 from boot_exp.methods import Method
 from boot_exp.methods.boot import Boot
 from boot_exp.methods.boot_derivative import BootDerivative
+from boot_exp.methods.freeflow import FreeFlow
 from boot_exp.methods.pid import Pid
 from boot_exp.methods.residuals import ByBoth, BySlope, ByValue
 from boot_exp.methods.students import HardBoundary, SignalStudent
 from tests.house.oracle import SCHEDULE, Counting, Exact, Gaussian, batch_for, noise, order_of, times, values
+from tests.house.scores import companion
 
 EXAMPLES: list[Method] = [Pid(), Pid(steps=20, grid=UniformGrid(), distance=PseudoHuber())]
 H = 1e-7
@@ -112,13 +114,16 @@ def test_four_losses_are_one_residual_up_to_their_weights(boundary: HardBoundary
         values(Pid(steps=1, grid=Near(float(one))), model, data, batch_for(boot, 1, eps=eps[k : k + 1]))["residual"]
         for k, one in enumerate(t)
     ]
+    prediction = FreeFlow(companion=companion(updates=0), share=0.0, k=0.0, times=Midway())
+    by_freeflow = values(prediction, model, data, batch, companion=data)["prediction"]
     flow_time = 1 / (1 + torch.exp(-SCHEDULE(t).lam))
     found = {
         "BOOT": by_boot,
         "BOOT over its coefficient": values(by_share, model, data, batch)["bootstrap"].detach(),
         "L^DE": values(derivative, model, data, batch)["derivative"].detach(),
         "PID": torch.cat(by_pid).detach(),
-        "FreeFlow": freeflow(model, data, eps, t) * flow_time**2,
+        "FreeFlow's formula": freeflow(model, data, eps, t) * flow_time**2,
+        "FreeFlow": by_freeflow.detach() * flow_time**2,
     }
     assert float(expected.min()) > 1e-6
     for name, value in found.items():
