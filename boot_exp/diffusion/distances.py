@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from boot_exp.config.components import Positive, component
+from boot_exp.config.components import NonNegative, Positive, component
 
 
 class Distance(Protocol):
@@ -40,3 +41,22 @@ class PseudoHuber:
         square = difference.square().sum(1)
         # Equal to the root minus c; written as a quotient, because the subtraction loses digits where a is close to b.
         return square / ((square + c**2).sqrt() + c)
+
+
+@component
+class AdaptiveError:
+    """The distance whose gradient is that of the mean squared difference D over (D + eps)^power, for each sample.
+
+    MeanFlow (arXiv 2505.13447) and FreeFlow (arXiv 2511.19428) divide D by a stopped (D + eps)^power; this
+    is the function that has that gradient: log(1 + D / eps) at power 1, D itself at 0. At power 1/2 it is pseudo-Huber,
+    which normalises the difference as consistency models in continuous time normalise their tangent (arXiv 2410.11081).
+    """
+
+    power: NonNegative = 1.0
+    eps: Positive = 1e-3
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        grown = torch.log1p(SquaredError()(a, b) / self.eps)
+        rest = 1 - self.power
+        # ((D + eps)^rest - eps^rest) / rest, without a difference of two numbers that are alike where D is small.
+        return grown if rest == 0 else self.eps**rest * torch.expm1(rest * grown) / rest

@@ -15,6 +15,7 @@ from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.times import Times, UniformTimes
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start, edge_of
+from boot_exp.methods.residuals import BySlope, Learning
 
 
 @component
@@ -23,10 +24,12 @@ class BootDerivative:
 
     sg is the stop-gradient, f the teacher, T = t_max. Forward-mode differentiation gives dy/dt, the derivative of the
     student in t, which needs a time embedding of low frequencies (arXiv 2410.11081, section 4.1). Dividing by lam'
-    keeps the residual in units of y. beta, boundary_share: as in Boot.
+    keeps the residual in units of y. learning: which of dy/dt and y the gradient goes through, here dy/dt alone. beta,
+    boundary_share: as in Boot.
     """
 
     beta: NonNegative
+    learning: Learning = field(default_factory=BySlope)
     times: Times = field(default_factory=UniformTimes)
     distance: Distance = field(default_factory=SquaredError)
     boundary_share: PositiveShare = 0.125
@@ -48,9 +51,10 @@ class BootDerivative:
         now = t.to(eps.dtype)
         y, slope = torch.func.jvp(lambda time: student(eps, time, condition), (now,), (torch.ones_like(now),))[:2]
         with torch.no_grad():
-            drift = teacher(diffuse(schedule(t), y, eps), t, condition) - y
+            x0 = teacher(diffuse(schedule(t), y, eps), t, condition)
             limit = teacher(eps[:edge], last, condition[:edge]) if edge else None
-        residual = slope / over(schedule.rate(t), y) + drift
+        y, slope = self.learning(y, slope)
+        residual = slope / over(schedule.rate(t), y) + (x0 - y)
         terms = {"derivative": Term(value=self.distance(residual, torch.zeros_like(residual)), t=t)}
         if limit is not None:
             boundary = self.beta * self.distance(student(eps[:edge], last, condition[:edge]), limit)

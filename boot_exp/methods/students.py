@@ -50,6 +50,26 @@ class AtLevel:
         return Level(lam=torch.full_like(t, self.lam))
 
 
+class Boundary(Protocol):
+    """Chooses the share, [B], of what the network says at t: [B] that the signal is."""
+
+    def __call__(self, schedule: Schedule, t: Tensor) -> Tensor: ...
+
+
+@component
+class HardBoundary:
+    """y = (1 - q) F with q = exp(lam - lam_max), F what the network says, so that y is 0 at t_max (arXiv 2411.08378).
+
+    The trajectory then starts at x = sigma eps whatever F is, and needs no boundary loss: with y = (1 - q) F the
+    residual of the signal's equation, f(x_t, t) - y + dy/dlam, is f - F at t_max, which is the residual of that loss.
+    """
+
+    def __call__(self, schedule: Schedule, t: Tensor) -> Tensor:
+        refuse_pure_noise(schedule, self, "leave SignalStudent.boundary out")
+        last = torch.full_like(t, schedule.t_max)
+        return -torch.expm1(schedule(t).lam - schedule(last).lam)
+
+
 def own_network(teacher: Networked, net: nn.Module | None, takes_w: bool) -> nn.Module:
     """Returns the network that a student starts from: `net`, or a copy of the teacher's if that is None.
 
@@ -74,7 +94,8 @@ class SignalStudent(nn.Module):
     net: the network to start from; None: a copy of the teacher's. prediction: what the network's output is taken for;
     None: for what the teacher's is. An eps network that is read as eps at t_max multiplies each change of its output by
     sigma / alpha, which is large there; read as v it does not, but then it is not its teacher at first. reading: the
-    level whose coefficients convert the output to y. takes_w: whether the network receives the guidance weight, through
+    level whose coefficients convert the output to y. boundary: what makes y at t_max right whatever the network says;
+    None: the boundary loss of the method teaches it. takes_w: whether the network receives the guidance weight, through
     AdaIN layers. ValueError: the prediction needs other inputs than the teacher's.
     """
 
@@ -87,6 +108,7 @@ class SignalStudent(nn.Module):
         net: nn.Module | None = None,
         prediction: Prediction | None = None,
         reading: Reading = AtEnd(),  # noqa: B008 - it holds nothing that could change
+        boundary: Boundary | None = None,
         takes_w: bool = False,
     ) -> None:
         super().__init__()
@@ -100,6 +122,7 @@ class SignalStudent(nn.Module):
         self.schedule = teacher.schedule
         self.classes = teacher.classes
         self.reading = reading
+        self.boundary = boundary
 
     @property
     def takes_w(self) -> bool:
@@ -107,11 +130,13 @@ class SignalStudent(nn.Module):
         return getattr(self.net, "guidance", None) is not None
 
     def extra_repr(self) -> str:
-        return f"prediction={self.prediction}, schedule={self.schedule}, reading={self.reading}"
+        said = f"prediction={self.prediction}, schedule={self.schedule}, reading={self.reading}"
+        return said if self.boundary is None else f"{said}, boundary={self.boundary}"
 
     def forward(self, eps: Tensor, t: Tensor, condition: Condition = NOTHING) -> Tensor:
         at = self.reading(self.schedule, t)
-        return read(self.net, self.prediction, eps, at, t, self.schedule(t), condition)
+        output = read(self.net, self.prediction, eps, at, t, self.schedule(t), condition)
+        return output if self.boundary is None else over(self.boundary(self.schedule, t), output) * output
 
 
 class DenoisingStudent(Networked):

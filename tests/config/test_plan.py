@@ -20,7 +20,7 @@ from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
 from boot_exp.config.parse import parse_file
 from boot_exp.config.places import places
-from boot_exp.config.plan import check_all, check_fresh, suite_of
+from boot_exp.config.plan import Suite, check_all, check_fresh, suite_of
 from boot_exp.stages.budget import plan
 from evals.ground.faults import ConfigurationFault
 
@@ -250,11 +250,33 @@ def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) ->
     assert not any(line.startswith("    digits-mine") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("consistency", "data"),
+        ("consistency_on_pairs", "pairs"),
+        ("consistency_data_free", None),
+        ("progressive_data_free", None),
+        ("guided_data_free", None),
+    ],
+)
+def test_a_student_depends_on_what_x0_stands_for_alone(house: Path, method: str, given: str | None) -> None:
+    """Real images, the x0 of pairs, or samples of a model, which need noise alone."""
+    student = Student(name=method, method=method, macros={"STEPS": 2} if "progressive" in method else {})
+    run, faults = replace(runs.student_run("digits_conditional", student, seed=0), images=1000), Faults()
+    ((_, found),) = runs.compiled([run], {}, faults)
+    faults.raise_if_any()
+    line = Suite(name="digits_conditional", runs=[(run, found)]).line(run, found["distil"])
+    folder = f"{given}/digits_conditional" if given else f"{run.folder}/distil.json"
+    more = f", {given}: {folder}" if given else ""
+    assert line.endswith(f"inputs: {{teacher: models/digits_conditional/teacher{more}}}, source: {folder}}}")
+
+
 def test_no_two_files_are_equal_but_for_their_numbers() -> None:
     """An ablation is a value, and may be."""
     seen: dict[str, Path] = {}
     files = [path for path in sorted((ROOT / "gin").rglob("*.gin")) if path.parent.name != "ablations"]
-    assert len(files) > 40 and len(list((ROOT / "gin").rglob("*.gin"))) <= 80
+    assert len(files) > 40 and len(list((ROOT / "gin").rglob("*.gin"))) <= 110
     for path in files:
         text = re.sub(r"#.*|\b[\d_.]+(e-?\d+)?\b", "", path.read_text())
         assert text not in seen, f"{path} and {seen[text]}"

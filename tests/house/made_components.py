@@ -85,6 +85,7 @@ GRIDS: list[times.Grid] = every(times, times.Grid)
 TIMES: list[times.Times] = every(times, times.Times)
 DISCRETISATIONS: list[times.Discretisation] = every(times, times.Discretisation)
 
+ARGUMENTS[distances.AdaptiveError] = [{}, {"power": 0.5}, {"power": 2.0, "eps": 0.1}]
 ARGUMENTS[distances.PseudoHuber] = [{}, {"c": 0.1}, {"c": 10.0}]
 DISTANCES: list[distances.Distance] = every(distances, distances.Distance)
 PREDICTIONS: list[predictions.Prediction] = every(predictions, predictions.Prediction)

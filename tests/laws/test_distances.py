@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.models import VGG16_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from boot_exp.diffusion.distances import Distance, PseudoHuber, SquaredError
+from boot_exp.diffusion.distances import AdaptiveError, Distance, PseudoHuber, SquaredError
 from boot_exp.diffusion.perceptual import LINEAR, LINEAR_SHA256, VGG16, VGG16_SHA256, Lpips
 from evals.ground.faults import ConfigurationFault, MissingResource, StateFault
 from tests.house.made_components import DISTANCES
@@ -143,6 +143,25 @@ def test_pseudo_huber_is_the_norm_at_small_c_and_the_square_at_large() -> None:
     norm = (a - b).flatten(1).norm(dim=1)
     assert torch.allclose(PseudoHuber(c=1e-9)(a, b), norm, rtol=1e-6)
     assert torch.allclose(PseudoHuber(c=1e6)(a, b), norm**2 / 2e6, rtol=1e-6)  # root minus c would give 0 or 1/16
+
+
+@pytest.mark.parametrize("eps", [1e-3, 0.5])
+@pytest.mark.parametrize("power", [0.0, 0.5, 0.75, 1.0, 2.0])
+def test_the_adaptive_errors_gradient_is_the_squares_over_a_power_of_its_size(power: float, eps: float) -> None:
+    """As papers write it: the mean square over a stopped normaliser."""
+    a, b = images(0, dtype=torch.float64).requires_grad_(), images(1, dtype=torch.float64)
+    square = SquaredError()(a, b)
+    (papers,) = torch.autograd.grad((square / (square.detach() + eps) ** power).sum(), a)
+    (ours,) = torch.autograd.grad(AdaptiveError(power=power, eps=eps)(a, b).sum(), a)
+    torch.testing.assert_close(ours, papers, rtol=1e-10, atol=0)
+
+
+def test_the_adaptive_error_of_power_zero_is_the_square_and_of_half_is_pseudo_huber() -> None:
+    a, b = images(0, dtype=torch.float64), images(1, dtype=torch.float64)
+    torch.testing.assert_close(AdaptiveError(power=0.0)(a, b), SquaredError()(a, b), rtol=1e-12, atol=0)
+    values, c = a[0].numel(), 0.3
+    half = AdaptiveError(power=0.5, eps=c**2 / values)(a, b)
+    torch.testing.assert_close(half, 2 / values**0.5 * PseudoHuber(c=c)(a, b), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize(("side", "c"), [(32, 0.03), (64, 0.06)])

@@ -33,7 +33,7 @@ def methods() -> Iterator[tuple[str, type]]:
         full = f"{boot_exp.methods.__name__}.{module.name}"
         for item in vars(importlib.import_module(full)).values():
             own = isinstance(item, type) and item.__module__ == full and not getattr(item, "_is_protocol", False)
-            if own and {"loss", "starts_from"} <= vars(item).keys():
+            if own and "starts_from" in vars(item) and hasattr(item, "loss"):
                 yield module.name, item
 
 

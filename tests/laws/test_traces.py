@@ -59,9 +59,9 @@ def methods() -> list[str]:
         full = f"{boot_exp.methods.__name__}.{module.name}"
         for item in vars(importlib.import_module(full)).values():
             own = getattr(item, "__module__", "") == full and not getattr(item, "_is_protocol", False)
-            if own and {"loss", "starts_from"} <= vars(item).keys():
+            if own and "starts_from" in vars(item) and hasattr(item, "loss"):
                 found.append(module.name)
-    return found
+    return [*dict.fromkeys(found)]
 
 
 def objectives(name: str) -> list[Objective]:
