@@ -196,7 +196,8 @@ def test_a_plan_with_more_or_less_than_is_asked_for_is_refused(house: Path, text
 
 def test_another_budget_is_noticed_before_anything_is_resolved(house: Path) -> None:
     Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
-    params = changed_params("calls: 400_000}", "calls: 800_000}")
+    budget = "[compared, told_w], seeds: [0, 1, 2], calls"
+    params = changed_params(f"{budget}: 400_000}}", f"{budget}: 800_000}}")
     faults = Faults()
     made = suite_of(params, "digits_conditional", faults, IMAGES, seeds=1)
     faults.raise_if_any()
@@ -256,6 +257,8 @@ def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) ->
         ("consistency", "data"),
         ("consistency_on_pairs", "pairs"),
         ("consistency_data_free", None),
+        ("continuous_consistency_data_free", None),
+        ("cdmd", None),
         ("progressive_data_free", None),
         ("guided_data_free", None),
     ],
