@@ -13,7 +13,7 @@ GROUPS: Mapping[str, str] = {
     "The samples": "method|sampler|ablation|suite|nfe|n|w|classes|solver|labels|seeds|selection|samples|prompts"
     "|seconds_per_image",
     "The model": "training|weights|ema|steps|distilled|negative|text|cost",
-    "The measure": "extractor|reference|kid|neighbours|resize|evaluator|protocol",
+    "The measure": "extractor|reference|kid|neighbours|memorised|resize|evaluator|protocol|size",
     "Where it ran": "commit|device|torch|precision|processes",
 }
 """Headings, and the first words of the names of their facts."""
@@ -40,6 +40,11 @@ NAMES = {
     "training_images": "training images",
     "training_seed": "training seed",
     "neighbours": "neighbours, for precision and recall",
+    "memorised.real": "memorised, share of real images left out in turn",
+    "memorised.of": "memorised from",
+    "memorised.n": "images it may be memorised from",
+    "memorised.samples": "samples nearest to such an image",
+    "memorised.images": "the image that each is nearest to",
     "reference": "compared with",
     "reference_n": "images of the reference",
     "reference_pairwise_distance": "mean distance of two reference images",

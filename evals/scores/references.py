@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.gaussians import is_statistics as is_statistics
 from evals.scores.gaussians import read_stored
 from evals.scores.manifold import radii
+from evals.scores.memorisation import Nearest, nearest_others
 from evals.scores.moments import Features
 from evals.scores.pairwise import pairwise_distance
 from evals.scores.see import see
@@ -36,6 +38,11 @@ class ReferenceCard:
     def said(self) -> dict[str, Any]:
         """Returns its fields, without `reference_notes` (changes to images and files left out) if there are none."""
         return {name: value for name, value in asdict(self).items() if name != "reference_notes" or value}
+
+    @property
+    def named(self) -> str:
+        """Returns the data set and the part of it, in words."""
+        return f"{self.reference} ({self.reference_split or 'split not said'})"
 
     def is_sound(self) -> bool:
         """Returns whether each field has the right kind."""
@@ -76,6 +83,12 @@ class ReferenceStatistics:
         gaussian = seen.moments.gaussian()
         check_finite(gaussian)
         return ReferenceStatistics(card=card, gaussian=gaussian, features=seen.features)
+
+    @cached_property
+    def others(self) -> Nearest:
+        """The nearest other of each of its features, which it must have; computed once, for memorisation."""
+        assert self.features is not None, "who asks has looked"
+        return nearest_others(self.features)
 
     def save(self, path: Path) -> None:
         """Writes one .npz: `mu` and `sigma`, the names that EDM's and OpenAI's tools read, and our own arrays."""

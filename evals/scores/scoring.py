@@ -14,6 +14,7 @@ from evals.images.samples import read_samples_card
 from evals.scores.frechet import frechet_distance
 from evals.scores.kid import STANDARD, KernelDistance
 from evals.scores.manifold import NEIGHBOURS, precision_recall, radii
+from evals.scores.memorisation import memorised
 from evals.scores.pairwise import pairwise_distance
 from evals.scores.protocols import ScoreProtocol
 from evals.scores.references import ReferenceStatistics
@@ -41,16 +42,18 @@ def evaluate(
     classes: int | None = None,
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
+    training: ReferenceStatistics | None = None,
 ) -> Record:
-    """Extends `fid`'s record by kid_mean, kid_std, precision, recall, diversity and score.
+    """Extends `fid`'s record by kid_mean, kid_std, precision, recall, diversity, score and memorised.
 
     Diversity is the mean distance between the features of two samples, divided by that of the reference: 1 means as
-    spread as the data, 0 that all samples are equal. The first five are None if there were too many features to keep or
-    if third-party statistics lack them; diversity is None if all images of the reference are equal; the score is None
-    for an extractor without classes. If samples were requested of `classes` in turn (image i of class i mod `classes`),
-    the record has their agreement: the share whose most probable class is the requested one, None like the score. Under
-    a protocol the FID is the mean over its blocks of samples, with fid_std, fid_min and fid_blocks, and the card has
-    the FID's label. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
+    spread as the data, 0 that all samples are equal. The first five and the last are None if there were too many
+    features to keep or if third-party statistics lack them; diversity is None if all images of the reference are equal;
+    the score is None for an extractor without classes. `memorised` is of `training`, or of the reference if that is
+    None. If samples were requested of `classes` in turn (image i of class i mod `classes`), the record has their
+    agreement: the share whose most probable class is the requested one, None like the score. Under a protocol the FID
+    is the mean over its blocks of samples, with fid_std, fid_min and fid_blocks, and the card has the FID's label.
+    DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
@@ -81,6 +84,11 @@ def evaluate(
         record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
         record["card"]["neighbours"] = NEIGHBOURS
         record["card"]["reference_pairwise_distance"] = spread
+    training = reference if training is None else training
+    record["memorised"] = None
+    if seen.features is not None and training.features is not None:
+        found = memorised(seen.features, training.features, training.others)
+        record["memorised"], record["card"]["memorised"] = found.share, found.card(training.card.named)
     check_finite(record, CURE)
     return record
 
