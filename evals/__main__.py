@@ -119,6 +119,7 @@ def evaluate(
     device: Device = "cpu",
     protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k, clean-50k or coco-30k")] = None,
     reference_sha256: Annotated[str | None, typer.Option(help="SHA-256 of the reference, for coco-30k")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="a folder of the teacher's samples, of the same noise")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
     from evals.scores.coco import COCO, NAMED, coco_reference
@@ -141,7 +142,7 @@ def evaluate(
         row = f"{record['method']} {record['sampler']}"
         tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
 
-    evaluate_folder(samples, against, network, out, tell_row, protocol=taken)
+    evaluate_folder(samples, against, network, out, tell_row, protocol=taken, teacher=teacher)
 
 
 @app.command()
@@ -189,6 +190,9 @@ def report(
     training: Annotated[
         Path | None, typer.Option(help="images that the model was trained on, if these are not the reference's")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="the teacher's images of the same noise, image i of the noise of image i")
+    ] = None,
     extractor: Annotated[
         str | None, typer.Option(help="as of `fid`; default: the reference folder's own, or torch-fidelity")
     ] = None,
@@ -208,8 +212,8 @@ def report(
 
     places = [Path(place) for place in results]
     network = named_extractor(extractor or own_extractor(reference), weights, weights_sha256, device)
-    network = counted(network, "report", lambda: images_to_see(places, reference, training))
-    scored_page(places, reference, network, out, split=split, training=training)
+    network = counted(network, "report", lambda: images_to_see(places, reference, training, teacher))
+    scored_page(places, reference, network, out, split=split, training=training, teacher=teacher)
     tell(f"{len(places)} sets of images scored in {out} and {out.with_suffix('.json').name}")
 
 

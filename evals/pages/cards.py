@@ -13,7 +13,8 @@ GROUPS: Mapping[str, str] = {
     "The samples": "method|sampler|ablation|suite|nfe|n|w|classes|solver|labels|seeds|selection|samples|prompts"
     "|seconds_per_image",
     "The model": "training|weights|ema|steps|distilled|negative|text|cost",
-    "The measure": "extractor|reference|kid|neighbours|memorised|resize|evaluator|protocol|size",
+    "The measure": "extractor|reference|kid|neighbours|memorised|memorised_pixels|equal_noise|resize|size|evaluator"
+    "|protocol",
     "Where it ran": "commit|device|torch|precision|processes",
 }
 """Headings, and the first words of the names of their facts."""
@@ -40,6 +41,10 @@ NAMES = {
     "training_images": "training images",
     "training_seed": "training seed",
     "neighbours": "neighbours, for precision and recall",
+    "teacher_distance": "distance to the teacher's image of equal noise",
+    "teacher_distance_pixels": "the same, in pixels",
+    "equal_noise.sampler": "the teacher's solve of equal noise",
+    "equal_noise.by_class": "distance to the teacher's image, class by class",
     "memorised.real": "memorised, share of real images left out in turn",
     "memorised.of": "memorised from",
     "memorised.n": "images it may be memorised from",

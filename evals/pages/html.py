@@ -29,6 +29,7 @@ from evals.pages.markdown import (
     main_words,
     shares_words,
 )
+from evals.pages.nearness import nearness_words
 from evals.pages.palette import in_page
 from evals.pages.plots import Style, comparison_plot, guidance_plot, leaderboard_plot, solvers_of, styles
 from evals.tables.comparison import Comparison
@@ -76,7 +77,7 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         fid=rows[0].card.fid_name,
         diversity=diversity_words(rows),
         bold=bold_words(rows),
-        few=few_words(rows),
+        few=[*few_words(rows), *nearness_words(rows)],
         columns=leaderboard_columns(table),
         marks=[
             mark(_whose(row), colour=colours[row.name], card=card, picture=pictures[id(row)])

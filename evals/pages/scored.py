@@ -15,6 +15,7 @@ from evals.pages.cards import NAMES, PageCard, facts_of, grouped
 from evals.pages.columns import SHARES
 from evals.pages.frame import Mark, anchors, rendered
 from evals.pages.gallery import Shown, Strip, side_by_side
+from evals.pages.nearness import distance_words, memorised_words
 from evals.pages.palette import SERIES
 from evals.pages.picture import sized
 from evals.scores.references import ReferenceCard
@@ -47,17 +48,19 @@ def scored_page(
     *,
     split: str | None = None,
     training: Path | None = None,
+    teacher: Path | None = None,
 ) -> None:
     """Scores sets of images against one reference; writes the page `out` and its records as JSON beside it.
 
     places: folders, zips, .npy or .npz of images; facts of their making are read from NAME.json beside NAME.zip or a
     folder NAME, if it is there. reference: statistics, images, or a folder with statistics.npz, as a suite's is.
     split: the part of its data set that images of a reference are. training: of the same kinds, what may be memorised;
-    None: the reference. DataFault: a set is given twice, and what `evaluate` refuses.
+    None: the reference. teacher: images by the teacher, image i from the noise of image i of every set. DataFault: a
+    set is given twice, and what `evaluate` refuses.
     """
     if len({*places}) < len(places):
         raise DataFault(f"sets of images must differ, got {', '.join(map(str, places))}; name each once")
-    against = Against.of(reference, training, extractor, split)
+    against = Against.of(reference, extractor, split=split, training=training, teacher=teacher)
     of = dict(zip(short_names([str(place) for place in places]), places, strict=True))
     records = {name: with_warnings(scored(place, against, extractor)) for name, place in of.items()}
     page = scored_html(records, of, against)
@@ -86,7 +89,7 @@ def scored_html(records: Mapping[str, Record], places: Mapping[str, Path], again
         "scored.html.j2",
         names=names,
         reference=card.reference,
-        explained=explained(fid, first, card),
+        explained=explained(fid, first, card, None if against.teacher is None else against.teacher.images.path.name),
         notices=notices(records),
         columns=score_columns(records, fid),
         marks=marks,
@@ -105,23 +108,18 @@ def fid_name(record: Record) -> str:
     return FID_NAMES.get(extractor, f"FID ({extractor})")
 
 
-def explained(fid: str, record: Record, card: ReferenceCard) -> list[str]:
+def explained(fid: str, record: Record, card: ReferenceCard, teacher: str | None) -> list[str]:
     """Returns the sentences before the table."""
-    extractor, memory = record["card"]["extractor"], record["card"].get("memorised")
+    extractor, memory = record["card"]["extractor"], memorised_words(record["card"].get("memorised"))
     words = [
         f"{fid} is the Fréchet distance between the images of a row and the reference, {card.reference}: "
         f"{count(card.reference_n)} images, split {card.reference_split or 'not said'}. Lower is better. Precision and "
         "recall are shares from 0 to 1: how many of the images lie among the real ones, and how many of the real ones "
         "among the images."
     ]
-    if memory is not None:
-        words.append(
-            "Memorised is the share of images that lie nearer to a training image than the nearest other training "
-            f"image does. The training images are the {memory['n']:,} of {memory['of']}. Left out in turn they give "
-            f"{share(memory['real'])}, and new real images about the same. A larger share is a sign of copies. A "
-            "smaller one says that the images are farther from the training images than real ones are, not that they "
-            "are new."
-        )
+    words += [memory] if memory else []
+    if teacher is not None:
+        words.append(f"{distance_words(teacher)} In pixels it is the root of the mean square, of values from 0 to 1.")
     if extractor not in FID_NAMES:
         words.append(
             f"The features come from {extractor}, not from Inception, so the numbers compare the rows of this page "
@@ -203,7 +201,8 @@ def nearest_pairs(records: Mapping[str, Record], places: Mapping[str, Path], tra
 
 def chosen_images(path: Path, places: Sequence[int]) -> list[Images]:
     """Returns the images of a set at these places, in this order, from one pass."""
-    wanted, found, start = {*places}, {}, 0
+    wanted, start = {*places}, 0
+    found: dict[int, Images] = {}
     for batch in open_images(path).batches(256):
         found |= {place: batch[place - start] for place in wanted if start <= place < start + len(batch)}
         start += len(batch)

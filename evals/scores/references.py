@@ -30,14 +30,16 @@ class ReferenceCard:
     reference_split: str | None = None
     reference_sha256: str | None = None
     reference_n: int | None = None
+    reference_size: str | None = None
     extractor: str | None = None
     extractor_sha256: str | None = None
     resize: str | None = None
     reference_notes: dict[str, int] | None = None
 
     def said(self) -> dict[str, Any]:
-        """Returns its fields, without `reference_notes` (changes to images and files left out) if there are none."""
-        return {name: value for name, value in asdict(self).items() if name != "reference_notes" or value}
+        """Returns its fields, without the size and the notes (changes to images, files left out) if there are none."""
+        may_lack = ("reference_notes", "reference_size")
+        return {name: value for name, value in asdict(self).items() if name not in may_lack or value}
 
     @property
     def named(self) -> str:
@@ -75,6 +77,7 @@ class ReferenceStatistics:
             reference_split=split,
             reference_sha256=seen.sha256,
             reference_n=seen.n,
+            reference_size=size_of(images),
             extractor=extractor.name,
             extractor_sha256=extractor.sha256,
             resize=extractor.resize,
@@ -110,6 +113,15 @@ class ReferenceStatistics:
             raise StateFault(
                 f"the reference {self.card.reference} was made with {_short(*wanted)} and does not compare with "
                 f"{_short(extractor.name, extractor.sha256)}; use that extractor or make the reference again"
+            )
+
+    def check_size(self, images: ImageSet) -> None:
+        """DataFault: the reference's images, where their size is known, have another size than these."""
+        if self.card.reference_size not in (None, size_of(images)):
+            raise DataFault(
+                f"samples must have the size of the reference's images, {self.card.reference_size}, got "
+                f"{size_of(images)} ({images.path}), because a score depends on who resizes; make the reference from "
+                "images of the samples' size"
             )
 
 
@@ -161,6 +173,11 @@ def load_reference(path: Path | str) -> ReferenceStatistics:
         radii=stored.radii,
         pairwise_distance=stored.pairwise_distance,
     )
+
+
+def size_of(images: ImageSet) -> str:
+    """Returns the size of images in words, as HEIGHTxWIDTH."""
+    return "{}x{}".format(*images.size)
 
 
 def _short(name: str | None, sha256: str | None) -> str:

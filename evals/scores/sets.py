@@ -10,9 +10,10 @@ from evals.features.extractors import Extractor
 from evals.ground.faults import DataFault
 from evals.ground.files import read_json
 from evals.images.reading import open_images
+from evals.scores.equal_noise import FineSolve
 from evals.scores.memorisation import Nearest, memorised, nearest_others, pixels_of
 from evals.scores.moments import Features
-from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
+from evals.scores.references import ReferenceStatistics, is_statistics, load_reference, size_of
 from evals.scores.scoring import Record, evaluate
 from evals.scores.see import MOST_KEPT
 
@@ -25,21 +26,27 @@ class Against:
     """What sets are compared with: the statistics, and where the images are, if they were given as images.
 
     training: what may be memorised, with its images and their pixels; all three like the reference if none is given.
+    teacher: images of equal noise.
     """
 
     reference: ReferenceStatistics
     training: ReferenceStatistics
     images: Path | None
     training_images: Path | None
+    teacher: FineSolve | None = None
 
     @staticmethod
-    def of(reference: Path, training: Path | None, extractor: Extractor, split: str | None) -> "Against":
+    def of(
+        reference: Path, extractor: Extractor, *, split: str | None, training: Path | None, teacher: Path | None
+    ) -> "Against":
         """Loads statistics, or computes those of images."""
         against, images = _loaded(reference, extractor, split)
-        if training is None:
-            return Against(reference=against, training=against, images=images, training_images=images)
-        learnt, learnt_images = _loaded(training, extractor, "training")
-        return Against(reference=against, training=learnt, images=images, training_images=learnt_images)
+        learnt, learnt_images = (against, images) if training is None else _loaded(training, extractor, "training")
+        solve = None
+        if teacher is not None:
+            facts = {name: value for name, value in facts_beside(teacher).items() if name in ("sampler", "nfe")}
+            solve = FineSolve(images=open_images(teacher), facts={"of": teacher.name, **facts}, extractor=extractor)
+        return Against(reference=against, training=learnt, images=images, training_images=learnt_images, teacher=solve)
 
     @cached_property
     def pixels(self) -> tuple[Features, Nearest] | None:
@@ -62,13 +69,15 @@ def images_to_see(places: Sequence[Path], *against: Path | None) -> list[Path]:
 def scored(place: Path, against: Against, extractor: Extractor) -> Record:
     """Returns all scores of a set of images, with the facts of its making. DataFault: it has not as many as it says."""
     said = facts_beside(place)
-    record = evaluate(place, against.reference, extractor, training=against.training)
+    teacher = None if against.teacher is None or against.teacher.images.path == place else against.teacher
+    record = evaluate(place, against.reference, extractor, training=against.training, teacher=teacher)
     if said.get("n", record["n"]) != record["n"]:
         raise DataFault(f"{place} must hold the {said['n']} images of its card, got {record['n']}; correct the card")
     made_with = against.reference.card
     card = {
         **said.get("card", {}),
         **record["card"],
+        "size": size_of(open_images(place)),
         "reference_extractor": made_with.extractor,
         "reference_extractor_sha256": made_with.extractor_sha256,
     }

@@ -11,7 +11,7 @@ UNSAID = "not said"
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A mistake, the facts of a record that tell whether it was made, and what to do where they are not said."""
+    """A mistake, the facts of a record that tell whether it was made, and what to do where the first is not said."""
 
     mistake: str
     facts: tuple[str, ...]
@@ -31,7 +31,7 @@ CHECKS = (
     ),
     Check(
         mistake="another resize, or a reference of another resolution",
-        facts=("card.resize", "card.size", "card.reference_size"),
+        facts=("card.reference_size", "card.size", "card.resize"),
         cure="make the reference from images of the samples' size",
     ),
     Check(
@@ -51,7 +51,7 @@ CHECKS = (
     ),
     Check(
         mistake="the best of several seeds or checkpoints, by the reported score",
-        facts=("card.selection", "card.seeds"),
+        facts=("card.seeds", "card.selection"),
         cure="score one seed that was chosen before, and say selection and seeds",
     ),
     Check(
@@ -81,8 +81,13 @@ def check_columns(records: Mapping[str, Mapping[str, Any]]) -> list[Column]:
 
 def _said(names: Sequence[str], facts: Mapping[str, Any]) -> str:
     known = {name: [v for k, v in facts.items() if k == name or k.startswith(f"{name}.")] for name in names}
-    words = [f"{name.removeprefix('card.').replace('_', ' ')} {said(v)}" for name, v in known.items() if any(v)]
-    return ", ".join(words) or UNSAID
+    if all(value is None for value in known[names[0]]):
+        return UNSAID
+    return ", ".join(
+        f"{name.removeprefix('card.').replace('_', ' ')} {said(values)}"
+        for name, values in known.items()
+        if any(value is not None for value in values)
+    )
 
 
 def _joined(names: Sequence[str], each: Sequence[str]) -> str:

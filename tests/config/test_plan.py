@@ -395,6 +395,7 @@ def test_a_run_lies_at_the_places_of_its_frozen_file(house: Path) -> None:
     assert places(Path("resolved/study/none/0/evaluate.json"), "evaluate") == {
         "samples": Path("samples/study/none/0"),
         "reference": Path("reference/digits"),  # of the suite that the file names
+        "teacher": Path("samples/digits/teacher"),
         "out": Path("scores/study/none/0.json"),
     }
 
