@@ -26,6 +26,7 @@ WeightsHash = Annotated[
     str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
 ]
 Settings = Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")]
+Training = Annotated[Path | None, typer.Option(help="a folder of prepared data, to show what is nearest to samples")]
 Device = Annotated[str, typer.Option(help="the device for Inception: cpu or cuda")]
 
 
@@ -153,11 +154,12 @@ def leaderboard(
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
     settings: Settings = None,
+    training: Training = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings)
+    write(scores, models, samples, method, out, settings, training)
 
 
 @app.command()
@@ -240,12 +242,13 @@ def captioned(
     prompt_scores: Annotated[Path, typer.Option(help="a folder of scores by prompt")],
     walks: Annotated[Path, typer.Option(help="a folder of walks of each student")],
     settings: Settings = None,
+    training: Training = None,
 ) -> None:
     """Rank a suite whose images have captions; show prompts beside pictures, and the rank of the right image."""
     from evals.pages.captioned import captioned_page
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings)
+    write(scores, models, samples, method, out, settings, training)
     captioned_page(samples, prompts, scores, prompt_scores, out, walks=walks)
 
 

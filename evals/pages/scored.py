@@ -1,23 +1,20 @@
 """One HTML page of anyone's images: several sets, scored against one reference, with their cards and pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from evals.features.extractors import Extractor
 from evals.ground.faults import DataFault
 from evals.ground.fields import as_json
 from evals.ground.files import replacing
-from evals.images.reading import Images, open_images
+from evals.images.reading import open_images
 from evals.pages.cards import NAMES, PageCard, facts_of, grouped
 from evals.pages.columns import SHARES
 from evals.pages.frame import Mark, anchors, rendered
-from evals.pages.gallery import Shown, Strip, side_by_side
+from evals.pages.gallery import Shown, Strip
+from evals.pages.nearest import Pairs, pairs_of, strip_of
 from evals.pages.nearness import distance_words, memorised_words
 from evals.pages.palette import SERIES
-from evals.pages.picture import sized
 from evals.scores.references import ReferenceCard
 from evals.scores.scoring import Record
 from evals.scores.sets import Against, scored
@@ -29,15 +26,6 @@ from evals.tables.text import MISSING, Column, around, count, figures, leaves, n
 
 COLUMNS = 16
 """Images of each set that the page shows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Pictures of the samples of a set that lie nearest to a training image, and below each its training image."""
-
-    title: str
-    by: str
-    strips: Sequence[Strip]
 
 
 def scored_page(
@@ -95,7 +83,7 @@ def scored_html(records: Mapping[str, Record], places: Mapping[str, Path], again
         marks=marks,
         strips=strips,
         ids={places[name]: picture for name, picture in zip(names, pictures, strict=True)},
-        pairs=[] if against.training_images is None else nearest_pairs(records, places, against.training_images),
+        pairs=[] if against.training_images is None else every_pair(records, places, against.training_images),
         checks=check_columns(records),
         shared=facts_of(shared([dict(leaves(record["card"])) for record in records.values()])),
         cards=[card_of_set(name, records[name], mark, fid) for name, mark in zip(names, marks, strict=True)],
@@ -178,32 +166,11 @@ def first_strip(path: Path, title: str, note: str, colour: str) -> Strip:
     return strip_of(next(open_images(path).batches(COLUMNS)), Shown(path=path, title=title, note=note, colour=colour))
 
 
-def strip_of(images: Sequence[Images] | Images, shown: Shown) -> Strip:
-    """Returns images [H, W, C] side by side, not larger than a page needs."""
-    pixels = np.asarray(sized(side_by_side(list(images)), 1))
-    return Strip(shown=shown, names=[str(place) for place in range(len(images))], pixels=pixels)
-
-
-def nearest_pairs(records: Mapping[str, Record], places: Mapping[str, Path], training: Path) -> list[Pairs]:
+def every_pair(records: Mapping[str, Record], places: Mapping[str, Path], training: Path) -> list[Pairs]:
     """Returns the pictures of the nearest pairs of every set, by features and by pixels."""
-    found = []
-    for name, record in records.items():
-        for by, key in (("features", "memorised"), ("pixels", "memorised_pixels")):
-            if (card := record["card"].get(key)) is not None:
-                rows = ((places[name], card["samples"], name), (training, card["images"], card["of"]))
-                strips = [
-                    strip_of(chosen_images(path, places), Shown(path=path, title=title, note="", colour=""))
-                    for path, places, title in rows
-                ]
-                found.append(Pairs(title=name, by=by, strips=strips))
-    return found
-
-
-def chosen_images(path: Path, places: Sequence[int]) -> list[Images]:
-    """Returns the images of a set at these places, in this order, from one pass."""
-    wanted, start = {*places}, 0
-    found: dict[int, Images] = {}
-    for batch in open_images(path).batches(256):
-        found |= {place: batch[place - start] for place in wanted if start <= place < start + len(batch)}
-        start += len(batch)
-    return [found[place] for place in places]
+    return [
+        pairs_of(name, places[name], record["card"][key], training, by)
+        for name, record in records.items()
+        for by, key in (("features", "memorised"), ("pixels", "memorised_pixels"))
+        if key in record["card"]
+    ]
