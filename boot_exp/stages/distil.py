@@ -181,7 +181,7 @@ class Distil:
         return FromNoise(shape=shape, conditions=conditions), inputs
 
 
-def features_seen(method: Method) -> list[str]:
+def features_seen(method: object) -> list[str]:
     """Returns what the parts of a method say as their `features`: the networks in whose features they compare."""
     return sorted({part.features for part in parts(method) if hasattr(part, "features")})
 

@@ -17,6 +17,8 @@ from evals.scores.pairwise import squared_distances
 
 SHOWN = 10
 """Pairs of a sample and its training image that a card names, the nearest first."""
+MOST_PIXELS = 50_000 * 3 * 32 * 32
+"""Numbers of pixels that are compared, at most: those of CIFAR-10, 0.6 GB, and twice that in the comparison."""
 ROUNDING = 1e-9
 """Of a squared distance: the same pair, computed in another block, may differ by this."""
 
@@ -77,9 +79,9 @@ def memorised(samples: Features, training: Features, others: Nearest) -> Memoris
     )
 
 
-def pixels_of(images: ImageSet, most: int) -> Features | None:
-    """Returns the pixels of images as features, [N, H W C] from 0 to 1; None if these are more than `most` numbers."""
-    if images.n * images.channels * images.size[0] * images.size[1] > most:
+def pixels_of(images: ImageSet) -> Features | None:
+    """Returns the pixels of images as features, [N, H W C] from 0 to 1; None if these are more than MOST_PIXELS."""
+    if images.n * images.channels * images.size[0] * images.size[1] > MOST_PIXELS:
         return None
     return np.concatenate([batch.reshape(len(batch), -1).astype(np.float32) / 255 for batch in images.batches(256)])
 

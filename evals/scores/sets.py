@@ -15,7 +15,6 @@ from evals.scores.memorisation import Nearest, memorised, nearest_others, pixels
 from evals.scores.moments import Features
 from evals.scores.references import ReferenceStatistics, is_statistics, load_reference, size_of
 from evals.scores.scoring import Record, evaluate
-from evals.scores.see import MOST_KEPT
 
 STATISTICS, EXTRACTOR = "statistics.npz", "extractor"
 """What a suite's reference folder holds."""
@@ -51,7 +50,7 @@ class Against:
     @cached_property
     def pixels(self) -> tuple[Features, Nearest] | None:
         """The pixels of the training images, and the nearest other of each; None if they are too many."""
-        pixels = None if self.training_images is None else pixels_of(open_images(self.training_images), MOST_KEPT)
+        pixels = None if self.training_images is None else pixels_of(open_images(self.training_images))
         return None if pixels is None else (pixels, nearest_others(pixels))
 
 
@@ -81,7 +80,7 @@ def scored(place: Path, against: Against, extractor: Extractor) -> Record:
         "reference_extractor": made_with.extractor,
         "reference_extractor_sha256": made_with.extractor_sha256,
     }
-    pixels = None if against.pixels is None else pixels_of(open_images(place), MOST_KEPT)
+    pixels = None if against.pixels is None else pixels_of(open_images(place))
     if against.pixels is not None and pixels is not None:
         found = memorised(pixels, *against.pixels)
         record["memorised_pixels"], card["memorised_pixels"] = found.share, found.card(against.training.card.named)

@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 
 from evals.ground.faults import DataFault
 from evals.images.reading import images_of
+from evals.scores import memorisation
 from evals.scores.memorisation import memorised, nearest, nearest_others, pixels_of
 from evals.scores.moments import Features
 from tests.house.evaluate import pictures
@@ -67,12 +68,14 @@ def test_scale_and_place_of_the_features_change_nothing() -> None:
     assert (plain.share, plain.pairs) == (again.share, again.pairs)
 
 
-def test_pixels_are_taken_where_they_are_few_enough() -> None:
+def test_pixels_are_taken_where_they_are_few_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(0, 20)
-    pixels = pixels_of(images_of(images, "dots"), 20 * 16)
+    monkeypatch.setattr(memorisation, "MOST_PIXELS", 20 * 16)
+    pixels = pixels_of(images_of(images, "dots"))
     assert pixels is not None
     np.testing.assert_array_equal(pixels, images.reshape(20, 16).astype(np.float32) / 255)
-    assert pixels_of(images_of(images, "dots"), 20 * 16 - 1) is None
+    monkeypatch.setattr(memorisation, "MOST_PIXELS", 20 * 16 - 1)
+    assert pixels_of(images_of(images, "dots")) is None
 
 
 def test_too_few_training_images_are_refused() -> None:
