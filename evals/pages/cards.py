@@ -41,6 +41,8 @@ NAMES = {
     "training_images": "training images",
     "training_seed": "training seed",
     "neighbours": "neighbours, for precision and recall",
+    "memorised": "memorised, share of samples",
+    "memorised_pixels": "memorised, by pixels",
     "teacher_distance": "distance to the teacher's image of equal noise",
     "teacher_distance_pixels": "the same, in pixels",
     "equal_noise.sampler": "the teacher's solve of equal noise",
@@ -131,7 +133,7 @@ def grouped(scores: Mapping[str, Any], card: Mapping[str, Any]) -> list[tuple[st
 
 
 def _heading(name: str, of_row: bool) -> str:
-    scores = {*SCORES, "fid_blocks", "fid_ratio"} - {"seconds_per_image"}
+    scores = {*SCORES, "fid_blocks", "fid_ratio", "memorised_pixels"} - {"seconds_per_image"}
     if (of_row and name in scores) or name.startswith("diversity_at"):
         return SCORED
     matching = (heading for heading, words in GROUPS.items() if re.match(rf"({words})([._]|$)", name))

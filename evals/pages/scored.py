@@ -22,7 +22,7 @@ from evals.tables.checks import check_columns
 from evals.tables.few import with_warnings
 from evals.tables.row import FID_NAMES, shared
 from evals.tables.several import short_names
-from evals.tables.text import MISSING, Column, around, count, figures, leaves, numbers, share, spoken
+from evals.tables.text import MISSING, Column, around, count, figures, leaves, numbers, share_around, spoken
 
 COLUMNS = 16
 """Images of each set that the page shows."""
@@ -131,15 +131,17 @@ def score_columns(records: Mapping[str, Record], fid: str) -> list[Column]:
     """Returns a row for each set with every number of its record; scores that no set has are left out."""
     several = list(records.values())
     rest = dict.fromkeys(key for one in several for key, value in one.items() if type(value) in (int, float))
+
+    def written(key: str) -> list[str]:
+        errors = [one.get("standard_errors", {}).get(key) for one in several]
+        form = share_around if key in SHARES else around
+        return [form(one.get(key), error) for one, error in zip(several, errors, strict=True)]
+
     words = {
-        "images": [count(one["n"]) for one in several],
-        fid: [around(one["fid"], one.get("fid_std")) for one in several],
+        "number": [count(one["n"]) for one in several],
+        fid: written("fid"),
         "KID × 10³": [around(one["kid_mean"], one["kid_std"], scale=1e3) for one in several],
-        **{
-            NAMES.get(key, spoken(key)): [(share if key in SHARES else figures)(one.get(key)) for one in several]
-            for key in rest
-            if key not in ("n", "fid", "fid_std", "kid_mean", "kid_std")
-        },
+        **{NAMES.get(key, spoken(key)): written(key) for key in rest if key not in ("n", "fid", "kid_mean", "kid_std")},
     }
     return [
         Column(heading="images", cells=list(records)),

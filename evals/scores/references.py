@@ -87,6 +87,12 @@ class ReferenceStatistics:
         check_finite(gaussian)
         return ReferenceStatistics(card=card, gaussian=gaussian, features=seen.features)
 
+    def complete(self) -> "ReferenceStatistics":
+        """Returns it with what all scores need of its features, so that several sets of samples need not compute it."""
+        if self.features is None:
+            return self
+        return replace(self, radii=radii(self.features), pairwise_distance=pairwise_distance(self.features))
+
     @cached_property
     def others(self) -> Nearest:
         """The nearest other of each of its features, which it must have; computed once, for memorisation."""
@@ -146,9 +152,7 @@ def reference(
         raise DataFault(
             f"{beside} must say split and name in words, got {split!r} and {name!r}; give --split and --name"
         )
-    made = ReferenceStatistics.of(open_images(images_path), extractor, name=name, split=split)
-    if made.features is not None:
-        made = replace(made, radii=radii(made.features), pairwise_distance=pairwise_distance(made.features))
+    made = ReferenceStatistics.of(open_images(images_path), extractor, name=name, split=split).complete()
     made.save(out)
     return made
 

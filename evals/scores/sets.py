@@ -101,7 +101,7 @@ def facts_beside(place: Path) -> dict[str, Any]:
 def _loaded(path: Path, extractor: Extractor, split: str | None) -> tuple[ReferenceStatistics, Path | None]:
     if is_statistics(stored := _stored(path)):
         return load_reference(stored), None
-    return ReferenceStatistics.of(open_images(path), extractor, name=path.stem, split=split), path
+    return ReferenceStatistics.of(open_images(path), extractor, name=path.stem, split=split).complete(), path
 
 
 def _stored(reference: Path) -> Path:
