@@ -13,7 +13,7 @@ with starting("error", "fid"):
     import typer
 
     from evals.features.counted import counted
-    from evals.features.named import named_extractor
+    from evals.features.named import extractor_of
     from evals.scores.scoring import Record
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -48,7 +48,7 @@ def fid(
     from evals.tables.few import with_warnings
 
     images = [samples] if is_statistics(reference) else [reference, samples]
-    network = counted(named_extractor(extractor, weights, weights_sha256, device), "fid", lambda: images)
+    network = counted(extractor_of(extractor, weights, weights_sha256, device), "fid", lambda: images)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
@@ -103,7 +103,7 @@ def reference(
     from evals.scores.references import reference as make
 
     network = counted(
-        named_extractor(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
+        extractor_of(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
     )
     card = make(images, network, split=split, out=out, name=name).card
     tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images, {card.extractor} features, in {out}")
@@ -136,7 +136,7 @@ def evaluate(
         )
     of_coco = taken is COCO
     against = coco_reference(reference, reference_sha256, samples) if of_coco else load_reference(reference)
-    network = named_extractor(extractor, weights, weights_sha256, device)
+    network = extractor_of(extractor, weights, weights_sha256, device)
     network = counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
 
     def tell_row(record: Record) -> None:
@@ -213,7 +213,7 @@ def report(
     from evals.scores.sets import images_to_see, own_extractor
 
     places = [Path(place) for place in results]
-    network = named_extractor(extractor or own_extractor(reference), weights, weights_sha256, device)
+    network = extractor_of(extractor or own_extractor(reference), weights, weights_sha256, device)
     network = counted(network, "report", lambda: images_to_see(places, reference, training, teacher))
     scored_page(places, reference, network, out, split=split, training=training, teacher=teacher)
     tell(f"{len(places)} sets of images scored in {out} and {out.with_suffix('.json').name}")

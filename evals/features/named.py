@@ -1,4 +1,4 @@
-"""The extractor that an option names."""
+"""Extractors by the names that commands give them."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from evals.features.extractors import CleanFidInception, Extractor, TorchFidelit
 from evals.ground.faults import ConfigurationFault
 
 
-def named_extractor(name: str, weights: str | None, sha256: str | None, device: str) -> Extractor:
+def extractor_of(name: str, weights: str | None, sha256: str | None, device: str) -> Extractor:
     """Loads torch-fidelity's or clean-fid's Inception from its weights, or an in-domain extractor from its folder.
 
     ConfigurationFault: another name, or a folder with weights; otherwise the faults of the classes.
