@@ -59,7 +59,7 @@ def row_of(page: str, name: str) -> str:
 
 def test_folders_get_the_scores_of_the_evaluator_and_stand_on_one_page(sets: dict[str, Path]) -> None:
     page, records = report(sets, "ours", "theirs", split="train")
-    against = ReferenceStatistics.of(open_images(sets["real"]), Pixels(), name="real", split="train")
+    against = ReferenceStatistics.of(open_images(sets["real"]), Pixels(), name="real", split="train").complete()
     for name, record in zip(("ours", "theirs"), records, strict=True):
         alone = evaluate(sets[name], against, Pixels())
         assert {key: record[key] for key in alone.keys() - {"card", "kid_std"}} == {
