@@ -203,10 +203,12 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="the .json to write")] = None,
     samples: Annotated[Path | None, typer.Option(help="folder written by `sample`")] = None,
     reference: Referred = None,
+    teacher: Annotated[Path | None, typer.Option(help="folder of the teacher's samples, of the same noise")] = None,
     bind: Bind = [],  # noqa: B006
 ) -> None:
     """Scores each sampler's images against the reference."""
-    run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
+    needed = {"out": out, "samples": samples, "reference": reference}
+    run_at("evaluate", config, bind, needed=needed, more={"teacher": teacher})
 
 
 @app.command()

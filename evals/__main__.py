@@ -1,9 +1,8 @@
 """python -m evals: scores of any images, and the tables and reports of a suite."""
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from evals.ground.ending import Progress, run, tell
 from evals.ground.extras import starting
@@ -13,10 +12,9 @@ with starting("error", "fid"):
     import numpy as np
     import typer
 
+    from evals.features.counted import counted
+    from evals.features.named import extractor_of
     from evals.scores.scoring import Record
-
-if TYPE_CHECKING:
-    from evals.features.extractors import Extractor
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -28,6 +26,7 @@ WeightsHash = Annotated[
     str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
 ]
 Settings = Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")]
+Training = Annotated[Path | None, typer.Option(help="a folder of prepared data, to show what is nearest to samples")]
 Device = Annotated[str, typer.Option(help="the device for Inception: cpu or cuda")]
 
 
@@ -49,7 +48,7 @@ def fid(
     from evals.tables.few import with_warnings
 
     images = [samples] if is_statistics(reference) else [reference, samples]
-    network = _counted(_extractor(extractor, weights, weights_sha256, device), "fid", lambda: images)
+    network = counted(extractor_of(extractor, weights, weights_sha256, device), "fid", lambda: images)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
@@ -103,8 +102,8 @@ def reference(
     """Write the statistics and features of images, with which samples are compared."""
     from evals.scores.references import reference as make
 
-    network = _counted(
-        _extractor(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
+    network = counted(
+        extractor_of(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
     )
     card = make(images, network, split=split, out=out, name=name).card
     tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images, {card.extractor} features, in {out}")
@@ -121,6 +120,7 @@ def evaluate(
     device: Device = "cpu",
     protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k, clean-50k or coco-30k")] = None,
     reference_sha256: Annotated[str | None, typer.Option(help="SHA-256 of the reference, for coco-30k")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="a folder of the teacher's samples, of the same noise")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
     from evals.scores.coco import COCO, NAMED, coco_reference
@@ -136,14 +136,14 @@ def evaluate(
         )
     of_coco = taken is COCO
     against = coco_reference(reference, reference_sha256, samples) if of_coco else load_reference(reference)
-    network = _extractor(extractor, weights, weights_sha256, device)
-    network = _counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
+    network = extractor_of(extractor, weights, weights_sha256, device)
+    network = counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
 
     def tell_row(record: Record) -> None:
         row = f"{record['method']} {record['sampler']}"
         tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
 
-    evaluate_folder(samples, against, network, out, tell_row, protocol=taken)
+    evaluate_folder(samples, against, network, out, tell_row, protocol=taken, teacher=teacher)
 
 
 @app.command()
@@ -154,11 +154,12 @@ def leaderboard(
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
     settings: Settings = None,
+    training: Training = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings)
+    write(scores, models, samples, method, out, settings, training)
 
 
 @app.command()
@@ -181,15 +182,41 @@ def study(
 def report(
     results: Annotated[
         list[str],
-        typer.Argument(help="several of results/SUITE, or results/SUITE@REVISION of git or DVC"),
+        typer.Argument(help="several of results/SUITE or results/SUITE@REVISION; with --reference, sets of images"),
     ],
     out: Annotated[Path, typer.Option(help="the .html to write")] = Path("report.html"),
+    reference: Annotated[
+        Path | None, typer.Option(help="score sets of images against it: images, statistics, or reference/SUITE")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="the part of its data set that the reference's images are")] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="images that the model was trained on, if these are not the reference's")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="the teacher's images of the same noise, image i of the noise of image i")
+    ] = None,
+    extractor: Annotated[
+        str | None, typer.Option(help="as of `fid`; default: the reference folder's own, or torch-fidelity")
+    ] = None,
+    weights: Weights = None,
+    weights_sha256: WeightsHash = None,
+    device: Device = "cpu",
 ) -> None:
-    """Compare several results on one page: suites or experiments, and what differs in their settings."""
-    from evals.pages.several import several
+    """Compare several results on one page; or score anyone's sets of images, with --reference, and show them."""
+    if reference is None:
+        from evals.pages.several import several
 
-    several(results, out)
-    tell(f"{len(results)} results compared in {out}")
+        several(results, out)
+        tell(f"{len(results)} results compared in {out}")
+        return
+    from evals.pages.scored import scored_page
+    from evals.scores.sets import images_to_see, own_extractor
+
+    places = [Path(place) for place in results]
+    network = extractor_of(extractor or own_extractor(reference), weights, weights_sha256, device)
+    network = counted(network, "report", lambda: images_to_see(places, reference, training, teacher))
+    scored_page(places, reference, network, out, split=split, training=training, teacher=teacher)
+    tell(f"{len(places)} sets of images scored in {out} and {out.with_suffix('.json').name}")
 
 
 @app.command()
@@ -215,12 +242,13 @@ def captioned(
     prompt_scores: Annotated[Path, typer.Option(help="a folder of scores by prompt")],
     walks: Annotated[Path, typer.Option(help="a folder of walks of each student")],
     settings: Settings = None,
+    training: Training = None,
 ) -> None:
     """Rank a suite whose images have captions; show prompts beside pictures, and the rank of the right image."""
     from evals.pages.captioned import captioned_page
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings)
+    write(scores, models, samples, method, out, settings, training)
     captioned_page(samples, prompts, scores, prompt_scores, out, walks=walks)
 
 
@@ -257,35 +285,6 @@ def comparison(
         learnt_from=learnt_from or (),
         reasons=reasons,
         settings=settings,
-    )
-
-
-def _extractor(name: str, weights: str | None, sha256: str | None, device: str) -> "Extractor":
-    from evals.features.extractors import CleanFidInception, TorchFidelityInception
-
-    if name == "torch-fidelity":
-        return TorchFidelityInception(weights=weights, sha256=sha256, device=device)
-    if name == "clean-fid":
-        return CleanFidInception(weights=weights, sha256=sha256, device=device)
-    if weights is not None or not Path(name).is_dir():
-        raise ConfigurationFault(
-            f"--extractor must be torch-fidelity or clean-fid (with --weights) or a folder (without), got {name}; "
-            "choose one of the three"
-        )
-    from evals.features.indomain import InDomain
-
-    return InDomain(name)
-
-
-def _counted(extractor: "Extractor", title: str, paths: Callable[[], Sequence[Path]]) -> "Extractor":
-    """Returns the extractor, which then prints how many of all images of the paths it has seen."""
-    from evals.features.counted import Counted
-    from evals.images.reading import open_images
-
-    return Counted(
-        extractor=extractor,
-        total=lambda: sum(open_images(path).n for path in paths()),
-        tell=Progress(title, "images"),
     )
 
 

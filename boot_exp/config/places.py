@@ -54,8 +54,9 @@ def places(config: Path, stage: str) -> dict[str, Path]:
             return {"teacher": "models" / run, **told, "out": Path("pairs", run.parts[0])}
         return {"model": "models" / run, **told, "out": "samples" / run}
     if stage == "evaluate":
-        reference = Path("reference", Frozen.read(config).suite)
-        return {"samples": "samples" / run, "reference": reference, "out": Path("scores", f"{run}.json")}
+        suite = Frozen.read(config).suite
+        inputs = {"reference": Path("reference", suite), "teacher": Path("samples", suite, TEACHER)}
+        return {"samples": "samples" / run, **inputs, "out": Path("scores", f"{run}.json")}
     if stage == "walks":
         return {"model": "models" / run, "prompts": Path("prompts", run.parts[0]), "out": "walks" / run}
     if stage == "prompt_scores":

@@ -14,6 +14,7 @@ HEAD = """\
 # `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. It lists the suites by the stages that
 # they need. Each student has a line with its run; images, its number of training images, if its suite has a budget of
 # calls; inputs, the folders that the stage distil reads; and source, the folder of data, pairs or prompts among them.
+# A leaderboard has the folder of the images that its models were trained on, or its reference if these are not here.
 # Each teacher and student has a line in sampled, with the folder of prompts that its samples need, and, if these are
 # scored, one in scored, with the suite whose reference they are scored against. What a run does not need is one of its
 # frozen files again.
@@ -32,7 +33,6 @@ def plan_text(suites: Sequence[Suite]) -> str:
         "references": [suite for suite in teachers if suite.captioned or not (suite.published or suite.prompted)],
         "published": [suite for suite in teachers if (suite.published or suite.prompted) and not suite.captioned],
         "published_references": [suite for suite in teachers if suite.published],
-        "leaderboards": [suite for suite in teachers if suite.scored and suite.calls is None and not suite.captioned],
         "comparisons": [suite for suite in teachers if suite.calls is not None],
     }
     text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
@@ -50,7 +50,11 @@ def plan_text(suites: Sequence[Suite]) -> str:
         return [f"{key}: {{run: {run}, suite: {by}}}" for _, key, run, by in drawers(of, teachers_too=teachers_too)]
 
     captioned = lists["captioned"]
+    ranked = [suite for suite in teachers if suite.scored and suite.calls is None and not suite.captioned]
     mappings = {
+        "leaderboards": [
+            f"{of.name}: {{training: {'data' if 'data' in of.teacher else 'reference'}/{of.name}}}" for of in ranked
+        ],
         "prompts": [f"{suite.name}: {suite.origin}" for suite in teachers if suite.prompted],
         "pairs": [
             f"{of.name}: {{{of.drawn(f'{of.name}/{TEACHER}', 'pairs')}}}" for of in teachers if "pairs" in of.teacher

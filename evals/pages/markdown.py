@@ -13,6 +13,7 @@ from evals.pages.columns import (
     share_columns,
     study_columns,
 )
+from evals.pages.nearness import nearness_words
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
 from evals.tables.few import few_sentences
@@ -43,6 +44,7 @@ def leaderboard_page(table: Leaderboard) -> str:
         f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
         "All scores are taken in the same features. NFE is network evaluations per image. " + bold_words(table.rows),
         *few_words(table.rows),
+        *nearness_words(table.rows),
         MADE,
         *_as_in_git(table),
         facts(table.card),
@@ -170,7 +172,8 @@ def shares_words(table: Comparison) -> str:
     diverse = [line.first for line in table.plain if line.over("diversity").mean is not None]
     return (
         "Precision and recall are shares in the features of the FID: how many samples lie among the real images, and "
-        f"how many of those among the samples. {diversity_words(diverse)}{agreement if table.has('agreement') else ''}"
+        f"how many of those among the samples. {diversity_words(diverse)}"
+        + " ".join([agreement] * table.has("agreement") + nearness_words([line.first for line in table.plain]))
     ).strip()
 
 

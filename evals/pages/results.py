@@ -25,18 +25,25 @@ AnyTable = TypeVar("AnyTable", bound=Table)
 
 
 def leaderboard(
-    scores: Path, models: Path, samples: Path, methods: Sequence[str], out: Path, settings: Path | None = None
+    scores: Path,
+    models: Path,
+    samples: Path,
+    methods: Sequence[str],
+    out: Path,
+    settings: Path | None = None,
+    training: Path | None = None,
 ) -> None:
     """Ranks the rows of a suite's methods; writes leaderboard.{json,csv,md}, training.json, metrics.json, report.html.
 
-    settings: a file of those that are not the gin files', which the pages list.
+    settings: a file of those that are not the gin files', which the pages list. training: the folder of prepared data,
+    whose images the report shows beside the samples that are nearest to them.
 
     Adds gallery.png, a picture for other pages, if DDIM sampled the teacher or a student has a row with one evaluation.
 
     Raises as `read_leaderboard` and `leaderboard_html` do; like the others below, it then writes nothing.
     """
     table = read_leaderboard(scores, models, methods, settings)
-    texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples)}
+    texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples, training)}
     rows = pictured(table.rows)
     png = picture(gallery(samples_of(rows, samples, {}), COLUMNS)) if rows else None
     write_texts(out, texts)

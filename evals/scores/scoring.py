@@ -11,9 +11,11 @@ from evals.ground.fields import check_finite
 from evals.ground.files import write_json
 from evals.images.reading import open_images
 from evals.images.samples import read_samples_card
+from evals.scores.equal_noise import FineSolve, KeptSolves
 from evals.scores.frechet import frechet_distance
 from evals.scores.kid import STANDARD, KernelDistance
 from evals.scores.manifold import NEIGHBOURS, precision_recall, radii
+from evals.scores.memorisation import memorised
 from evals.scores.pairwise import pairwise_distance
 from evals.scores.protocols import ScoreProtocol
 from evals.scores.references import ReferenceStatistics
@@ -29,7 +31,9 @@ Record = dict[str, Any]
 def fid(samples_path: Path, reference: ReferenceStatistics, extractor: Extractor) -> Record:
     """{n, fid, card} of a folder, zip or array of images. Faults: those of reading and of `reference.check`."""
     reference.check(extractor)
-    return _fid(see(open_images(samples_path), extractor), reference, extractor)
+    images = open_images(samples_path)
+    reference.check_size(images)
+    return _fid(see(images, extractor), reference, extractor)
 
 
 def evaluate(
@@ -41,19 +45,24 @@ def evaluate(
     classes: int | None = None,
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
+    training: ReferenceStatistics | None = None,
+    teacher: FineSolve | None = None,
 ) -> Record:
-    """Extends `fid`'s record by kid_mean, kid_std, precision, recall, diversity and score.
+    """Extends `fid`'s record by kid_mean, kid_std, precision, recall, diversity, score and memorised.
 
     Diversity is the mean distance between the features of two samples, divided by that of the reference: 1 means as
-    spread as the data, 0 that all samples are equal. The first five are None if there were too many features to keep or
-    if third-party statistics lack them; diversity is None if all images of the reference are equal; the score is None
-    for an extractor without classes. If samples were requested of `classes` in turn (image i of class i mod `classes`),
-    the record has their agreement: the share whose most probable class is the requested one, None like the score. Under
-    a protocol the FID is the mean over its blocks of samples, with fid_std, fid_min and fid_blocks, and the card has
-    the FID's label. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
+    spread as the data, 0 that all samples are equal. The first five and the last are None if there were too many
+    features to keep or if third-party statistics lack them; diversity is None if all images of the reference are equal;
+    the score is None for an extractor without classes. `memorised` is of `training`, or of the reference if that is
+    None. Of a `teacher` the record has the distances of `FineSolve.compare`. If samples were requested of `classes` in
+    turn (image i of class i mod `classes`), the record has their agreement: the share whose most probable class is the
+    requested one, None like the score. Under a protocol the FID is the mean over its blocks of samples, with fid_std,
+    fid_min and fid_blocks, and the card has the FID's label. DataFault: the extractor has another number of classes;
+    NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
+    reference.check_size(images)
     block = protocol.n if protocol is not None and protocol.taken(images.n) else None
     seen = see(images, extractor, classes, share, block)
     record = _fid(seen, reference, extractor)
@@ -81,6 +90,14 @@ def evaluate(
         record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
         record["card"]["neighbours"] = NEIGHBOURS
         record["card"]["reference_pairwise_distance"] = spread
+    training = reference if training is None else training
+    record["memorised"] = None
+    if seen.features is not None and training.features is not None:
+        found = memorised(seen.features, training.features, training.others)
+        record["memorised"], record["card"]["memorised"] = found.share, found.card(training.card.named)
+    if teacher is not None and seen.features is not None:
+        scores, record["card"]["equal_noise"] = teacher.compare(images, seen.features)
+        record |= scores
     check_finite(record, CURE)
     return record
 
@@ -94,12 +111,14 @@ def evaluate_folder(
     kernel: KernelDistance = STANDARD,
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
+    teacher: Path | None = None,
 ) -> list[Record]:
     """Evaluates each <sampler>.zip with the <sampler>.json beside it; may write the records as one JSON list.
 
     A record is the samples' own card (suite, method, sampler, nfe, n, seconds_per_image, card) with the scores, and
     both cards merged. The samples' card may have `classes`, of `evaluate`, and `w`, the guidance weight (null: none).
-    `tell` receives each record as it is made; `share` decides who extracts features. DataFault: no zips, a zip without
+    `tell` receives each record as it is made; `share` decides who extracts features; `teacher`: a folder of the
+    teacher's samples, of which each sampler is compared with the best kept. DataFault: no zips, a zip without
     a card or a card without a zip, a field that is missing or of another kind, or another number of images than in the
     card.
     """
@@ -111,10 +130,20 @@ def evaluate_folder(
         raise DataFault(f"{samples_dir / stem}.{have} needs {stem}.{lack} beside it, which is missing; sample again")
     claims = {stem: read_samples_card(path) for stem, path in sorted(cards.items())}
     records = []
+    solves = None if teacher is None else KeptSolves(teacher, extractor, share)
     for stem, claim in claims.items():
         # A protocol's network has classes of its own, which differ from the samples'.
         asked = claim.classes if protocol is None else None
-        scores = evaluate(zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol)
+        scores = evaluate(
+            zips[stem],
+            reference,
+            extractor,
+            kernel,
+            classes=asked,
+            share=share,
+            protocol=protocol,
+            teacher=None if solves is None else solves.of(claim),
+        )
         if scores["n"] != claim.n:
             raise DataFault(f"{zips[stem]} must hold the {claim.n} images of its card, got {scores['n']}; sample again")
         record = {**claim.facts, **scores, "card": {**claim.card, **scores["card"]}}

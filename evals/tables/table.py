@@ -161,13 +161,15 @@ def read_run(path: Path, seed: int | None) -> Run:
 
 
 def check_comparable(rows: Sequence[Row]) -> None:
-    """DataFault: there are no rows, or two differ in what makes a FID comparable."""
+    """DataFault: there are no rows, or two differ in what makes a FID comparable, or in how many runs are behind it."""
     if not rows:
         raise DataFault("a leaderboard must have at least one row, got none; evaluate some samples first")
     first = rows[0]
+    ours_of = {**first.comparable, "selection": first.card.selection}
     for other in rows[1:]:
-        for name, ours in first.comparable.items():
-            if ours != (theirs := other.comparable[name]):
+        theirs_of = {**other.comparable, "selection": other.card.selection}
+        for name, ours in ours_of.items():
+            if ours != (theirs := theirs_of[name]):
                 raise DataFault(
                     f"rows ranked together must share their {name}, got {ours!r} ({first.name}) and "
                     f"{theirs!r} ({other.name}); evaluate both alike, or rank them in two folders"

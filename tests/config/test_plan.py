@@ -398,6 +398,7 @@ def test_a_run_lies_at_the_places_of_its_frozen_file(house: Path) -> None:
     assert places(Path("resolved/study/none/0/evaluate.json"), "evaluate") == {
         "samples": Path("samples/study/none/0"),
         "reference": Path("reference/digits"),  # of the suite that the file names
+        "teacher": Path("samples/digits/teacher"),
         "out": Path("scores/study/none/0.json"),
     }
 
@@ -453,7 +454,7 @@ def test_teachers_and_students_are_sampled_and_scored_by_the_same_stages() -> No
 def test_a_suite_of_captioned_images_gets_its_prompts_from_its_data_and_its_samples_get_them_too() -> None:
     plan = YAML(typ="safe").load((ROOT / "plan.yaml").read_text())["plan"]
     assert plan["prompts"]["emoji"] == {"source": "data/emoji"} and "emoji" in plan["references"]
-    assert "emoji" not in plan["trained"] + plan["published"] + plan["galleries"] + plan["leaderboards"]
+    assert "emoji" not in plan["trained"] + plan["published"] + plan["galleries"] + [*plan["leaderboards"]]
     teachers = {f"{suite}-teacher" for suite in plan["captioned"]}
     assert {*plan["captioned_runs"]} == teachers | {*plan["captioned_students"]} and "emoji-teacher" in teachers
     with contextlib.chdir(ROOT):

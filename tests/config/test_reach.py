@@ -36,7 +36,7 @@ def said(change: str, *suites: str) -> list[str]:
         ("gin.ablation=no_boundary", {"distil@digits-boot-0", *AFTER}),
         ("gin.teacher.Training.images=6000", {"teacher@digits", "distil@digits-boot-0", *BASELINES, *AFTER}),
         ("gin.both.KernelDistance.subsets=7", {BASELINES[1], *AFTER[1:]}),
-        ("ddim/samplers.Sweep.steps = (1, 2, 3)", {*BASELINES, "leaderboard@digits"}),
+        ("ddim/samplers.Sweep.steps = (1, 2, 3)", {*BASELINES, *AFTER[1:]}),  # with which students are compared
         ("+gin.bindings.Boot.times=@ProgressiveTimes()", {"distil@digits-boot-0", *AFTER}),
         ("gin.bindings.Boot.delta = 0.08", set()),
     ],

@@ -166,7 +166,7 @@ def test_a_folder_of_samples_becomes_a_list_of_records(real: Path, tmp_path: Pat
     assert [record["sampler"] for record in records] == ["ddim_8", "heun_8"]
     assert records[0]["fid"] == fid(folder / "ddim_8.zip", against, Pixels())["fid"] != records[1]["fid"]
     wanted = {"suite", "method", "sampler", "nfe", "n", "fid", "kid_mean", "kid_std", "precision", "recall"}
-    assert records[0].keys() == wanted | {"diversity", "score", "seconds_per_image", "card"}
+    assert records[0].keys() == wanted | {"diversity", "score", "memorised", "seconds_per_image", "card"}
     assert records[0]["card"]["solver"] == "Ddim" and records[0]["card"]["extractor"] == "corner"
 
 
