@@ -27,6 +27,7 @@ WeightsHash = Annotated[
 ]
 Settings = Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")]
 Training = Annotated[Path | None, typer.Option(help="a folder of prepared data, to show what is nearest to samples")]
+Profiles = Annotated[Path | None, typer.Option(help="the suite's folder of profiles, or any file if it has none")]
 Device = Annotated[str, typer.Option(help="the device for Inception: cpu or cuda")]
 
 
@@ -155,11 +156,12 @@ def leaderboard(
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
     settings: Settings = None,
     training: Training = None,
+    profiles: Profiles = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings, training)
+    write(scores, models, samples, method, out, settings, training, profiles)
 
 
 @app.command()
@@ -262,13 +264,10 @@ def comparison(
     samples: Annotated[Path, typer.Option(help="a folder of their samples")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
     pairs: Annotated[Path | None, typer.Option(help="the folder of the teacher's pairs, with its card.json")] = None,
-    learnt_from: Annotated[
-        list[str] | None, typer.Option(help="a student that teaches others and is not ranked; may be repeated")
-    ] = None,
-    reasons: Annotated[
-        Path | None, typer.Option(help="a text that explains why results differ, or a folder with SUITE.md")
-    ] = None,
+    learnt_from: Annotated[list[str] | None, typer.Option(help="one that only teaches others; may be repeated")] = None,
+    reasons: Annotated[Path | None, typer.Option(help="why results differ: a text, or a folder with SUITE.md")] = None,
     settings: Settings = None,
+    profiles: Profiles = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, and the literature's findings."""
     from evals.pages.results import comparison as write
@@ -285,6 +284,7 @@ def comparison(
         learnt_from=learnt_from or (),
         reasons=reasons,
         settings=settings,
+        profiles=profiles,
     )
 
 

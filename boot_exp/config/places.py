@@ -63,6 +63,9 @@ def places(config: Path, stage: str) -> dict[str, Path]:
         suite = Frozen.read(config).suite
         folders = {kind: Path(kind, suite) for kind in ("reference", "data", "prompts")}
         return {"samples": "samples" / run, **folders, "out": Path("prompt_scores", f"{run}.json")}
+    if stage == "profile" and line is not None:
+        inputs = {kind: Path(folder) for kind, folder in line["inputs"].items() if kind in ("teacher", "prompts")}
+        return {"model": "models" / run, **inputs, "out": Path("profiles", f"{run}.json")}
     if stage == "export":
         inputs = {} if line is None else line["inputs"]
         teacher = {"teacher": Path(inputs["teacher"])} if "teacher" in inputs else {}

@@ -14,6 +14,7 @@ from evals.pages.columns import (
     study_columns,
 )
 from evals.pages.nearness import nearness_words
+from evals.pages.profiles import HEADING, profile_columns, profile_words
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
 from evals.tables.few import few_sentences
@@ -49,6 +50,7 @@ def leaderboard_page(table: Leaderboard) -> str:
         *_as_in_git(table),
         facts(table.card),
         *costs,
+        *_profile(table),
         *_reported(table),
     )
 
@@ -109,6 +111,7 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
         *([findings, "\n".join(map(_bullet, table.findings))] if table.findings else []),
         *(["## Why ours differ", reasons] if reasons is not None else []),
         *guidance,
+        *_profile(table),
         *_reported(table),
         MADE,
         *_as_in_git(table),
@@ -192,6 +195,13 @@ def _other(table: Table) -> Iterator[str]:
 def _as_in_git(table: Table) -> Iterator[str]:
     if words := as_in_git(table.every_row, table.settings):
         yield words
+
+
+def _profile(table: Table) -> Iterator[str]:
+    """Yields the part on where the error of students comes from, if some were profiled."""
+    if table.profiles:
+        yield from (f"## {HEADING}", markdown(profile_columns(table.errors)), profile_words(table.profiles))
+        yield "![Errors over t](profile.svg)"
 
 
 def _reported(table: Table) -> Sequence[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.ground.faults import DataFault
+from evals.tables.profiles import Profile, read_profiles
 from evals.tables.row import Row, Training, read_rows, read_training
 from evals.tables.settings import Setting, read_settings
 from evals.tables.table import Line, Table, check_comparable, score_files, shared_facts
@@ -36,7 +37,12 @@ class Leaderboard(Table):
         return line.name if len(seeds) == 1 else f"{line.name}/{line.seeds[0]}", line.first.sampler
 
 
-def leaderboard(rows: Sequence[Row], trainings: Iterable[Training], settings: Sequence[Setting] = ()) -> Leaderboard:
+def leaderboard(
+    rows: Sequence[Row],
+    trainings: Iterable[Training],
+    settings: Sequence[Setting] = (),
+    profiles: Sequence[Profile] = (),
+) -> Leaderboard:
     """Ranks rows by increasing FID, then NFE.
 
     DataFault: there are none, two are not comparable, or two have the same method, sampler and training seed.
@@ -56,14 +62,18 @@ def leaderboard(rows: Sequence[Row], trainings: Iterable[Training], settings: Se
         card=shared_facts(ordered),
         trainings=sorted(trainings, key=lambda training: training.stage),
         settings=settings,
+        profiles=profiles,
     )
 
 
-def read_leaderboard(scores: Path, models: Path, names: Sequence[str], settings: Path | None = None) -> Leaderboard:
+def read_leaderboard(
+    scores: Path, models: Path, names: Sequence[str], settings: Path | None = None, profiles: Path | None = None
+) -> Leaderboard:
     """Ranks the rows of `scores`/NAME.json; the trainings are those of `models`/NAME/card.json; settings: a file.
 
-    DataFault: a file or a field is missing; NumericalFault: a number is not finite.
+    profiles: as for `read_profiles`. DataFault: a file or a field is missing; NumericalFault: a number is not finite.
     """
     rows = [row for path in score_files(scores, names) for row in read_rows(path)]
     trainings = [read_training(models / name / "card.json") for name in names]
-    return leaderboard(rows, trainings, [] if settings is None else read_settings(settings))
+    said = [] if settings is None else read_settings(settings)
+    return leaderboard(rows, trainings, said, read_profiles(profiles, names))

@@ -348,7 +348,7 @@ def test_every_method_resolves_in_every_suite(method: str, monkeypatch: pytest.M
         faults = Faults()
         ((_, found),) = runs.compiled([run], {}, faults)
         faults.raise_if_any()
-        assert found.keys() - {"prompt_scores", "walks"} == {"distil", "sample", "evaluate"}, suite
+        assert found.keys() - {"profile", "prompt_scores", "walks"} == {"distil", "sample", "evaluate"}, suite
 
 
 @pytest.mark.parametrize("verb", ["lint", "resolve"])
@@ -454,7 +454,7 @@ def test_teachers_and_students_are_sampled_and_scored_by_the_same_stages() -> No
 def test_a_suite_of_captioned_images_gets_its_prompts_from_its_data_and_its_samples_get_them_too() -> None:
     plan = YAML(typ="safe").load((ROOT / "plan.yaml").read_text())["plan"]
     assert plan["prompts"]["emoji"] == {"source": "data/emoji"} and "emoji" in plan["references"]
-    assert "emoji" not in plan["trained"] + plan["published"] + plan["galleries"] + [*plan["leaderboards"]]
+    assert "emoji" not in [*plan["trained"], *plan["published"], *plan["galleries"], *plan["leaderboards"]]
     teachers = {f"{suite}-teacher" for suite in plan["captioned"]}
     assert {*plan["captioned_runs"]} == teachers | {*plan["captioned_students"]} and "emoji-teacher" in teachers
     with contextlib.chdir(ROOT):
