@@ -21,17 +21,11 @@ with starting("boot-exp", "pipeline"):
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        from boot_exp import __version__
-
-        print(f"boot-exp {__version__}, {Path(__file__).parent}")
-        raise typer.Exit
-
-
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="print it", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print it", callback=outside.version, is_eager=True)
+    ] = False,
 ) -> None: ...
 
 
