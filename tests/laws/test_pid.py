@@ -29,7 +29,8 @@ from boot_exp.methods.students import HardBoundary, SignalStudent
 from tests.house.oracle import SCHEDULE, Counting, Exact, Gaussian, batch_for, noise, order_of, times, values
 from tests.house.scores import companion
 
-EXAMPLES: list[Method] = [Pid(), Pid(steps=20, grid=UniformGrid(), distance=PseudoHuber())]
+# The first is trained in one process and in several, and short steps would multiply what float32 rounds there.
+EXAMPLES: list[Method] = [Pid(steps=20), Pid(grid=UniformGrid(), distance=PseudoHuber())]
 H = 1e-7
 AT = torch.linspace(0.15, 0.85, 24, dtype=torch.float64)
 
