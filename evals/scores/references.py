@@ -14,7 +14,7 @@ from evals.images.reading import ImageSet, open_images
 from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.gaussians import is_statistics as is_statistics
 from evals.scores.gaussians import read_stored
-from evals.scores.manifold import radii
+from evals.scores.manifold import nearest
 from evals.scores.moments import Features
 from evals.scores.pairwise import pairwise_distance
 from evals.scores.see import see
@@ -51,12 +51,12 @@ class ReferenceCard:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceStatistics:
-    """A Gaussian for FID; features [N, D] for the other scores; their radii [N], their mean pairwise distance."""
+    """A Gaussian for FID; features [N, D] for the other scores, their `nearest` [N, 5] and mean pairwise distance."""
 
     card: ReferenceCard
     gaussian: Gaussian
     features: Features | None = None
-    radii: Array | None = None
+    nearest: Array | None = None
     pairwise_distance: float | None = None
 
     @staticmethod
@@ -83,8 +83,8 @@ class ReferenceStatistics:
         arrays["card"] = np.array(json.dumps(unicode_only(self.card.said()), sort_keys=True))
         if self.features is not None:
             arrays["features"] = self.features
-        if self.radii is not None:
-            arrays["radii"] = self.radii
+        if self.nearest is not None:
+            arrays["nearest"] = self.nearest
         if self.pairwise_distance is not None:
             arrays["pairwise_distance"] = np.array(self.pairwise_distance)
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -123,7 +123,7 @@ def reference(
         )
     made = ReferenceStatistics.of(open_images(images_path), extractor, name=name, split=split)
     if made.features is not None:
-        made = replace(made, radii=radii(made.features), pairwise_distance=pairwise_distance(made.features))
+        made = replace(made, nearest=nearest(made.features), pairwise_distance=pairwise_distance(made.features))
     made.save(out)
     return made
 
@@ -145,7 +145,7 @@ def load_reference(path: Path | str) -> ReferenceStatistics:
         card=card,
         gaussian=stored.gaussian,
         features=stored.features,
-        radii=stored.radii,
+        nearest=stored.nearest,
         pairwise_distance=stored.pairwise_distance,
     )
 

@@ -1,7 +1,7 @@
 """Scores samples against a reference; each record has a card with its provenance."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,31 @@ from evals.ground.fields import check_finite
 from evals.ground.files import write_json
 from evals.images.reading import open_images
 from evals.images.samples import read_samples_card
+from evals.scores.fid import fid_of
 from evals.scores.frechet import frechet_distance
+from evals.scores.jackknife import RULE, Estimate
 from evals.scores.kid import STANDARD, KernelDistance
-from evals.scores.manifold import NEIGHBOURS, precision_recall, radii
-from evals.scores.pairwise import pairwise_distance
+from evals.scores.manifold import COVERAGE_NEIGHBOURS, NEIGHBOURS, manifold, nearest
+from evals.scores.pairwise import Within, pairwise_distance
 from evals.scores.protocols import ScoreProtocol
 from evals.scores.references import ReferenceStatistics
 from evals.scores.see import Seen, Share, one_by_one, see
 
 CURE = "look at the samples, the reference and the extractor's features"
-EVALUATOR = "boot_exp evals 1"
+EVALUATOR = "boot_exp evals 2"
 """Raised whenever a change could move a number."""
 
 Record = dict[str, Any]
+OF_FEATURES = ("kid_mean", "kid_std", "precision", "recall", "density", "coverage", "diversity")
+"""The scores that need the features of all samples and of all reference images."""
 
 
 def fid(samples_path: Path, reference: ReferenceStatistics, extractor: Extractor) -> Record:
-    """{n, fid, card} of a folder, zip or array of images. Faults: those of reading and of `reference.check`."""
+    """{n, fid, fid_infinity, standard_errors, card} of a folder, zip or array of images.
+
+    fid_infinity: FID extrapolated to infinitely many samples (arXiv 1911.07023), by the line in 1/n through the FID of
+    all and the mean FID of their halves. Faults: those of reading and of `reference.check`.
+    """
     reference.check(extractor)
     return _fid(see(open_images(samples_path), extractor), reference, extractor)
 
@@ -42,15 +50,16 @@ def evaluate(
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
 ) -> Record:
-    """Extends `fid`'s record by kid_mean, kid_std, precision, recall, diversity and score.
+    """Extends `fid`'s record by OF_FEATURES and score, and standard_errors by those of these scores.
 
     Diversity is the mean distance between the features of two samples, divided by that of the reference: 1 means as
-    spread as the data, 0 that all samples are equal. The first five are None if there were too many features to keep or
+    spread as the data, 0 that all samples are equal. OF_FEATURES are None if there were too many features to keep or
     if third-party statistics lack them; diversity is None if all images of the reference are equal; the score is None
     for an extractor without classes. If samples were requested of `classes` in turn (image i of class i mod `classes`),
     the record has their agreement: the share whose most probable class is the requested one, None like the score. Under
     a protocol the FID is the mean over its blocks of samples, with fid_std, fid_min and fid_blocks, and the card has
-    the FID's label. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
+    the FID's label. Standard errors are by `jackknife`; a score of few samples has none. DataFault: the extractor has
+    another number of classes; NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
@@ -67,20 +76,26 @@ def evaluate(
             "fid_min": min(each),
             "fid_blocks": each,
         }
-    record |= dict.fromkeys(("kid_mean", "kid_std", "precision", "recall", "diversity")) | {"score": seen.score}
+    found: dict[str, Estimate | None] = {**dict.fromkeys(OF_FEATURES), "score": seen.score}
     if classes is not None:
-        record["agreement"] = seen.agreement
+        found["agreement"] = seen.agreement
+    record |= dict.fromkeys(found)
     if seen.features is not None and reference.features is not None:
-        reference_radii = reference.radii if reference.radii is not None else radii(reference.features)
+        reference_nearest = nearest(reference.features) if reference.nearest is None else reference.nearest
         spread = reference.pairwise_distance
         spread = pairwise_distance(reference.features) if spread is None else spread
-        record["kid_mean"], record["kid_std"] = kernel(seen.features, reference.features)
-        record["precision"], record["recall"] = precision_recall(seen.features, reference.features, reference_radii)
-        record["diversity"] = pairwise_distance(seen.features) / spread if spread > 0 else None
+        within = Within.of(seen.features, NEIGHBOURS)
+        found |= vars(manifold(seen.features, reference.features, reference_nearest, within))
+        found["kid_mean"], record["kid_std"] = kernel.estimate(seen.features, reference.features)
+        found["diversity"] = within.distance.over(spread) if spread > 0 else None
         size = min(kernel.subset_size, seen.n, len(reference.features))
         record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
         record["card"]["neighbours"] = NEIGHBOURS
+        record["card"]["density_and_coverage"] = (
+            f"{COVERAGE_NEIGHBOURS} neighbours, {len(seen.features):,} samples, {len(reference.features):,} real images"
+        )
         record["card"]["reference_pairwise_distance"] = spread
+    _add(record, found)
     check_finite(record, CURE)
     return record
 
@@ -137,5 +152,16 @@ def _fid(seen: Seen, reference: ReferenceStatistics, extractor: Extractor) -> Re
     }
     if seen.notes:
         card["samples_notes"] = dict(sorted(seen.notes.items()))
-    distance = frechet_distance(seen.moments.gaussian(), reference.gaussian)
-    return {"n": seen.n, "fid": distance, "card": card}
+    found = fid_of(seen.moments, seen.groups, reference.gaussian)
+    record = {"n": seen.n, "fid_infinity": found.infinity, "standard_errors": {}, "card": card}
+    if found.infinity is not None:
+        card |= {"standard_errors": RULE, "extrapolation": f"line in 1/n, n {seen.n // 2:,} and {seen.n:,}"}
+    _add(record, {"fid": found.distance})
+    return record
+
+
+def _add(record: Record, found: Mapping[str, Estimate | None]) -> None:
+    """Adds scores to a record, and their standard errors if they have one."""
+    record |= {name: one.value for name, one in found.items() if one is not None}
+    errors = {name: one.error for name, one in found.items() if one is not None and one.error is not None}
+    record["standard_errors"] |= errors
