@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from evals.tables.comparison import Comparison
 from evals.tables.guidance import GuidedLines
 from evals.tables.leaderboard import Leaderboard
+from evals.tables.level import least, level
 from evals.tables.names import TEACHER
 from evals.tables.reported import reported
 from evals.tables.row import Row, Training, shared
-from evals.tables.spread import Spread
+from evals.tables.spread import Score
 from evals.tables.study import Study
 from evals.tables.text import (
     MISSING,
@@ -28,35 +29,35 @@ from evals.tables.text import (
 MAIN = (1, 2, 4, 8)
 """The NFE of a comparison's first table; more steps are in a second."""
 
-SHARES = ("precision", "recall", "diversity", "agreement")
+SHARES = ("precision", "recall", "density", "coverage", "diversity", "agreement")
 MAY_DIFFER = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
 """What cards may say otherwise without a loss of rank."""
 
 
-def fid_words(score: Spread | None) -> str:
-    """Formats a FID over seeds; a dash for None."""
-    return MISSING if score is None else around(score.mean, score.std)
+def fid_words(score: Score | None) -> str:
+    """Formats a FID over seeds, or of one with its standard error; a dash for None."""
+    return MISSING if score is None else around(score.mean, score.deviation)
 
 
-def share_words(score: Spread | None) -> str:
-    """Formats a share over seeds; a dash for None."""
-    return MISSING if score is None else share_around(score.mean, score.std)
+def share_words(score: Score | None) -> str:
+    """Formats a share over seeds, or of one with its standard error; a dash for None."""
+    return MISSING if score is None else share_around(score.mean, score.deviation)
 
 
 def best_students(rows: Sequence[Row]) -> list[int]:
-    """Returns the places of the rows of students that have the least FID of their NFE."""
-    least: dict[int, float] = {}
-    for row in rows:
+    """Returns the places of the rows of students whose FID is the least of their NFE, or level with it."""
+    places: dict[int, list[int]] = {}
+    for k, row in enumerate(rows):
         if row.method != TEACHER:
-            least[row.nfe] = min(row.fid, least.get(row.nfe, row.fid))
-    return [k for k, row in enumerate(rows) if row.method != TEACHER and row.fid == least[row.nfe]]
+            places.setdefault(row.nfe, []).append(k)
+    return [several[k] for several in places.values() for k in least([_fid(rows[place]) for place in several])]
 
 
-def score_columns(rows: Sequence[Row]) -> list[Column]:
+def score_columns(rows: Sequence[Row], ranks: Sequence[int]) -> list[Column]:
     """Returns one row per line, rounded for reading; leaves out scores that no row has; the best students in bold."""
     fid, best = rows[0].card.fid_name, best_students(rows)
     scores = {
-        fid: [around(row.fid, row.fid_std) for row in rows],
+        fid: [around(row.fid, row.error("fid") if row.fid_std is None else row.fid_std) for row in rows],
         "least FID": [figures(row.fid_min) for row in rows],
         "KID × 10³": [_kid(row) for row in rows],
         **{name: [share(row.of(name)) for row in rows] for name in SHARES},
@@ -67,6 +68,7 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
         Column(heading="method", cells=[row.method for row in rows]),
         Column(heading="sampler", cells=[row.sampler for row in rows]),
         numbers("NFE", [count(row.nfe) for row in rows]),
+        numbers("rank", [count(rank) for rank in ranks]),
         *(
             numbers(heading, cells, best if heading == fid else ())
             for heading, cells in scores.items()
@@ -75,13 +77,17 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
+def _fid(row: Row) -> Score:
+    return Score.over([row.fid], [row.error("fid")])
+
+
 def _kid(row: Row) -> str:
     return figures(row.kid_mean, scale=1e3) if row.kid_is_of_all else around(row.kid_mean, row.kid_std, scale=1e3)
 
 
 def leaderboard_columns(table: Leaderboard) -> list[Column]:
     """Returns the scores of each row, and the card's facts in which rows differ."""
-    return [*score_columns(table.rows), *fact_columns([[row] for row in table.rows], MAY_DIFFER)]
+    return [*score_columns(table.rows, table.ranks), *fact_columns([[row] for row in table.rows], MAY_DIFFER)]
 
 
 def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) -> list[Column]:
@@ -115,13 +121,20 @@ def cost_columns(trainings: Sequence[Training]) -> list[Column]:
 
 def study_columns(table: Study) -> list[Column]:
     """Returns FID and shares of each ablation, and the facts in which the cards of ablations differ."""
-    shares = {name: [line.over(name) for line in table.lines] for name in ("precision", "recall", "diversity")}
+    shares = {
+        name: [line.over(name) for line in table.lines]
+        for name in ("precision", "recall", "density", "coverage", "diversity")
+    }
     for time, lines in table.signals.items():
         shares[f"diversity at t = {time}"] = [lines[line.name].over("diversity") for line in table.lines]
     return [
         Column(heading="ablation", cells=[line.name for line in table.lines]),
         numbers(table.first.card.fid_name, [fid_words(line.fid) for line in table.lines]),
         numbers("FID ratio to control", [figures(table.ratio(line), digits=3) for line in table.lines]),
+        Column(
+            heading="level with control",
+            cells=[MISSING, *("yes" if level(line.fid, table.lines[0].fid) else "no" for line in table.lines[1:])],
+        ),
         *(
             numbers(heading, [share_words(score) for score in scores])
             for heading, scores in shares.items()

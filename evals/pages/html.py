@@ -24,9 +24,10 @@ from evals.pages.gallery import Shown, Strip, check_names, data_uri, first_image
 from evals.pages.markdown import (
     GUIDANCE_WORDS,
     bold_words,
-    diversity_words,
     few_words,
     main_words,
+    other_words,
+    rank_words,
     shares_words,
 )
 from evals.pages.palette import in_page
@@ -74,8 +75,9 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         first=rows[0],
         count=len(rows),
         fid=rows[0].card.fid_name,
-        diversity=diversity_words(rows),
+        others=other_words(rows),
         bold=bold_words(rows),
+        ranks=rank_words(rows),
         few=few_words(rows),
         columns=leaderboard_columns(table),
         marks=[

@@ -18,6 +18,7 @@ from evals.tables.conclusions import Finding
 from evals.tables.few import few_sentences
 from evals.tables.guidance import guided_lines
 from evals.tables.leaderboard import Leaderboard
+from evals.tables.level import RULE
 from evals.tables.reported import WORDS
 from evals.tables.row import Row
 from evals.tables.settings import as_in_git, other_than_git, settings_columns
@@ -29,7 +30,7 @@ GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
     "teacher's NFE counts both of its calls."
 )
-BOLD = "Bold is the least FID of the students at each NFE."
+BOLD = "Bold are the students at each NFE whose FID is the least or level with it."
 MADE = "## How the numbers were made"
 
 
@@ -40,8 +41,9 @@ def leaderboard_page(table: Leaderboard) -> str:
         f"# {table.title}",
         *_other(table),
         markdown(leaderboard_columns(table)),
-        f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
+        f"Lower FID and KID are better, higher precision and recall. {other_words(table.rows)}"
         "All scores are taken in the same features. NFE is network evaluations per image. " + bold_words(table.rows),
+        rank_words(table.rows),
         *few_words(table.rows),
         MADE,
         *_as_in_git(table),
@@ -70,11 +72,12 @@ def study_words(table: Study) -> str:
     """Returns a paragraph that explains how to read a study."""
     seeds = said(list(table.seeds))
     words = [
-        f"One training seed, {seeds}."
+        f"One training seed, {seeds}.{error_words(table.every_row)}"
         if len(table.seeds) == 1
         else f"Mean ± sample standard deviation over the training seeds {seeds}.",
         f"The first row, {table.lines[0].name}, is the control. Lower FID is better, higher precision and recall.",
-        diversity_words([table.first]).strip(),
+        RULE,
+        other_words([table.first]).strip(),
         "At another t it is that of the student's signal there, from the same noise." if table.signals else "",
     ]
     return " ".join(filter(None, words))
@@ -119,13 +122,32 @@ def bold_words(rows: Sequence[Row]) -> str:
     return BOLD if best_students(rows) else ""
 
 
-def diversity_words(rows: Iterable[Row]) -> str:
-    """Returns a sentence that explains diversity, and a space, if some row has it."""
-    if all(row.diversity is None for row in rows):
-        return ""
+def other_words(rows: Iterable[Row]) -> str:
+    """Returns sentences that explain density and coverage, and diversity, each with a space, if some row has them."""
+    rows, words = list(rows), ""
+    if any(row.coverage is not None for row in rows):
+        words += (
+            "Coverage is the share of real images that have a sample nearer than their fifth neighbour; density counts "
+            "such real images of a sample, over five, and is about 1 of real images. "
+        )
+    if any(row.diversity is not None for row in rows):
+        words += (
+            "Diversity is the mean distance between the features of two samples over that of two reference images: "
+            "1 is as spread as the data. "
+        )
+    return words
+
+
+def rank_words(rows: Sequence[Row]) -> str:
+    """Returns a paragraph that explains ranks."""
+    return f"Level rows share a rank. {RULE}{error_words(rows)}"
+
+
+def error_words(rows: Sequence[Row]) -> str:
+    """Returns a space and a sentence on standard errors, if rows have them."""
+    known = any(row.error("fid") is not None for row in rows)
     return (
-        "Diversity is the mean distance between the features of two samples over that of two reference images: "
-        "1 is as spread as the data. "
+        " After a single score, ± is that error; a jackknife over ten groups of the samples gives it." if known else ""
     )
 
 
@@ -156,6 +178,7 @@ def main_words(table: Comparison) -> list[str]:
             if len(table.seeds) > 1
             else f"One training seed, {seeds}. "
         )
+        + f"{RULE}{error_words(table.every_row)} "
         + (BOLD if table.best else ""),
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
         "a method of several phases counts each once. Network calls are forward and in images. "
@@ -167,10 +190,10 @@ def main_words(table: Comparison) -> list[str]:
 def shares_words(table: Comparison) -> str:
     """Returns a paragraph that explains the shares."""
     agreement = "Agreement is the share of samples that the extractor takes for the class asked for."
-    diverse = [line.first for line in table.plain if line.over("diversity").mean is not None]
+    others = other_words([line.first for line in table.plain])
     return (
         "Precision and recall are shares in the features of the FID: how many samples lie among the real images, and "
-        f"how many of those among the samples. {diversity_words(diverse)}{agreement if table.has('agreement') else ''}"
+        f"how many of those among the samples. {others}{agreement if table.has('agreement') else ''}"
     ).strip()
 
 

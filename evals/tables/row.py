@@ -59,15 +59,21 @@ class Card(Measure):
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """The scores of samples; None if not computed. fid_std and fid_min are over the blocks of a protocol."""
+    """The scores of samples; None if not computed. fid_std and fid_min are over the blocks of a protocol.
+
+    fid_infinity: FID extrapolated to infinitely many samples.
+    """
 
     fid: float
     fid_std: float | None = None
     fid_min: float | None = None
+    fid_infinity: float | None = None
     kid_mean: float | None = None
     kid_std: float | None = None
     precision: float | None = None
     recall: float | None = None
+    density: float | None = None
+    coverage: float | None = None
     diversity: float | None = None
     agreement: float | None = None
     score: float | None = None
@@ -81,7 +87,8 @@ SCORES = tuple(score.name for score in fields(Scores))
 class Row(Scores):
     """One sampler of one model: its scores and their card.
 
-    w: the guidance weight; classes: the number that were requested; fid_blocks: the FID of each of a protocol's blocks.
+    w: the guidance weight; classes: the number that were requested; fid_blocks: the FID of each of a protocol's blocks;
+    standard_errors: of its scores, by their names.
     """
 
     suite: str
@@ -92,6 +99,7 @@ class Row(Scores):
     w: float | None = None
     classes: int | None = None
     fid_blocks: list[float] | None = None
+    standard_errors: Facts = field(default_factory=dict)
     card: Card
     facts: Facts = field(repr=False)
 
@@ -125,6 +133,11 @@ class Row(Scores):
         """Returns a score by its name in SCORES."""
         value: float | None = getattr(self, score)
         return value
+
+    def error(self, score: str) -> float | None:
+        """Returns the standard error of a score over its samples, if it is known."""
+        value = self.standard_errors.get(score)
+        return float(value) if isinstance(value, int | float) else None
 
     def json(self) -> dict[str, Any]:
         """Returns all of it with the same keys in the same order, even if values are missing; the card last."""

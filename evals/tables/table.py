@@ -11,7 +11,7 @@ from evals.tables.lineage import Spent
 from evals.tables.names import TEACHER
 from evals.tables.row import SCORES, Row, read_rows, shared
 from evals.tables.settings import Setting
-from evals.tables.spread import Spread
+from evals.tables.spread import Score
 from evals.tables.text import leaves
 
 METRICS = tuple(score for score in SCORES if score != "kid_std")
@@ -53,7 +53,7 @@ class Line:
         return self.first.w is None or (self.first.w == 1 and not self.teacher)
 
     @property
-    def fid(self) -> Spread:
+    def fid(self) -> Score:
         """Returns FID, which every row has."""
         return self.over("fid")
 
@@ -64,9 +64,9 @@ class Line:
         assert mean is not None, "every row has a FID"
         return mean
 
-    def over(self, score: str) -> Spread:
+    def over(self, score: str) -> Score:
         """Returns a score over the seeds."""
-        return Spread.of([row.of(score) for row in self.rows])
+        return Score.over([row.of(score) for row in self.rows], [row.error(score) for row in self.rows])
 
     def scores(self) -> dict[str, Any]:
         """Returns every score over the seeds, for JSON."""
