@@ -29,6 +29,7 @@ from evals.tables.text import (
 MAIN = (1, 2, 4, 8)
 """The NFE of a comparison's first table; more steps are in a second."""
 
+FDR = "FDr"
 SHARES = ("precision", "recall", "density", "coverage", "diversity", "agreement")
 MAY_DIFFER = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
 """What cards may say otherwise without a loss of rank."""
@@ -59,6 +60,8 @@ def score_columns(rows: Sequence[Row], ranks: Sequence[int]) -> list[Column]:
     scores = {
         fid: [around(row.fid, row.error("fid") if row.fid_std is None else row.fid_std) for row in rows],
         "least FID": [figures(row.fid_min) for row in rows],
+        FDR: [figures(row.fdr, digits=3) for row in rows],
+        "MIND": [figures(row.mind) for row in rows],
         "KID × 10³": [_kid(row) for row in rows],
         **{name: [share(row.of(name)) for row in rows] for name in SHARES},
         "score": [figures(row.score) for row in rows],
@@ -180,6 +183,12 @@ def share_columns(table: Comparison) -> list[Column]:
         Column(heading="method", cells=[line.name for line in table.plain]),
         numbers("NFE", [count(line.first.nfe) for line in table.plain]),
         *(numbers(name, [share_words(line.over(name)) for line in table.plain]) for name in SHARES if table.has(name)),
+        *(
+            numbers(heading, [fid_words(line.over(name)) for line in table.plain])
+            for heading, name in (("MIND", "mind"), (FDR, "fdr"))
+            if table.has(name)
+        ),
+        numbers("FID over the teacher's best", [figures(table.excess(line), digits=3) for line in table.plain]),
     ]
 
 

@@ -90,8 +90,8 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         seeds=_seeds(table.card),
         costs=cost_columns(table.trainings) if table.trainings else [],
         cards=[
-            card_of(row.name, name, colours[row.name], [row], {**row.json(), "card": None}, row.card.facts)
-            for row, name in zip(rows, cards, strict=True)
+            card_of(row.name, name, colours[row.name], [row], {**table.row(line), "card": None}, row.card.facts)
+            for line, row, name in zip(table.lines, rows, cards, strict=True)
         ],
         **common(table),
     )

@@ -13,6 +13,7 @@ from evals.pages.columns import (
     share_columns,
     study_columns,
 )
+from evals.scores.floor import is_floor
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
 from evals.tables.few import few_sentences
@@ -24,7 +25,7 @@ from evals.tables.row import Row
 from evals.tables.settings import as_in_git, other_than_git, settings_columns
 from evals.tables.study import Study
 from evals.tables.table import Table
-from evals.tables.text import count, facts, markdown, said
+from evals.tables.text import around, count, facts, figures, markdown, said, share
 
 GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
@@ -123,7 +124,7 @@ def bold_words(rows: Sequence[Row]) -> str:
 
 
 def other_words(rows: Iterable[Row]) -> str:
-    """Returns sentences that explain density and coverage, and diversity, each with a space, if some row has them."""
+    """Returns sentences that explain the scores that some row has, each with a space at its end."""
     rows, words = list(rows), ""
     if any(row.coverage is not None for row in rows):
         words += (
@@ -135,7 +136,27 @@ def other_words(rows: Iterable[Row]) -> str:
             "Diversity is the mean distance between the features of two samples over that of two reference images: "
             "1 is as spread as the data. "
         )
-    return words
+    if any(row.mind is not None for row in rows):
+        words += (
+            "MIND is the sliced 2-Wasserstein distance of the features (arXiv 2605.06797): lower is better, and unlike "
+            "FID it sees their shape. "
+        )
+    return words + floor_words(rows)
+
+
+def floor_words(rows: Sequence[Row]) -> str:
+    """Returns sentences on real images against the reference, with a space, if the cards have a floor."""
+    floor = rows[0].card.facts.get("floor")
+    if isinstance(floor, str):
+        return f"Real images against real images: {floor}. "
+    if not isinstance(floor, dict) or not is_floor(floor):
+        return ""
+    fid = around(floor["fid"], floor["standard_errors"].get("fid"))
+    shares = ", ".join(f"{name} {share(floor.get(name))}" for name in ("precision", "recall", "coverage"))
+    return (
+        f"Real images against real images ({floor['of']}; {floor['n']:,} against {floor['reference_n']:,}): FID {fid}, "
+        f"MIND {figures(floor['mind'])}, {shares}. FDr is the FID of as many samples over that FID: 1 is real images. "
+    )
 
 
 def rank_words(rows: Sequence[Row]) -> str:

@@ -37,7 +37,7 @@ class EntropyScore:
     def _of(self, less: int | None = None) -> float:
         kept = [group for group in range(len(self._bounds)) if group != less]
         n = sum(self._bounds[group][1] - self._bounds[group][0] for group in kept)
-        marginal = np.sum([self._mass[group] for group in kept], axis=0) / n
+        marginal = np.asarray(sum(self._mass[group] for group in kept)) / n
         return float(np.exp(sum(self._plogp[group] for group in kept) / n - _plogp(marginal)))
 
 

@@ -111,4 +111,5 @@ def _kernel_sums(a: Array, b: Array, of_a: Array, of_b: Array) -> tuple[float, A
 
 def _selves(a: Array) -> Array:
     """Returns the kernel of each row with itself."""
-    return (a * a).sum(axis=1) ** 3
+    cubes: Array = (a * a).sum(axis=1) ** 3
+    return cubes

@@ -11,6 +11,7 @@ from evals.features.extractors import Extractor
 from evals.ground.faults import ConfigurationFault, DataFault, StateFault, reading
 from evals.ground.files import read_json, replacing, unicode_only
 from evals.images.reading import ImageSet, open_images
+from evals.scores.floor import floor_of, is_floor
 from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.gaussians import is_statistics as is_statistics
 from evals.scores.gaussians import read_stored
@@ -22,7 +23,10 @@ from evals.scores.see import see
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceCard:
-    """The images of a reference and the network of its features; None if a foreign file does not state them."""
+    """The images of a reference and the network of its features; None if a foreign file does not state them.
+
+    floor: of `floor.floor_of`.
+    """
 
     reference: str
     reference_split: str | None = None
@@ -32,6 +36,7 @@ class ReferenceCard:
     extractor_sha256: str | None = None
     resize: str | None = None
     reference_notes: dict[str, int] | None = None
+    floor: dict[str, Any] | str | None = None
 
     def said(self) -> dict[str, Any]:
         """Returns its fields, without `reference_notes` (changes to images and files left out) if there are none."""
@@ -40,11 +45,12 @@ class ReferenceCard:
     def is_sound(self) -> bool:
         """Returns whether each field has the right kind."""
         values = asdict(self)
-        n, notes = values.pop("reference_n"), values.pop("reference_notes")
+        n, notes, floor = (values.pop(name) for name in ("reference_n", "reference_notes", "floor"))
         return (
             type(self.reference) is str
             and all(value is None or type(value) is str for value in values.values())
             and (n is None or (type(n) is int and n > 0))
+            and (type(floor) in (str, type(None)) or is_floor(floor))
             and (notes is None or (type(notes) is dict and all(type(count) is int for count in notes.values())))
         )
 
@@ -124,6 +130,7 @@ def reference(
     made = ReferenceStatistics.of(open_images(images_path), extractor, name=name, split=split)
     if made.features is not None:
         made = replace(made, nearest=nearest(made.features), pairwise_distance=pairwise_distance(made.features))
+    made = replace(made, card=replace(made.card, floor=floor_of(made.features)))
     made.save(out)
     return made
 

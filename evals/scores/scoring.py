@@ -12,10 +12,13 @@ from evals.ground.files import write_json
 from evals.images.reading import open_images
 from evals.images.samples import read_samples_card
 from evals.scores.fid import fid_of
+from evals.scores.floor import ratios
 from evals.scores.frechet import frechet_distance
 from evals.scores.jackknife import RULE, Estimate
 from evals.scores.kid import STANDARD, KernelDistance
 from evals.scores.manifold import COVERAGE_NEIGHBOURS, NEIGHBOURS, manifold, nearest
+from evals.scores.mind import MIND
+from evals.scores.moments import Features
 from evals.scores.pairwise import Within, pairwise_distance
 from evals.scores.protocols import ScoreProtocol
 from evals.scores.references import ReferenceStatistics
@@ -26,7 +29,12 @@ EVALUATOR = "boot_exp evals 2"
 """Raised whenever a change could move a number."""
 
 Record = dict[str, Any]
-OF_FEATURES = ("kid_mean", "kid_std", "precision", "recall", "density", "coverage", "diversity")
+RATIOS = {"fid": "fdr", "mind": "mind_ratio"}
+"""The names of ratios to the floor."""
+OF_FEATURES = (
+    *("kid_mean", "kid_std", "precision", "recall", "density", "coverage", "diversity", "mind"),
+    *RATIOS.values(),
+)
 """The scores that need the features of all samples and of all reference images."""
 
 
@@ -53,13 +61,14 @@ def evaluate(
     """Extends `fid`'s record by OF_FEATURES and score, and standard_errors by those of these scores.
 
     Diversity is the mean distance between the features of two samples, divided by that of the reference: 1 means as
-    spread as the data, 0 that all samples are equal. OF_FEATURES are None if there were too many features to keep or
-    if third-party statistics lack them; diversity is None if all images of the reference are equal; the score is None
-    for an extractor without classes. If samples were requested of `classes` in turn (image i of class i mod `classes`),
-    the record has their agreement: the share whose most probable class is the requested one, None like the score. Under
-    a protocol the FID is the mean over its blocks of samples, with fid_std, fid_min and fid_blocks, and the card has
-    the FID's label. Standard errors are by `jackknife`; a score of few samples has none. DataFault: the extractor has
-    another number of classes; NumericalFault: a score is not finite.
+    spread as the data, 0 that all samples are equal. fdr and mind_ratio are FID and MIND over those of real images
+    (`floor.ratios`). OF_FEATURES are None if there were too many features to keep or if third-party statistics lack
+    them; diversity is None if all images of the reference are equal, and a ratio if there are fewer samples than
+    held-out images; the score is None for an extractor without classes. If samples were requested of `classes` in turn
+    (image i of class i mod `classes`), the record has their agreement: the share whose most probable class is the
+    requested one, None like the score. Under a protocol the FID is the mean over its blocks of samples, with fid_std,
+    fid_min and fid_blocks, and the card has the FID's label. Standard errors are by `jackknife`; a score of few samples
+    has none. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
@@ -76,25 +85,15 @@ def evaluate(
             "fid_min": min(each),
             "fid_blocks": each,
         }
-    found: dict[str, Estimate | None] = {**dict.fromkeys(OF_FEATURES), "score": seen.score}
+    found: dict[str, Estimate | None] = {"score": seen.score}
     if classes is not None:
         found["agreement"] = seen.agreement
-    record |= dict.fromkeys(found)
+    record |= dict.fromkeys((*OF_FEATURES, *found))
     if seen.features is not None and reference.features is not None:
-        reference_nearest = nearest(reference.features) if reference.nearest is None else reference.nearest
-        spread = reference.pairwise_distance
-        spread = pairwise_distance(reference.features) if spread is None else spread
-        within = Within.of(seen.features, NEIGHBOURS)
-        found |= vars(manifold(seen.features, reference.features, reference_nearest, within))
-        found["kid_mean"], record["kid_std"] = kernel.estimate(seen.features, reference.features)
-        found["diversity"] = within.distance.over(spread) if spread > 0 else None
-        size = min(kernel.subset_size, seen.n, len(reference.features))
-        record["card"]["kid"] = f"{kernel.subsets} subsets of {size}, seed {kernel.seed}"
-        record["card"]["neighbours"] = NEIGHBOURS
-        record["card"]["density_and_coverage"] = (
-            f"{COVERAGE_NEIGHBOURS} neighbours, {len(seen.features):,} samples, {len(reference.features):,} real images"
-        )
-        record["card"]["reference_pairwise_distance"] = spread
+        of_features, errors, card = _of_features(seen.features, reference, reference.features, kernel)
+        record |= of_features
+        record["standard_errors"] |= errors
+        record["card"] |= card
     _add(record, found)
     check_finite(record, CURE)
     return record
@@ -158,6 +157,38 @@ def _fid(seen: Seen, reference: ReferenceStatistics, extractor: Extractor) -> Re
         card |= {"standard_errors": RULE, "extrapolation": f"line in 1/n, n {seen.n // 2:,} and {seen.n:,}"}
     _add(record, {"fid": found.distance})
     return record
+
+
+def _of_features(
+    samples: Features, against: ReferenceStatistics, reference: Features, kernel: KernelDistance
+) -> tuple[Record, dict[str, float], Record]:
+    """Returns the scores of OF_FEATURES, their standard errors, and what the card says of them."""
+    reference_nearest = nearest(reference) if against.nearest is None else against.nearest
+    spread = against.pairwise_distance
+    spread = pairwise_distance(reference) if spread is None else spread
+    within = Within.of(samples, NEIGHBOURS)
+    kid, deviation = kernel.estimate(samples, reference)
+    found: dict[str, Estimate | None] = {
+        "kid_mean": kid,
+        **vars(manifold(samples, reference, reference_nearest, within)),
+        "diversity": within.distance.over(spread) if spread > 0 else None,
+        "mind": MIND(samples, reference),
+    }
+    record: Record = {"standard_errors": {}, "kid_std": deviation}
+    _add(record, found)
+    if isinstance(against.card.floor, dict):
+        for name, (ratio, error) in ratios(samples, reference, against.card.floor).items():
+            record[RATIOS[name]] = ratio
+            record["standard_errors"] |= {} if error is None else {RATIOS[name]: error}
+    n, m = len(samples), len(reference)
+    card = {
+        "kid": f"{kernel.subsets} subsets of {min(kernel.subset_size, n, m)}, seed {kernel.seed}",
+        "neighbours": NEIGHBOURS,
+        "density_and_coverage": f"{COVERAGE_NEIGHBOURS} neighbours, {n:,} samples, {m:,} real images",
+        "mind": f"{MIND.projections:,} projections, {min(n, m):,} features each, seed {MIND.seed}",
+        "reference_pairwise_distance": spread,
+    }
+    return record, record.pop("standard_errors"), card
 
 
 def _add(record: Record, found: Mapping[str, Estimate | None]) -> None:

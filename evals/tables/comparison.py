@@ -90,6 +90,7 @@ class Comparison(Table):
             "plain": line.plain,
             "classes": first.classes,
             **line.scores(),
+            "excess_over_teacher": self.excess(line),
             "cost": None if line.cost is None else asdict(line.cost),
             "runs": line.apart(self.card),
         }

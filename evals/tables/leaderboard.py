@@ -32,7 +32,8 @@ class Leaderboard(Table):
 
     def row(self, line: Line) -> dict[str, Any]:
         *rest, card = line.first.json().items()
-        return dict([*rest, ("rank", self.ranks[self.lines.index(line)]), card])
+        rank = self.ranks[self.lines.index(line)]
+        return dict([*rest, ("rank", rank), ("excess_over_teacher", self.excess(line)), card])
 
     def path(self, line: Line) -> tuple[str, str]:
         """Returns the method and the sampler; a method with several training seeds is METHOD/SEED."""

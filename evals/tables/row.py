@@ -61,7 +61,7 @@ class Card(Measure):
 class Scores:
     """The scores of samples; None if not computed. fid_std and fid_min are over the blocks of a protocol.
 
-    fid_infinity: FID extrapolated to infinitely many samples.
+    fid_infinity: FID extrapolated to infinitely many samples; fdr and mind_ratio: over those of real images.
     """
 
     fid: float
@@ -74,6 +74,9 @@ class Scores:
     recall: float | None = None
     density: float | None = None
     coverage: float | None = None
+    mind: float | None = None
+    fdr: float | None = None
+    mind_ratio: float | None = None
     diversity: float | None = None
     agreement: float | None = None
     score: float | None = None

@@ -102,6 +102,11 @@ class Table(ABC):
         """Returns the rows of all lines and all seeds."""
         return [row for line in self.lines for row in line.rows]
 
+    def excess(self, line: Line) -> float | None:
+        """Returns a student's mean FID less that of the teacher's best solve, both without guidance; else None."""
+        solves = [other.level for other in self.lines if other.teacher and other.plain]
+        return line.level - min(solves) if solves and not line.teacher and line.plain else None
+
     def has(self, score: str) -> bool:
         """Returns whether some line without guidance has this score for all its seeds."""
         return any(line.over(score).mean is not None for line in self.lines if line.plain)
