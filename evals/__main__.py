@@ -13,6 +13,7 @@ with starting("error", "fid"):
     import numpy as np
     import typer
 
+    from evals.features.named import extractor_of
     from evals.scores.scoring import Record
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 ExtractorName = Annotated[
-    str, typer.Option("--extractor", help="torch-fidelity, clean-fid, or the folder of an in-domain extractor")
+    str,
+    typer.Option("--extractor", help="torch-fidelity, clean-fid, dinov2-vit-l-14 (or s, b), or an in-domain folder"),
 ]
-Weights = Annotated[str | None, typer.Option(help="Inception's weights: a path, or their published URL")]
+Weights = Annotated[str | None, typer.Option(help="Inception's or DINOv2's: a path, or their published URL")]
 WeightsHash = Annotated[
     str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
 ]
@@ -49,7 +51,7 @@ def fid(
     from evals.tables.few import with_warnings
 
     images = [samples] if is_statistics(reference) else [reference, samples]
-    network = _counted(_extractor(extractor, weights, weights_sha256, device), "fid", lambda: images)
+    network = _counted(extractor_of(extractor, weights, weights_sha256, device), "fid", lambda: images)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
@@ -104,7 +106,7 @@ def reference(
     from evals.scores.references import reference as make
 
     network = _counted(
-        _extractor(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
+        extractor_of(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
     )
     card = make(images, network, split=split, out=out, name=name).card
     tell(f"{card.reference} ({card.reference_split}): {card.reference_n:,} images, {card.extractor} features, in {out}")
@@ -136,7 +138,7 @@ def evaluate(
         )
     of_coco = taken is COCO
     against = coco_reference(reference, reference_sha256, samples) if of_coco else load_reference(reference)
-    network = _extractor(extractor, weights, weights_sha256, device)
+    network = extractor_of(extractor, weights, weights_sha256, device)
     network = _counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
 
     def tell_row(record: Record) -> None:
@@ -258,23 +260,6 @@ def comparison(
         reasons=reasons,
         settings=settings,
     )
-
-
-def _extractor(name: str, weights: str | None, sha256: str | None, device: str) -> "Extractor":
-    from evals.features.extractors import CleanFidInception, TorchFidelityInception
-
-    if name == "torch-fidelity":
-        return TorchFidelityInception(weights=weights, sha256=sha256, device=device)
-    if name == "clean-fid":
-        return CleanFidInception(weights=weights, sha256=sha256, device=device)
-    if weights is not None or not Path(name).is_dir():
-        raise ConfigurationFault(
-            f"--extractor must be torch-fidelity or clean-fid (with --weights) or a folder (without), got {name}; "
-            "choose one of the three"
-        )
-    from evals.features.indomain import InDomain
-
-    return InDomain(name)
 
 
 def _counted(extractor: "Extractor", title: str, paths: Callable[[], Sequence[Path]]) -> "Extractor":

@@ -17,11 +17,16 @@ from evals.scores.protocols import Standard
 from evals.scores.references import load_reference, reference
 
 EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
+SECOND = "second"
+"""The folder of the second space: another network, with the same two."""
 
 
 @component
 class Reference:
-    """Statistics in features of the suite's own network. updates: of 128 images; None: 600, or four epochs if more."""
+    """Statistics in features of the suite's own network, and of a second one, trained alike from the next seed.
+
+    updates: of 128 images, for each; None: 600, or four epochs if more.
+    """
 
     alone: ClassVar[bool] = True
 
@@ -29,21 +34,26 @@ class Reference:
     updates: Count | None = None
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
-        """Trains the network on a prepared data folder and writes extractor/ and statistics.npz."""
+        """Trains both networks on a prepared data folder; writes extractor/ and statistics.npz, and both in second/."""
         data = labelled(needed(data))
         with (
             replacing_folder(place.out, holding=STATISTICS) as partial,
             Meter(title=f"{place.suite} features") as meter,
         ):
-            train_extractor(
-                data,
-                partial / EXTRACTOR,
-                suite=place.suite,
-                seed=self.seed,
-                updates=self.updates,
-                tell=lambda done, total: meter.update(128 * done, total=128 * total),
-            )
-            reference(data / "images.npy", InDomain(partial / EXTRACTOR), out=partial / STATISTICS)
+            first = f"in-domain-{place.suite}"
+            for number, (folder, name) in enumerate(((partial, first), (partial / SECOND, f"{first}-second"))):
+                train_extractor(
+                    data,
+                    folder / EXTRACTOR,
+                    suite=place.suite,
+                    seed=self.seed + number,
+                    updates=self.updates,
+                    tell=lambda done, total, before=number: meter.update(
+                        128 * (before * total + done), total=256 * total
+                    ),
+                    name=name,
+                )
+                reference(data / "images.npy", InDomain(folder / EXTRACTOR), out=folder / STATISTICS)
 
 
 @component

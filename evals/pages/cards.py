@@ -13,8 +13,8 @@ GROUPS: Mapping[str, str] = {
     "The samples": "method|sampler|ablation|suite|nfe|n|w|classes|solver|labels|seeds|selection|samples|prompts"
     "|seconds_per_image",
     "The model": "training|weights|ema|steps|distilled|negative|text|cost",
-    "The measure": "extractor|reference|kid|neighbours|density_and_coverage|mind|floor|standard_errors|extrapolation"
-    "|resize|evaluator|protocol",
+    "The measure": "extractor|reference|kid|neighbours|density_and_coverage|mind|floor|spaces|standard_errors"
+    "|extrapolation|resize|evaluator|protocol",
     "Where it ran": "commit|device|torch|precision|processes",
 }
 """Headings, and the first words of the names of their facts."""
@@ -37,6 +37,7 @@ NAMES = {
     "mind": "MIND",
     "mind_ratio": "MIND over that of real images",
     "fdr": "FDr, FID over that of real images",
+    "fdr_mean": "FDr, mean over spaces",
     "floor": "held-out real images",
     "excess_over_teacher": "FID less the teacher's best",
     "standard_errors": "standard errors by",
@@ -133,7 +134,7 @@ def grouped(scores: Mapping[str, Any], card: Mapping[str, Any]) -> list[tuple[st
 
 def _heading(name: str, of_row: bool) -> str:
     scores = {*SCORES, "fid_blocks", "fid_ratio", "rank", "excess_over_teacher"} - {"seconds_per_image"}
-    if (of_row and name in scores) or name.startswith(("diversity_at", "standard_errors.")):
+    if (of_row and name in scores) or name.startswith(("diversity_at", "standard_errors.", "spaces.")):
         return SCORED
     matching = (heading for heading, words in GROUPS.items() if re.match(rf"({words})([._]|$)", name))
     return next(matching, "Other facts")

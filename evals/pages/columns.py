@@ -1,7 +1,7 @@
 """The columns of every table, in Markdown and in HTML: scores, facts that differ, costs, weights, reported rows."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from evals.tables.comparison import Comparison
 from evals.tables.guidance import GuidedLines
@@ -86,6 +86,27 @@ def _fid(row: Row) -> Score:
 
 def _kid(row: Row) -> str:
     return figures(row.kid_mean, scale=1e3) if row.kid_is_of_all else around(row.kid_mean, row.kid_std, scale=1e3)
+
+
+def space_columns(rows: Sequence[Row]) -> list[Column]:
+    """Returns FDr in the features of each network, and the mean; empty if no row has a second space."""
+    names = dict.fromkeys(name for row in rows for name in row.spaces)
+    if not names:
+        return []
+    return [
+        Column(heading="method", cells=[row.method for row in rows]),
+        Column(heading="sampler", cells=[row.sampler for row in rows]),
+        numbers(rows[0].card.extractor, [around(row.fdr, row.error("fdr")) for row in rows]),
+        *(numbers(name, [_space_ratio(row.spaces.get(name)) for row in rows]) for name in names),
+        numbers("mean", [figures(row.fdr_mean, digits=3) for row in rows]),
+    ]
+
+
+def _space_ratio(scores: object) -> str:
+    if not isinstance(scores, Mapping):
+        return MISSING
+    errors = scores.get("standard_errors")
+    return around(scores.get("fdr"), errors.get("fdr") if isinstance(errors, Mapping) else None)
 
 
 def leaderboard_columns(table: Leaderboard) -> list[Column]:
@@ -185,7 +206,7 @@ def share_columns(table: Comparison) -> list[Column]:
         *(numbers(name, [share_words(line.over(name)) for line in table.plain]) for name in SHARES if table.has(name)),
         *(
             numbers(heading, [fid_words(line.over(name)) for line in table.plain])
-            for heading, name in (("MIND", "mind"), (FDR, "fdr"))
+            for heading, name in (("MIND", "mind"), (FDR, "fdr"), (f"{FDR}, mean over spaces", "fdr_mean"))
             if table.has(name)
         ),
         numbers("FID over the teacher's best", [figures(table.excess(line), digits=3) for line in table.plain]),

@@ -18,11 +18,13 @@ from evals.pages.columns import (
     main_columns,
     more_columns,
     share_columns,
+    space_columns,
 )
 from evals.pages.frame import Mark, anchors, common, mark, rendered
 from evals.pages.gallery import Shown, Strip, check_names, data_uri, first_images, gallery, side_by_side
 from evals.pages.markdown import (
     GUIDANCE_WORDS,
+    SPACES,
     bold_words,
     few_words,
     main_words,
@@ -78,6 +80,8 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         others=other_words(rows),
         bold=bold_words(rows),
         ranks=rank_words(rows),
+        spaces=space_columns(rows),
+        spaces_words=SPACES,
         few=few_words(rows),
         columns=leaderboard_columns(table),
         marks=[

@@ -11,6 +11,7 @@ from evals.pages.columns import (
     more_columns,
     reported_columns,
     share_columns,
+    space_columns,
     study_columns,
 )
 from evals.scores.floor import is_floor
@@ -32,6 +33,10 @@ GUIDANCE_WORDS = (
     "teacher's NFE counts both of its calls."
 )
 BOLD = "Bold are the students at each NFE whose FID is the least or level with it."
+SPACES = (
+    "FDr in the features of several networks, and the mean: FID of samples over FID of as many real images (arXiv "
+    "2604.28190). A row that is good in one space alone fits that network rather than the images."
+)
 MADE = "## How the numbers were made"
 
 
@@ -45,6 +50,7 @@ def leaderboard_page(table: Leaderboard) -> str:
         f"Lower FID and KID are better, higher precision and recall. {other_words(table.rows)}"
         "All scores are taken in the same features. NFE is network evaluations per image. " + bold_words(table.rows),
         rank_words(table.rows),
+        *_spaces(table.rows),
         *few_words(table.rows),
         MADE,
         *_as_in_git(table),
@@ -228,6 +234,11 @@ def _other(table: Table) -> Iterator[str]:
         yield f"**{other}**"
     if settings := settings_columns(table.settings):
         yield markdown(settings)
+
+
+def _spaces(rows: Sequence[Row]) -> Sequence[str]:
+    columns = space_columns(rows)
+    return ["## Over real images, in several spaces", SPACES, markdown(columns)] if columns else []
 
 
 def _as_in_git(table: Table) -> Iterator[str]:

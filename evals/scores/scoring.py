@@ -1,7 +1,7 @@
 """Scores samples against a reference; each record has a card with its provenance."""
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,13 @@ from evals.scores.pairwise import Within, pairwise_distance
 from evals.scores.protocols import ScoreProtocol
 from evals.scores.references import ReferenceStatistics
 from evals.scores.see import Seen, Share, one_by_one, see
+from evals.scores.spaces import RATIOS, Space, mean_ratio
 
 CURE = "look at the samples, the reference and the extractor's features"
 EVALUATOR = "boot_exp evals 2"
 """Raised whenever a change could move a number."""
 
 Record = dict[str, Any]
-RATIOS = {"fid": "fdr", "mind": "mind_ratio"}
-"""The names of ratios to the floor."""
 OF_FEATURES = (
     *("kid_mean", "kid_std", "precision", "recall", "density", "coverage", "diversity", "mind"),
     *RATIOS.values(),
@@ -57,6 +56,7 @@ def evaluate(
     classes: int | None = None,
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
+    spaces: Sequence[Space] = (),
 ) -> Record:
     """Extends `fid`'s record by OF_FEATURES and score, and standard_errors by those of these scores.
 
@@ -68,7 +68,8 @@ def evaluate(
     (image i of class i mod `classes`), the record has their agreement: the share whose most probable class is the
     requested one, None like the score. Under a protocol the FID is the mean over its blocks of samples, with fid_std,
     fid_min and fid_blocks, and the card has the FID's label. Standard errors are by `jackknife`; a score of few samples
-    has none. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
+    has none. With further spaces the record has the scores in each, by the network's name, and fdr_mean, the mean of
+    FDr over all. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
@@ -95,6 +96,10 @@ def evaluate(
         record["standard_errors"] |= errors
         record["card"] |= card
     _add(record, found)
+    if spaces:
+        record["spaces"] = {space.extractor.name: space.scores(images, share) for space in spaces}
+        record["card"]["spaces"] = {space.extractor.name: space.said() for space in spaces}
+        record["fdr_mean"] = mean_ratio(record["fdr"], record["spaces"])
     check_finite(record, CURE)
     return record
 
@@ -108,6 +113,7 @@ def evaluate_folder(
     kernel: KernelDistance = STANDARD,
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
+    spaces: Sequence[Space] = (),
 ) -> list[Record]:
     """Evaluates each <sampler>.zip with the <sampler>.json beside it; may write the records as one JSON list.
 
@@ -128,7 +134,9 @@ def evaluate_folder(
     for stem, claim in claims.items():
         # A protocol's network has classes of its own, which differ from the samples'.
         asked = claim.classes if protocol is None else None
-        scores = evaluate(zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol)
+        scores = evaluate(
+            zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol, spaces=spaces
+        )
         if scores["n"] != claim.n:
             raise DataFault(f"{zips[stem]} must hold the {claim.n} images of its card, got {scores['n']}; sample again")
         record = {**claim.facts, **scores, "card": {**claim.card, **scores["card"]}}
