@@ -106,7 +106,8 @@ def _space_ratio(scores: object) -> str:
     if not isinstance(scores, Mapping):
         return MISSING
     errors = scores.get("standard_errors")
-    return around(scores.get("fdr"), errors.get("fdr") if isinstance(errors, Mapping) else None)
+    known = (scores.get("fdr"), errors.get("fdr") if isinstance(errors, Mapping) else None)
+    return around(*(value if isinstance(value, int | float) else None for value in known))
 
 
 def leaderboard_columns(table: Leaderboard) -> list[Column]:

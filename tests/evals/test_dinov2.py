@@ -63,7 +63,7 @@ def test_the_network_is_that_of_transformers() -> None:
         hidden_size=48, num_hidden_layers=2, num_attention_heads=3, image_size=224, patch_size=14
     )
     theirs = transformers.Dinov2Model(config).eval()
-    theirs.load_state_dict(renamed(ours.state_dict()), strict=False)
+    assert theirs.load_state_dict(renamed(ours.state_dict()), strict=False).missing_keys == ["embeddings.mask_token"]
     x = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(pixel_values=x).last_hidden_state[:, 0]
@@ -79,29 +79,29 @@ def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             ("pos_embed", "embeddings.position_embeddings"),
             ("patch_embed.proj", "embeddings.patch_embeddings.projection"),
             ("blocks.", "encoder.layer."),
-            ("attn.proj", "attention.output.dense"),
+            ("attn.proj", "attention.o_proj"),
             ("ls1.gamma", "layer_scale1.lambda1"),
             ("ls2.gamma", "layer_scale2.lambda1"),
         ):
             name = name.replace(a, b)
         name = f"layernorm{name.removeprefix('norm')}" if name.startswith("norm.") else name
         if ".attn.qkv." in name:
-            for part, one in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                found[name.replace("attn.qkv", f"attention.attention.{part}")] = one
+            for part, one in zip("qkv", value.chunk(3), strict=True):
+                found[name.replace("attn.qkv", f"attention.{part}_proj")] = one
         else:
             found[name] = value
     return found
 
 
 def test_positions_are_interpolated_to_the_grid_of_224_pixels() -> None:
-    """A plane stays a plane: its value at a patch's centre, away from the edges."""
+    """A plane stays one, to what a cubic of -0.75 bends it, at the published scale of 16.1 patches and not of 16."""
     network = drawn(VisionTransformer(width=1, depth=1, heads=1))
     assert isinstance(network, VisionTransformer)
     network.pos_embed.data = torch.cat([torch.tensor([[-7.0]]), torch.arange(37.0).repeat(37)[:, None]])[None]
     found = network._positions(16)
     assert found.shape == (1, 257, 1) and found[0, 0] == -7
     centres = (torch.arange(16) + 0.5) * 37 / 16.1 - 0.5
-    torch.testing.assert_close(found[0, 1:, 0].view(16, 16)[8, 2:-2], centres[2:-2], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found[0, 1:, 0].view(16, 16)[8, 2:-2], centres[2:-2], rtol=0, atol=0.06)
 
 
 def test_other_or_missing_weights_are_refused_with_the_address(weights: Path, tmp_path: Path) -> None:
