@@ -40,20 +40,19 @@ class Reference:
             replacing_folder(place.out, holding=STATISTICS) as partial,
             Meter(title=f"{place.suite} features") as meter,
         ):
-            first = f"in-domain-{place.suite}"
-            for number, (folder, name) in enumerate(((partial, first), (partial / SECOND, f"{first}-second"))):
-                train_extractor(
-                    data,
-                    folder / EXTRACTOR,
-                    suite=place.suite,
-                    seed=self.seed + number,
-                    updates=self.updates,
-                    tell=lambda done, total, before=number: meter.update(
-                        128 * (before * total + done), total=256 * total
-                    ),
-                    name=name,
-                )
-                reference(data / "images.npy", InDomain(folder / EXTRACTOR), out=folder / STATISTICS)
+            name = f"in-domain-{place.suite}"
+            self._space(data, partial, name, 0, meter, place.suite)
+            self._space(data, partial / SECOND, f"{name}-second", 1, meter, place.suite)
+
+    def _space(self, data: Path, folder: Path, name: str, number: int, meter: Meter, suite: str) -> None:
+        """Trains one of the two networks, and computes the statistics in its features."""
+
+        def tell(done: int, total: int) -> None:
+            meter.update(128 * (number * total + done), total=256 * total)
+
+        seed = self.seed + number
+        train_extractor(data, folder / EXTRACTOR, suite=suite, seed=seed, updates=self.updates, tell=tell, name=name)
+        reference(data / "images.npy", InDomain(folder / EXTRACTOR), out=folder / STATISTICS)
 
 
 @component

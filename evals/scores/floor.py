@@ -68,10 +68,10 @@ def ratios(samples: Features, reference: Features, floor: dict[str, Any]) -> dic
     for name, score in (("fid", _fid), ("mind", MIND)):
         each = [score(some, against) for _, against in _splits(reference)]
         if floor[name] > 0:
-            ratio, error = statistics.fmean(one.value for one in each) / floor[name], each[0].error
+            ratio, error = sum(one.value for one in each) / SPLITS / floor[name], each[0].error
             floors = floor["standard_errors"][name]
             known = error is not None and floors is not None
-            found[name] = ratio, math.hypot(error, ratio * floors) / floor[name] if known else None
+            found[name] = ratio, math.hypot(error or 0.0, ratio * (floors or 0.0)) / floor[name] if known else None
     return found
 
 

@@ -7,11 +7,11 @@ recall and coverage, which count an image as covered however many samples cover 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 GROUPS = 10
@@ -35,9 +35,8 @@ class Estimate:
         """Returns the standard error, sqrt((G - 1) / G sum (without_g - mean)^2); None if there are no groups."""
         if not self.without:
             return None
-        count = len(self.without)
-        mean = math.fsum(self.without) / count
-        return math.sqrt((count - 1) / count * math.fsum((one - mean) ** 2 for one in self.without))
+        with np.errstate(all="ignore"):  # what is not finite is refused where it is written
+            return float(np.std(self.without) * np.sqrt(len(self.without) - 1))
 
     def over(self, scale: float) -> Estimate:
         """Returns the estimate divided by a number that does not depend on the samples."""

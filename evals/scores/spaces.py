@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,4 +63,4 @@ def mean_ratio(fdr: float | None, spaces: Mapping[str, Mapping[str, Any]]) -> fl
     """Returns the mean of FDr over the first space and others; None if one has none."""
     every: Sequence[float | None] = [fdr, *(scores["fdr"] for scores in spaces.values())]
     known = [one for one in every if one is not None]
-    return statistics.fmean(known) if len(known) == len(every) else None
+    return sum(known) / len(known) if len(known) == len(every) else None
