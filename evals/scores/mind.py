@@ -31,15 +31,16 @@ class SlicedDistance:
 
         size, dimensions = min(len(samples), len(reference)), samples.shape[1]
         generator = torch.Generator().manual_seed(self.seed)
-        x, y = (self._thinned(torch.randperm, generator, one, size) for one in (samples, reference))
+        chosen, x = self._thinned(torch.randperm, generator, samples, size)
+        _, y = self._thinned(torch.randperm, generator, reference, size)
         drawn = torch.randn(self.projections, dimensions, generator=generator)
         directions = (drawn / drawn.norm(dim=1, keepdim=True)).numpy()
-        member = np.searchsorted([high for _, high in groups(len(samples))], x, side="right")
+        member = np.searchsorted([high for _, high in groups(len(samples))], chosen, side="right")
         alone = left_out(groups(len(samples)))
         total, without = 0.0, np.zeros(len(alone))
         for start in range(0, self.projections, AT_ONCE):
             some = directions[start : start + AT_ONCE]
-            ours, theirs = some @ samples[x].T, np.sort(some @ reference[y].T, axis=1)
+            ours, theirs = some @ x.T, np.sort(some @ y.T, axis=1)
             order = np.argsort(ours, axis=1)
             ours, whose = np.take_along_axis(ours, order, axis=1), member[order]
             total += _squared(ours, theirs)
@@ -49,12 +50,14 @@ class SlicedDistance:
         scale = 3 * dimensions / self.projections
         return Estimate(value=scale * total, without=(scale * without).tolist())
 
-    def _thinned(self, shuffled: Any, generator: Any, features: Features, size: int) -> NDArray[np.int64]:
-        """Returns which features are used; only the larger set is drawn from, as in torch-fidelity."""
+    def _thinned(
+        self, shuffled: Any, generator: Any, features: Features, size: int
+    ) -> tuple[NDArray[np.int64], Features]:
+        """Returns which features are used, and these; only the larger set is drawn from, as in torch-fidelity."""
         if len(features) == size:
-            return np.arange(size)
-        found: NDArray[np.int64] = shuffled(len(features), generator=generator)[:size].numpy()
-        return found
+            return np.arange(size), features
+        chosen: NDArray[np.int64] = shuffled(len(features), generator=generator)[:size].numpy()
+        return chosen, features[chosen]
 
 
 MIND = SlicedDistance()
