@@ -21,17 +21,11 @@ with starting("boot-exp", "pipeline"):
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        from boot_exp import __version__
-
-        print(f"boot-exp {__version__}, {Path(__file__).parent}")
-        raise typer.Exit
-
-
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="print it", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print it", callback=outside.version, is_eager=True)
+    ] = False,
 ) -> None: ...
 
 
@@ -42,7 +36,12 @@ Prepared = Annotated[Path | None, typer.Option(help="folder written by `data`, f
 Taught = Annotated[Path | None, typer.Option(help="folder written by `teacher`, or by `distil` in an earlier phase")]
 Referred = Annotated[Path | None, typer.Option(help="folder written by `reference`, unless statistics are published")]
 Prompted = Annotated[Path | None, typer.Option(help="folder written by `prompts`, for models that take text")]
+Sampled = Annotated[Path | None, typer.Option(help="folder written by `teacher` or `distil`")]
+Drawn = Annotated[Path | None, typer.Option(help="folder written by `sample`")]
+Distilled = Annotated[Path | None, typer.Option(help="folder written by `distil`")]
+Record = Annotated[Path | None, typer.Option(help="the .json to write")]
 Bind = Annotated[list[str], typer.Option("--bind", "-b", help="a gin binding that overrides the run's own")]
+UNBOUND: list[str] = []  # typer reads the default; no code changes it
 
 
 @app.command()
@@ -160,11 +159,7 @@ def prompts(config: Config, out: Out, bind: Bind = []) -> None:  # noqa: B006
 
 @app.command()
 def pairs(
-    config: Config,
-    out: OutOrPlace = None,
-    teacher: Taught = None,
-    prompts: Prompted = None,
-    bind: Bind = [],  # noqa: B006
+    config: Config, out: OutOrPlace = None, teacher: Taught = None, prompts: Prompted = None, bind: Bind = UNBOUND
 ) -> None:
     """Solves noise to images with a teacher, and stores the pairs for methods that start from them."""
     run_at("pairs", config, bind, needed={"out": out, "teacher": teacher}, more={"prompts": prompts})
@@ -187,11 +182,7 @@ def distil(
 
 @app.command()
 def sample(
-    config: Config,
-    out: OutOrPlace = None,
-    model: Annotated[Path | None, typer.Option(help="folder written by `teacher` or `distil`")] = None,
-    prompts: Prompted = None,
-    bind: Bind = [],  # noqa: B006
+    config: Config, out: OutOrPlace = None, model: Sampled = None, prompts: Prompted = None, bind: Bind = UNBOUND
 ) -> None:
     """Draws images with each of a model's samplers."""
     run_at("sample", config, bind, needed={"out": out, "model": model}, more={"prompts": prompts})
@@ -200,22 +191,33 @@ def sample(
 @app.command()
 def evaluate(
     config: Config,
-    out: Annotated[Path | None, typer.Option(help="the .json to write")] = None,
-    samples: Annotated[Path | None, typer.Option(help="folder written by `sample`")] = None,
+    out: Record = None,
+    samples: Drawn = None,
     reference: Referred = None,
-    bind: Bind = [],  # noqa: B006
+    teacher: Annotated[Path | None, typer.Option(help="folder of the teacher's samples, of the same noise")] = None,
+    bind: Bind = UNBOUND,
 ) -> None:
     """Scores each sampler's images against the reference."""
-    run_at("evaluate", config, bind, needed={"out": out, "samples": samples, "reference": reference})
+    needed = {"out": out, "samples": samples, "reference": reference}
+    run_at("evaluate", config, bind, needed=needed, more={"teacher": teacher})
+
+
+@app.command()
+def profile(
+    config: Config,
+    out: Record = None,
+    model: Distilled = None,
+    teacher: Taught = None,
+    prompts: Prompted = None,
+    bind: Bind = UNBOUND,
+) -> None:
+    """Measures a student against its teacher's exact signal, time by time: where its error enters and grows."""
+    run_at("profile", config, bind, needed={"out": out, "model": model, "teacher": teacher}, more={"prompts": prompts})
 
 
 @app.command()
 def walks(
-    config: Config,
-    out: OutOrPlace = None,
-    model: Annotated[Path | None, typer.Option(help="folder written by `distil`")] = None,
-    prompts: Prompted = None,
-    bind: Bind = [],  # noqa: B006
+    config: Config, out: OutOrPlace = None, model: Distilled = None, prompts: Prompted = None, bind: Bind = UNBOUND
 ) -> None:
     """Draws a student's images between two prompts, between two noises, and from small w to large."""
     run_at("walks", config, bind, needed={"out": out, "model": model, "prompts": prompts})
@@ -224,8 +226,8 @@ def walks(
 @app.command("prompt-scores")
 def prompt_scores(
     config: Config,
-    out: Annotated[Path | None, typer.Option(help="the .json to write")] = None,
-    samples: Annotated[Path | None, typer.Option(help="folder written by `sample`")] = None,
+    out: Record = None,
+    samples: Drawn = None,
     reference: Referred = None,
     data: Prepared = None,
     prompts: Prompted = None,
@@ -240,7 +242,7 @@ def prompt_scores(
 def exported(
     config: Config,
     out: OutOrPlace = None,
-    model: Annotated[Path | None, typer.Option(help="folder written by `distil`")] = None,
+    model: Distilled = None,
     teacher: Taught = None,
     source: Annotated[str | None, typer.Option(help="the pipeline that the teacher was read from, if moved")] = None,
     w: Annotated[float | None, typer.Option(help="the guidance weight of a student that takes any")] = None,

@@ -1,9 +1,8 @@
 """python -m evals: scores of any images, and the tables and reports of a suite."""
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from evals.ground.ending import Progress, run, tell
 from evals.ground.extras import starting
@@ -13,11 +12,9 @@ with starting("error", "fid"):
     import numpy as np
     import typer
 
+    from evals.features.counted import counted
     from evals.features.named import extractor_of
     from evals.scores.scoring import Record
-
-if TYPE_CHECKING:
-    from evals.features.extractors import Extractor
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,6 +27,8 @@ WeightsHash = Annotated[
     str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
 ]
 Settings = Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")]
+Training = Annotated[Path | None, typer.Option(help="a folder of prepared data, to show what is nearest to samples")]
+Profiles = Annotated[Path | None, typer.Option(help="the suite's folder of profiles, or any file if it has none")]
 Device = Annotated[str, typer.Option(help="the device for Inception: cpu or cuda")]
 
 
@@ -51,7 +50,7 @@ def fid(
     from evals.tables.few import with_warnings
 
     images = [samples] if is_statistics(reference) else [reference, samples]
-    network = _counted(extractor_of(extractor, weights, weights_sha256, device), "fid", lambda: images)
+    network = counted(extractor_of(extractor, weights, weights_sha256, device), "fid", lambda: images)
     if is_statistics(reference):
         against = load_reference(reference)
     else:
@@ -105,7 +104,7 @@ def reference(
     """Write the statistics and features of images, with which samples are compared."""
     from evals.scores.references import reference as make
 
-    network = _counted(
+    network = counted(
         extractor_of(extractor, weights, weights_sha256, device), f"reference of {images}", lambda: [images]
     )
     card = make(images, network, split=split, out=out, name=name).card
@@ -123,6 +122,7 @@ def evaluate(
     device: Device = "cpu",
     protocol: Annotated[str | None, typer.Option(help="edm-50k, adm-50k, clean-50k or coco-30k")] = None,
     reference_sha256: Annotated[str | None, typer.Option(help="SHA-256 of the reference, for coco-30k")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="a folder of the teacher's samples, of the same noise")] = None,
 ) -> None:
     """Score every sampler's images, as one JSON list of records."""
     from evals.scores.coco import COCO, NAMED, coco_reference
@@ -139,13 +139,13 @@ def evaluate(
     of_coco = taken is COCO
     against = coco_reference(reference, reference_sha256, samples) if of_coco else load_reference(reference)
     network = extractor_of(extractor, weights, weights_sha256, device)
-    network = _counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
+    network = counted(network, f"evaluate {samples}", lambda: sorted(samples.glob("*.zip")))
 
     def tell_row(record: Record) -> None:
         row = f"{record['method']} {record['sampler']}"
         tell(f"{row}: {record['card']['extractor']} FID {record['fid']:.4g}, n {record['n']:,}")
 
-    evaluate_folder(samples, against, network, out, tell_row, protocol=taken)
+    evaluate_folder(samples, against, network, out, tell_row, protocol=taken, teacher=teacher)
 
 
 @app.command()
@@ -156,11 +156,13 @@ def leaderboard(
     models: Annotated[Path, typer.Option(help="a folder of models, each with the card.json of its training")],
     samples: Annotated[Path, typer.Option(help="a folder of each model's samples")],
     settings: Settings = None,
+    training: Training = None,
+    profiles: Profiles = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings)
+    write(scores, models, samples, method, out, settings, training, profiles)
 
 
 @app.command()
@@ -183,15 +185,41 @@ def study(
 def report(
     results: Annotated[
         list[str],
-        typer.Argument(help="several of results/SUITE, or results/SUITE@REVISION of git or DVC"),
+        typer.Argument(help="several of results/SUITE or results/SUITE@REVISION; with --reference, sets of images"),
     ],
     out: Annotated[Path, typer.Option(help="the .html to write")] = Path("report.html"),
+    reference: Annotated[
+        Path | None, typer.Option(help="score sets of images against it: images, statistics, or reference/SUITE")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="the part of its data set that the reference's images are")] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="images that the model was trained on, if these are not the reference's")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="the teacher's images of the same noise, image i of the noise of image i")
+    ] = None,
+    extractor: Annotated[
+        str | None, typer.Option(help="as of `fid`; default: the reference folder's own, or torch-fidelity")
+    ] = None,
+    weights: Weights = None,
+    weights_sha256: WeightsHash = None,
+    device: Device = "cpu",
 ) -> None:
-    """Compare several results on one page: suites or experiments, and what differs in their settings."""
-    from evals.pages.several import several
+    """Compare several results on one page; or score anyone's sets of images, with --reference, and show them."""
+    if reference is None:
+        from evals.pages.several import several
 
-    several(results, out)
-    tell(f"{len(results)} results compared in {out}")
+        several(results, out)
+        tell(f"{len(results)} results compared in {out}")
+        return
+    from evals.pages.scored import scored_page
+    from evals.scores.sets import images_to_see, own_extractor
+
+    places = [Path(place) for place in results]
+    network = extractor_of(extractor or own_extractor(reference), weights, weights_sha256, device)
+    network = counted(network, "report", lambda: images_to_see(places, reference, training, teacher))
+    scored_page(places, reference, network, out, split=split, training=training, teacher=teacher)
+    tell(f"{len(places)} sets of images scored in {out} and {out.with_suffix('.json').name}")
 
 
 @app.command()
@@ -217,12 +245,13 @@ def captioned(
     prompt_scores: Annotated[Path, typer.Option(help="a folder of scores by prompt")],
     walks: Annotated[Path, typer.Option(help="a folder of walks of each student")],
     settings: Settings = None,
+    training: Training = None,
 ) -> None:
     """Rank a suite whose images have captions; show prompts beside pictures, and the rank of the right image."""
     from evals.pages.captioned import captioned_page
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings)
+    write(scores, models, samples, method, out, settings, training)
     captioned_page(samples, prompts, scores, prompt_scores, out, walks=walks)
 
 
@@ -236,13 +265,10 @@ def comparison(
     samples: Annotated[Path, typer.Option(help="a folder of their samples")],
     out: Annotated[Path, typer.Option(help="the folder to write")],
     pairs: Annotated[Path | None, typer.Option(help="the folder of the teacher's pairs, with its card.json")] = None,
-    learnt_from: Annotated[
-        list[str] | None, typer.Option(help="a student that teaches others and is not ranked; may be repeated")
-    ] = None,
-    reasons: Annotated[
-        Path | None, typer.Option(help="a text that explains why results differ, or a folder with SUITE.md")
-    ] = None,
+    learnt_from: Annotated[list[str] | None, typer.Option(help="one that only teaches others; may be repeated")] = None,
+    reasons: Annotated[Path | None, typer.Option(help="why results differ: a text, or a folder with SUITE.md")] = None,
     settings: Settings = None,
+    profiles: Profiles = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, and the literature's findings."""
     from evals.pages.results import comparison as write
@@ -259,18 +285,7 @@ def comparison(
         learnt_from=learnt_from or (),
         reasons=reasons,
         settings=settings,
-    )
-
-
-def _counted(extractor: "Extractor", title: str, paths: Callable[[], Sequence[Path]]) -> "Extractor":
-    """Returns the extractor, which then prints how many of all images of the paths it has seen."""
-    from evals.features.counted import Counted
-    from evals.images.reading import open_images
-
-    return Counted(
-        extractor=extractor,
-        total=lambda: sum(open_images(path).n for path in paths()),
-        tell=Progress(title, "images"),
+        profiles=profiles,
     )
 
 

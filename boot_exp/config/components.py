@@ -6,7 +6,7 @@ The range is written once, and is checked when an object is made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
@@ -121,3 +121,14 @@ def rule(bounds: Sequence[Gt | Ge | Lt | Le]) -> str:
             case Le(le=end):
                 high, above = f"{end}]", f"be <= {end}"
     return f"lie in {low}, {high}" if low and high else below or above
+
+
+def parts(value: object) -> Iterator[object]:
+    """Yields a component and every component in its fields, or in a list in one of them, at any depth."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from parts(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield value
+        for item in fields(value):
+            yield from parts(getattr(value, item.name))

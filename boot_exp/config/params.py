@@ -21,6 +21,7 @@ CURE = "write it again with boot-exp plan"
 FORM: dict[str, Any] = {
     "students": {"<list>": {"<method>": object}},
     "suites": {"<suite>": {"students": [str], "seeds": [int], "calls?": int}},
+    "profiled?": [str],
     "study?": {"suite": str, "method": str, "settings": str, "seeds": [int], "ablations": [str]},
     "gin?": {
         "files?": [str],
@@ -34,7 +35,7 @@ FORM: dict[str, Any] = {
 PHASES: dict[str, Any] = {"after?": str, "share?": float, "phases?": [object]}
 REACHES = {"both": ("teacher", "student"), "bindings": ("student",), "teacher": ("teacher",)}
 """The parts of params.yaml's section gin that hold bindings, and the kinds of runs that each reaches; the last wins."""
-MAY_BE_EMPTY = ("gin.files", "gin.overrides")
+MAY_BE_EMPTY = ("profiled", "gin.files", "gin.overrides")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,10 @@ def read_params(path: Path = Path(PARAMS)) -> dict[str, Any]:
             if listed not in params["students"]:
                 near = Faults.nearest(listed, params["students"])
                 faults.add(Spot(str(path)), f"suites.{name}.students names a list of `students`, got {listed}{near}")
+    for name in params.get("profiled") or []:
+        if name not in params["suites"]:
+            near = Faults.nearest(name, params["suites"])
+            faults.add(Spot(str(path)), f"profiled must name some of `suites`, got {name}{near}")
     if "study" in params["suites"]:
         faults.add(Spot(str(path)), "a suite must have another name than the study's results, got study; rename it")
     if params.get("study") and params["study"]["suite"] not in params["suites"]:

@@ -49,12 +49,14 @@ class Suite:
 
     calls: the budget of network calls at which its methods are compared; None: it has a leaderboard. runs: those that
     are compiled; seeded: the students' runs with every seed, of each of which one at least is compiled.
+    profiled: whether params.yaml wants profiles of those students that answer at times.
     """
 
     name: str
     calls: int | None = None
     runs: Compiled
     seeded: Sequence[Run] = ()
+    profiled: bool = False
 
     @property
     def teacher(self) -> Mapping[str, Frozen]:
@@ -89,8 +91,7 @@ class Suite:
 
     def line(self, run: Run, distil: Frozen) -> str:
         """Returns a student's line of plan.yaml."""
-        taught_by = run.student and run.student.teacher
-        teacher = f"models/{run.suite}/{f'{taught_by}/{run.seed}' if taught_by else TEACHER}"
+        teacher = self.taught_by(run)
         start = starts_from(distil)
         given = [{"images": "data", "pairs": "pairs"}.get(start, ""), "prompts" if self.prompted else ""]
         folders = {kind: f"{kind}/{run.suite}" for kind in given if kind}
@@ -98,6 +99,12 @@ class Suite:
         origin = next(iter(folders.values()), f"{run.folder}/distil.json")
         images = f"images: {run.images}, " if run.images is not None else ""
         return f"{{run: {run.folder.relative_to('resolved')}, {images}inputs: {{{inputs}}}, source: {origin}}}"
+
+    @staticmethod
+    def taught_by(run: Run) -> str:
+        """Returns the folder of a student's teacher."""
+        student = run.student and run.student.teacher
+        return f"models/{run.suite}/{f'{student}/{run.seed}' if student else TEACHER}"
 
     @property
     def origin(self) -> str:
@@ -218,7 +225,8 @@ def suite_of(
     own = Faults()
     asked = [run for run in runs if run.seed in chosen]
     made = compiled(asked, overrides(params, name), own, bindings) if runs else []
-    suite = Suite(name=name, calls=calls, runs=made, seeded=seeded)
+    profiled = name in (params.get("profiled") or [])
+    suite = Suite(name=name, calls=calls, runs=made, seeded=seeded, profiled=profiled)
     if not own.found:
         suite.misfits(own)
     faults.found |= own.found

@@ -14,10 +14,28 @@ HEAD = """\
 # `boot-exp plan` writes this file from params.yaml and gin; dvc.yaml reads it. It lists the suites by the stages that
 # they need. Each student has a line with its run; images, its number of training images, if its suite has a budget of
 # calls; inputs, the folders that the stage distil reads; and source, the folder of data, pairs or prompts among them.
+# A leaderboard has the folder of the images that its models were trained on, or its reference if these are not here.
 # Each teacher and student has a line in sampled, with the folder of prompts that its samples need, and, if these are
-# scored, one in scored, with the suite whose reference they are scored against. What a run does not need is one of its
-# frozen files again.
+# scored, one in scored, with the suite whose reference they are scored against. Students of the suites in profiled of
+# params.yaml that answer at times have one in profiled. What a run or a table does not need is one of its frozen files
+# again.
 """
+
+
+def profile_lines(suite: Suite) -> list[str]:
+    """Returns the line of each student that is profiled: those that can be, if their suite is listed."""
+    able = {run.name for run, stages in suite.runs if suite.profiled and "profile" in stages}
+    found = []
+    for run in (run for run in suite.seeded if run.name in able):
+        folder, teacher = str(run.folder.relative_to("resolved")), suite.taught_by(run)
+        found.append(f"{run.key}: {{run: {folder}, teacher: {teacher}, {suite.drawn(folder, 'profile')}}}")
+    return found
+
+
+def table_line(suite: Suite, **more: str) -> str:
+    """Returns the line of a suite's table: the folder of profiles that it shows, or the frozen list of rows again."""
+    profiles = f"profiles/{suite.name}" if profile_lines(suite) else f"resolved/{suite.name}/rows"
+    return f"{suite.name}: {{{', '.join(f'{key}: {path}' for key, path in {**more, 'profiles': profiles}.items())}}}"
 
 
 def plan_text(suites: Sequence[Suite]) -> str:
@@ -32,8 +50,6 @@ def plan_text(suites: Sequence[Suite]) -> str:
         "references": [suite for suite in teachers if suite.captioned or not (suite.published or suite.prompted)],
         "published": [suite for suite in teachers if (suite.published or suite.prompted) and not suite.captioned],
         "published_references": [suite for suite in teachers if suite.published],
-        "leaderboards": [suite for suite in teachers if suite.scored and suite.calls is None and not suite.captioned],
-        "comparisons": [suite for suite in teachers if suite.calls is not None],
     }
     text = [f"{HEAD}plan:", *(f"  {key}: [{', '.join(suite.name for suite in of)}]" for key, of in lists.items())]
 
@@ -50,7 +66,13 @@ def plan_text(suites: Sequence[Suite]) -> str:
         return [f"{key}: {{run: {run}, suite: {by}}}" for _, key, run, by in drawers(of, teachers_too=teachers_too)]
 
     captioned = lists["captioned"]
+    ranked = [suite for suite in teachers if suite.scored and suite.calls is None and not suite.captioned]
     mappings = {
+        "leaderboards": [
+            table_line(suite, training=f"{'data' if 'data' in suite.teacher else 'reference'}/{suite.name}")
+            for suite in ranked
+        ],
+        "comparisons": [table_line(suite) for suite in teachers if suite.calls is not None],
         "prompts": [f"{suite.name}: {suite.origin}" for suite in teachers if suite.prompted],
         "pairs": [
             f"{of.name}: {{{of.drawn(f'{of.name}/{TEACHER}', 'pairs')}}}" for of in teachers if "pairs" in of.teacher
@@ -58,6 +80,7 @@ def plan_text(suites: Sequence[Suite]) -> str:
         "calls": [f"{suite.name}: {suite.calls}" for suite in teachers if suite.calls is not None],
         "sampled": [f"{key}: {{run: {run}, {suite.drawn(run, 'sample')}}}" for suite, key, run, _ in drawers(suites)],
         "scored": judged(suite for suite in suites if suite.scored),
+        "profiled": [line for suite in teachers for line in profile_lines(suite)],
         "captioned_students": judged(captioned, teachers_too=False),
         "captioned_runs": judged(captioned),
         "students": [f"{key}: {line}" for suite in suites for key, line in suite.lines().items()],

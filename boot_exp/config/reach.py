@@ -133,7 +133,8 @@ def _cost(stage: Stage, run: Run | None, frozen: Frozen | None) -> str:
     if images is None:
         return ""
     drawn = {"teacher": "each by one network call", "sample": "by each sampler"}
-    words = [f"{images:,} images" + (f" {drawn[stage.kind]}" if stage.kind in drawn else "")]
+    unit = "noises" if stage.kind == "profile" else "images"
+    words = [f"{images:,} {unit}" + (f" {drawn[stage.kind]}" if stage.kind in drawn else "")]
     if stage.kind in ("teacher", "distil"):
         words += _last(Path("models", *run.folder.parts[1:], "card.json"))
     return "; ".join(words)

@@ -12,7 +12,11 @@ from boot_exp.config.components import NonNegative, Positive, component
 
 
 class Distance(Protocol):
-    """Computes the distance of each sample of a from the same sample of b: [B, ...], [B, ...] -> [B]; 0 if equal."""
+    """Computes the distance of each sample of a from the same sample of b: [B, ...], [B, ...] -> [B]; 0 if equal.
+
+    One that compares in the features of a network says so in a class variable `features`, as "FAMILY: NETWORK". The
+    card of each training repeats it, and tables mark scores in features of that family.
+    """
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor: ...
 

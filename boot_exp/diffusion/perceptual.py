@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,8 @@ class Lpips:
     precision gives float32. MissingResource: a file does not exist; StateFault: it is another file, or damaged;
     ConfigurationFault: the inputs are not a batch of images, or are too small.
     """
+
+    features: ClassVar[str] = "ImageNet classifier: VGG16"
 
     backbone: str
     linear: str

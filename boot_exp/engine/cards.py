@@ -33,10 +33,14 @@ class Imported(Taught):
 
 @dataclass(frozen=True, kw_only=True)
 class Distilled:
-    """The additional fields in a student's card; w: the guidance weight, None if there is none or it varies."""
+    """The additional fields in a student's card; w: the guidance weight, None if there is none or it varies.
+
+    features_seen: the networks in whose features its method compares images, each as `FAMILY: NETWORK`.
+    """
 
     starts_from: str
     w: float | None
+    features_seen: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """CDMD: MeanFlow's identity on the student's own samples, without data and without a second network (arXiv 2610.09221).
 
-The paper's page states the loss and the states, and neither the draws of the times nor the weight; ours are MeanFlow's.
+The paper's page states the loss and the states, and neither the draws of the times nor a weight.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Cdmd:
 
     still: Share = 0.5
     clean: Share = 0.5
-    power: Share = 0.75
+    power: Share = 0.0
     times: Times = field(default_factory=UniformTimes)
     distance: Distance = field(default_factory=SquaredError)
 

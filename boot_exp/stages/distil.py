@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from boot_exp.config.components import component
+from boot_exp.config.components import component, parts
 from boot_exp.diffusion.conditions import Conditions, Guidance, Prompts
 from boot_exp.diffusion.denoisers import Decoder, Networked, taking_w
 from boot_exp.diffusion.samplers import Sampler
@@ -103,7 +103,11 @@ class Distil:
             shape=shape,
             inputs=inputs,
             classes=classes,
-            kind=Distilled(starts_from=start.value, w=None if self.guidance is None else self.guidance.fixed),
+            kind=Distilled(
+                starts_from=start.value,
+                w=None if self.guidance is None else self.guidance.fixed,
+                features_seen=features_seen(self.method),
+            ),
             compute=self.compute,
             processes=processes,
         )
@@ -175,6 +179,11 @@ class Distil:
             made = FromPairs(pairs=stored, seed=seed, conditions=conditions)
             return made, {**inputs, "pairs": stored.card.sha256_of_pairs}
         return FromNoise(shape=shape, conditions=conditions), inputs
+
+
+def features_seen(method: object) -> list[str]:
+    """Returns what the parts of a method say as their `features`: the networks in whose features they compare."""
+    return sorted({part.features for part in parts(method) if hasattr(part, "features")})
 
 
 def made_for(folder: Path, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:

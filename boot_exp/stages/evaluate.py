@@ -37,8 +37,11 @@ class Evaluate:
     kernel: KernelDistance = field(default_factory=KernelDistance)
     protocol: Standard | None = None
 
-    def run(self, place: Place, *, samples: Path, reference: Path) -> None:
-        """Writes a list of records, one per sampler, each with a card of its provenance."""
+    def run(self, place: Place, *, samples: Path, reference: Path, teacher: Path | None = None) -> None:
+        """Writes a list of records, one per sampler, each with a card of its provenance.
+
+        teacher: the folder of the teacher's samples, of which each sampler is compared with the best kept.
+        """
         # From here on each of several processes has its own GPU, on which its Inception runs.
         processes = join(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
@@ -63,7 +66,9 @@ class Evaluate:
         if self.protocol is None and (second / STATISTICS).is_file():
             other = load_reference(second / STATISTICS)
             spaces.append(Space(extractor=InDomain(second / EXTRACTOR), reference=other))
-        records = evaluate_folder(samples, against, extractor, out, tell_row, self.kernel, share, taken, spaces)
+        records = evaluate_folder(
+            samples, against, extractor, out, tell_row, self.kernel, share, taken, teacher, spaces=spaces
+        )
         if processes.main:
             log_scores(place.out, records)
 

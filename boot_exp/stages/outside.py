@@ -1,4 +1,4 @@
-"""Commands for places that are no clone: they lay a project, and reach the evaluator."""
+"""Commands for places that are no clone: they lay a project, reach the evaluator, and say what is installed."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ def evals(context: typer.Context) -> None:
     from evals.__main__ import app
 
     app(context.args, prog_name="boot-exp evals")
+
+
+def version(asked: bool) -> None:
+    """Prints the version of the package and where it is, if asked, and ends the command."""
+    if asked:
+        import boot_exp
+
+        print(f"boot-exp {boot_exp.__version__}, {Path(boot_exp.__file__).parent}")
+        raise typer.Exit

@@ -1,10 +1,12 @@
 """An extractor that counts what it has seen, for commands that say how far they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from evals.features.extractors import Extractor, Observation
-from evals.images.reading import Images
+from evals.ground.ending import Progress
+from evals.images.reading import Images, open_images
 
 
 @dataclass(kw_only=True)
@@ -46,3 +48,12 @@ class Counted:
         self._done += len(images)
         self.tell(self._done, self._all)
         return seen
+
+
+def counted(extractor: Extractor, title: str, paths: Callable[[], Sequence[Path]]) -> Extractor:
+    """Returns the extractor, which then prints how many of all images of the paths it has seen."""
+    return Counted(
+        extractor=extractor,
+        total=lambda: sum(open_images(path).n for path in paths()),
+        tell=Progress(title, "images"),
+    )

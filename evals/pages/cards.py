@@ -14,7 +14,7 @@ GROUPS: Mapping[str, str] = {
     "|seconds_per_image",
     "The model": "training|weights|ema|steps|distilled|negative|text|cost",
     "The measure": "extractor|reference|kid|neighbours|density_and_coverage|mind|floor|spaces|standard_errors"
-    "|extrapolation|resize|evaluator|protocol",
+    "|extrapolation|memorised|memorised_pixels|equal_noise|resize|size|evaluator|protocol",
     "Where it ran": "commit|device|torch|precision|processes",
 }
 """Headings, and the first words of the names of their facts."""
@@ -51,6 +51,17 @@ NAMES = {
     "training_images": "training images",
     "training_seed": "training seed",
     "neighbours": "neighbours, for precision and recall",
+    "memorised": "memorised, share of samples",
+    "memorised_pixels": "memorised, by pixels",
+    "teacher_distance": "distance to the teacher's image of equal noise",
+    "teacher_distance_pixels": "the same, in pixels",
+    "equal_noise.sampler": "the teacher's solve of equal noise",
+    "equal_noise.by_class": "distance to the teacher's image, class by class",
+    "memorised.real": "memorised, share of real images left out in turn",
+    "memorised.of": "memorised from",
+    "memorised.n": "images it may be memorised from",
+    "memorised.samples": "samples nearest to such an image",
+    "memorised.images": "the image that each is nearest to",
     "reference": "compared with",
     "reference_n": "images of the reference",
     "reference_pairwise_distance": "mean distance of two reference images",
@@ -133,8 +144,10 @@ def grouped(scores: Mapping[str, Any], card: Mapping[str, Any]) -> list[tuple[st
 
 
 def _heading(name: str, of_row: bool) -> str:
-    scores = {*SCORES, "fid_blocks", "fid_ratio", "rank", "excess_over_teacher"} - {"seconds_per_image"}
-    if (of_row and name in scores) or name.startswith(("diversity_at", "standard_errors.", "spaces.")):
+    scores = {*SCORES, "fid_blocks", "fid_ratio", "memorised_pixels", "rank", "excess_over_teacher"}
+    if (of_row and name in scores - {"seconds_per_image"}) or name.startswith(
+        ("diversity_at", "standard_errors.", "spaces.")
+    ):
         return SCORED
     matching = (heading for heading, words in GROUPS.items() if re.match(rf"({words})([._]|$)", name))
     return next(matching, "Other facts")

@@ -10,7 +10,8 @@ from evals.tables.level import least, level
 from evals.tables.names import TEACHER
 from evals.tables.reported import reported
 from evals.tables.row import Row, Training, shared
-from evals.tables.spread import Score
+from evals.tables.seen import seen_words
+from evals.tables.spread import Score, Spread
 from evals.tables.study import Study
 from evals.tables.text import (
     MISSING,
@@ -30,17 +31,17 @@ MAIN = (1, 2, 4, 8)
 """The NFE of a comparison's first table; more steps are in a second."""
 
 FDR = "FDr"
-SHARES = ("precision", "recall", "density", "coverage", "diversity", "agreement")
-MAY_DIFFER = ("training_seed", "seeds", "selection", "ema", "commit", "kid")
+SHARES = ("precision", "recall", "density", "coverage", "diversity", "agreement", "memorised", "teacher_distance")
+MAY_DIFFER = ("training_seed", "seeds", "ema", "commit", "kid")
 """What cards may say otherwise without a loss of rank."""
 
 
-def fid_words(score: Score | None) -> str:
+def fid_words(score: Spread | None) -> str:
     """Formats a FID over seeds, or of one with its standard error; a dash for None."""
     return MISSING if score is None else around(score.mean, score.deviation)
 
 
-def share_words(score: Score | None) -> str:
+def share_words(score: Spread | None) -> str:
     """Formats a share over seeds, or of one with its standard error; a dash for None."""
     return MISSING if score is None else share_around(score.mean, score.deviation)
 
@@ -63,7 +64,7 @@ def score_columns(rows: Sequence[Row], ranks: Sequence[int]) -> list[Column]:
         FDR: [figures(row.fdr, digits=3) for row in rows],
         "MIND": [figures(row.mind) for row in rows],
         "KID × 10³": [_kid(row) for row in rows],
-        **{name: [share(row.of(name)) for row in rows] for name in SHARES},
+        **{spoken(name): [share(row.of(name)) for row in rows] for name in SHARES},
         "score": [figures(row.score) for row in rows],
         "ms / image": [figures(row.seconds_per_image, digits=3, scale=1e3) for row in rows],
     }
@@ -111,8 +112,17 @@ def _space_ratio(scores: object) -> str:
 
 
 def leaderboard_columns(table: Leaderboard) -> list[Column]:
-    """Returns the scores of each row, and the card's facts in which rows differ."""
-    return [*score_columns(table.rows, table.ranks), *fact_columns([[row] for row in table.rows], MAY_DIFFER)]
+    """Returns the scores of each row, the card's facts in which rows differ, and the features that trainings saw."""
+    differing = fact_columns([[row] for row in table.rows], MAY_DIFFER)
+    return [*score_columns(table.rows, table.ranks), *differing, *seen_columns(table.rows, table.trainings)]
+
+
+def seen_columns(rows: Sequence[Row], trainings: Sequence[Training]) -> list[Column]:
+    """Returns the features that each row's training saw; nothing if none saw any."""
+    cells = [seen_words(row, trainings) for row in rows]
+    return (
+        [Column(heading="features seen", cells=[cell or MISSING for cell in cells])] if {*cells} - {"", "none"} else []
+    )
 
 
 def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) -> list[Column]:
@@ -187,6 +197,10 @@ def main_columns(table: Comparison) -> list[Column]:
         ),
         *(numbers(heading, [count(mean) for mean in several]) for heading, several in means.items()),
         numbers("disk, MB", [_megabytes(cost.disk.mean if cost else None) for cost in costs]),
+        *seen_columns(
+            [next(line.first for line in table.lines if line.name == name) for name in names],
+            [*table.family.students.values()],
+        ),
     ]
 
 
@@ -204,7 +218,11 @@ def share_columns(table: Comparison) -> list[Column]:
     return [
         Column(heading="method", cells=[line.name for line in table.plain]),
         numbers("NFE", [count(line.first.nfe) for line in table.plain]),
-        *(numbers(name, [share_words(line.over(name)) for line in table.plain]) for name in SHARES if table.has(name)),
+        *(
+            numbers(spoken(name), [share_words(line.over(name)) for line in table.plain])
+            for name in SHARES
+            if table.has(name)
+        ),
         *(
             numbers(heading, [fid_words(line.over(name)) for line in table.plain])
             for heading, name in (("MIND", "mind"), (FDR, "fdr"), (f"{FDR}, mean over spaces", "fdr_mean"))

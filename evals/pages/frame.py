@@ -9,7 +9,8 @@ from markupsafe import Markup, escape
 
 from evals.pages.cards import facts_of
 from evals.pages.columns import reported_columns
-from evals.pages.palette import DARK, LIGHT
+from evals.pages.palette import DARK, LIGHT, in_page
+from evals.pages.profiles import profile_columns, profile_plot, profile_words
 from evals.tables.papers import paper_of
 from evals.tables.reported import WORDS
 from evals.tables.settings import as_in_git, other_than_git, settings_columns
@@ -49,6 +50,9 @@ def common(table: Table) -> dict[str, object]:
         "reported": reported_columns(table.title),
         "reported_words": WORDS,
         "shared": facts_of(table.card),
+        "profile": profile_columns(table.errors) if table.profiles else [],
+        "profile_words": profile_words(table.profiles) if table.profiles else "",
+        "profile_plot": in_page(profile_plot(table.errors)) if table.profiles else "",
     }
 
 

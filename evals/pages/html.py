@@ -32,6 +32,8 @@ from evals.pages.markdown import (
     rank_words,
     shares_words,
 )
+from evals.pages.nearest import pairs_of_rows
+from evals.pages.nearness import nearness_words
 from evals.pages.palette import in_page
 from evals.pages.plots import Style, comparison_plot, guidance_plot, leaderboard_plot, solvers_of, styles
 from evals.tables.comparison import Comparison
@@ -57,8 +59,10 @@ class Panel:
     uris: Sequence[str]
 
 
-def leaderboard_html(table: Leaderboard, samples: Path) -> str:
+def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = None) -> str:
     """Returns the page; the samples of a row are samples/METHOD/SAMPLER.zip, or in the folder of its training seed.
+
+    training: a folder of prepared data, whose images stand beside the samples that are nearest to them.
 
     Image i of every zip starts from the same noise. DataFault: a zip is missing or damaged, or they differ in the names
     or the size of their images.
@@ -82,7 +86,7 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         ranks=rank_words(rows),
         spaces=space_columns(rows),
         spaces_words=SPACES,
-        few=few_words(rows),
+        few=[*few_words(rows), *nearness_words(rows)],
         columns=leaderboard_columns(table),
         marks=[
             mark(_whose(row), colour=colours[row.name], card=card, picture=pictures[id(row)])
@@ -91,6 +95,7 @@ def leaderboard_html(table: Leaderboard, samples: Path) -> str:
         plot=in_page(leaderboard_plot(solvers, rows[0].card.fid_name)),
         strips=gallery(shown, COLUMNS),
         ids={one.path: pictures[id(row)] for row, one in zip(cheapest_first, shown, strict=True)},
+        pairs=pairs_of_rows([(row, one.path) for row, one in zip(cheapest_first, shown, strict=True)], training),
         seeds=_seeds(table.card),
         costs=cost_columns(table.trainings) if table.trainings else [],
         cards=[

@@ -14,6 +14,8 @@ from evals.pages.columns import (
     space_columns,
     study_columns,
 )
+from evals.pages.nearness import nearness_words
+from evals.pages.profiles import HEADING, profile_columns, profile_words
 from evals.scores.floor import is_floor
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
@@ -52,10 +54,12 @@ def leaderboard_page(table: Leaderboard) -> str:
         rank_words(table.rows),
         *_spaces(table.rows),
         *few_words(table.rows),
+        *nearness_words(table.rows),
         MADE,
         *_as_in_git(table),
         facts(table.card),
         *costs,
+        *_profile(table),
         *_reported(table),
     )
 
@@ -117,6 +121,7 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
         *([findings, "\n".join(map(_bullet, table.findings))] if table.findings else []),
         *(["## Why ours differ", reasons] if reasons is not None else []),
         *guidance,
+        *_profile(table),
         *_reported(table),
         MADE,
         *_as_in_git(table),
@@ -220,7 +225,8 @@ def shares_words(table: Comparison) -> str:
     others = other_words([line.first for line in table.plain])
     return (
         "Precision and recall are shares in the features of the FID: how many samples lie among the real images, and "
-        f"how many of those among the samples. {others}{agreement if table.has('agreement') else ''}"
+        f"how many of those among the samples. {others}"
+        + " ".join([agreement] * table.has("agreement") + nearness_words([line.first for line in table.plain]))
     ).strip()
 
 
@@ -244,6 +250,13 @@ def _spaces(rows: Sequence[Row]) -> Sequence[str]:
 def _as_in_git(table: Table) -> Iterator[str]:
     if words := as_in_git(table.every_row, table.settings):
         yield words
+
+
+def _profile(table: Table) -> Iterator[str]:
+    """Yields the part on where the error of students comes from, if some were profiled."""
+    if table.profiles:
+        yield from (f"## {HEADING}", markdown(profile_columns(table.errors)), profile_words(table.profiles))
+        yield "![Errors over t](profile.svg)"
 
 
 def _reported(table: Table) -> Sequence[str]:

@@ -14,6 +14,7 @@ from evals.pages.markdown import comparison_page, leaderboard_page, study_page
 from evals.pages.palette import on_paper
 from evals.pages.picture import picture, pictured
 from evals.pages.plots import comparison_plot, guidance_plot, study_plot
+from evals.pages.profiles import profile_plot
 from evals.pages.study import study_html
 from evals.tables.comparison import read_comparison
 from evals.tables.leaderboard import Leaderboard, read_leaderboard
@@ -25,18 +26,27 @@ AnyTable = TypeVar("AnyTable", bound=Table)
 
 
 def leaderboard(
-    scores: Path, models: Path, samples: Path, methods: Sequence[str], out: Path, settings: Path | None = None
+    scores: Path,
+    models: Path,
+    samples: Path,
+    methods: Sequence[str],
+    out: Path,
+    settings: Path | None = None,
+    training: Path | None = None,
+    profiles: Path | None = None,
 ) -> None:
     """Ranks the rows of a suite's methods; writes leaderboard.{json,csv,md}, training.json, metrics.json, report.html.
 
-    settings: a file of those that are not the gin files', which the pages list.
+    settings: a file of those that are not the gin files', which the pages list. training: the folder of prepared data,
+    whose images the report shows beside the samples that are nearest to them. profiles: a folder of METHOD.json, of
+    some or none of the methods; if there are any, profile.{json,svg} are added.
 
     Adds gallery.png, a picture for other pages, if DDIM sampled the teacher or a student has a row with one evaluation.
 
     Raises as `read_leaderboard` and `leaderboard_html` do; like the others below, it then writes nothing.
     """
-    table = read_leaderboard(scores, models, methods, settings)
-    texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples)}
+    table = read_leaderboard(scores, models, methods, settings, profiles)
+    texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples, training)}
     rows = pictured(table.rows)
     png = picture(gallery(samples_of(rows, samples, {}), COLUMNS)) if rows else None
     write_texts(out, texts)
@@ -87,11 +97,13 @@ def comparison(
     learnt_from: Sequence[str] = (),
     reasons: Path | None = None,
     settings: Path | None = None,
+    profiles: Path | None = None,
 ) -> None:
     """Compares all methods on one teacher; writes comparison.{json,csv,md,svg,html} and metrics.json.
 
-    guidance.svg is added if samples were guided. reasons: a text that is appended unchanged, or a folder that may
-    contain SUITE.md. Raises as `read_comparison` and `comparison_html` do.
+    guidance.svg is added if samples were guided, profile.{json,svg} if the folder `profiles` has some.
+    reasons: a text that is appended unchanged, or a folder that may contain SUITE.md. Raises as `read_comparison` and
+    `comparison_html` do.
     """
     table = read_comparison(
         suite,
@@ -102,6 +114,7 @@ def comparison(
         pairs=pairs,
         learnt_from=learnt_from,
         settings=settings,
+        profiles=profiles,
     )
     words = None if reasons is None else _reasons(reasons, suite)
     texts = {
@@ -115,8 +128,13 @@ def comparison(
 
 
 def _texts(table: AnyTable, page: Callable[[AnyTable], str]) -> Mapping[str, str]:
-    """Returns the files that are written for every table. NumericalFault: a number is not finite."""
+    """Returns the files of every table, and of its profiles. NumericalFault: a number is not finite."""
+    profiles = {}
+    if table.profiles:
+        profiles["profile.json"] = as_json([one.json() for one in table.errors])
+        profiles["profile.svg"] = on_paper(profile_plot(table.errors)) + "\n"
     return {
+        **profiles,
         f"{table.kind}.json": as_json(table.json()),
         f"{table.kind}.csv": comma_separated(table.records()),
         f"{table.kind}.md": page(table),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.gaussians import is_statistics as is_statistics
 from evals.scores.gaussians import read_stored
 from evals.scores.manifold import nearest
+from evals.scores.memorisation import Nearest, nearest_others
 from evals.scores.moments import Features
 from evals.scores.pairwise import pairwise_distance
 from evals.scores.see import see
@@ -32,6 +34,7 @@ class ReferenceCard:
     reference_split: str | None = None
     reference_sha256: str | None = None
     reference_n: int | None = None
+    reference_size: str | None = None
     extractor: str | None = None
     extractor_sha256: str | None = None
     resize: str | None = None
@@ -39,8 +42,14 @@ class ReferenceCard:
     floor: dict[str, Any] | str | None = None
 
     def said(self) -> dict[str, Any]:
-        """Returns its fields, without `reference_notes` (changes to images and files left out) if there are none."""
-        return {name: value for name, value in asdict(self).items() if name != "reference_notes" or value}
+        """Returns its fields, without the size and the notes (changes to images, files left out) if there are none."""
+        may_lack = ("reference_notes", "reference_size")
+        return {name: value for name, value in asdict(self).items() if name not in may_lack or value}
+
+    @property
+    def named(self) -> str:
+        """Returns the data set and the part of it, in words."""
+        return f"{self.reference} ({self.reference_split or 'split not said'})"
 
     def is_sound(self) -> bool:
         """Returns whether each field has the right kind."""
@@ -74,6 +83,7 @@ class ReferenceStatistics:
             reference_split=split,
             reference_sha256=seen.sha256,
             reference_n=seen.n,
+            reference_size=size_of(images),
             extractor=extractor.name,
             extractor_sha256=extractor.sha256,
             resize=extractor.resize,
@@ -82,6 +92,20 @@ class ReferenceStatistics:
         gaussian = seen.moments.gaussian()
         check_finite(gaussian)
         return ReferenceStatistics(card=card, gaussian=gaussian, features=seen.features)
+
+    def complete(self) -> "ReferenceStatistics":
+        """Returns it with what all scores need of its features, so that several sets of samples need not compute it."""
+        if self.features is None:
+            return self
+        card = replace(self.card, floor=floor_of(self.features))
+        near, spread = nearest(self.features), pairwise_distance(self.features)
+        return replace(self, card=card, nearest=near, pairwise_distance=spread)
+
+    @cached_property
+    def others(self) -> Nearest:
+        """The nearest other of each of its features, which it must have; computed once, for memorisation."""
+        assert self.features is not None, "who asks has looked"
+        return nearest_others(self.features)
 
     def save(self, path: Path) -> None:
         """Writes one .npz: `mu` and `sigma`, the names that EDM's and OpenAI's tools read, and our own arrays."""
@@ -103,6 +127,15 @@ class ReferenceStatistics:
             raise StateFault(
                 f"the reference {self.card.reference} was made with {_short(*wanted)} and does not compare with "
                 f"{_short(extractor.name, extractor.sha256)}; use that extractor or make the reference again"
+            )
+
+    def check_size(self, images: ImageSet) -> None:
+        """DataFault: the reference's images, where their size is known, have another size than these."""
+        if self.card.reference_size not in (None, size_of(images)):
+            raise DataFault(
+                f"samples must have the size of the reference's images, {self.card.reference_size}, got "
+                f"{size_of(images)} ({images.path}), because a score depends on who resizes; make the reference from "
+                "images of the samples' size"
             )
 
 
@@ -127,10 +160,7 @@ def reference(
         raise DataFault(
             f"{beside} must say split and name in words, got {split!r} and {name!r}; give --split and --name"
         )
-    made = ReferenceStatistics.of(open_images(images_path), extractor, name=name, split=split)
-    if made.features is not None:
-        made = replace(made, nearest=nearest(made.features), pairwise_distance=pairwise_distance(made.features))
-    made = replace(made, card=replace(made.card, floor=floor_of(made.features)))
+    made = ReferenceStatistics.of(open_images(images_path), extractor, name=name, split=split).complete()
     made.save(out)
     return made
 
@@ -155,6 +185,11 @@ def load_reference(path: Path | str) -> ReferenceStatistics:
         nearest=stored.nearest,
         pairwise_distance=stored.pairwise_distance,
     )
+
+
+def size_of(images: ImageSet) -> str:
+    """Returns the size of images in words, as HEIGHTxWIDTH."""
+    return "{}x{}".format(*images.size)
 
 
 def _short(name: str | None, sha256: str | None) -> str:

@@ -11,12 +11,14 @@ from evals.ground.fields import check_finite
 from evals.ground.files import write_json
 from evals.images.reading import open_images
 from evals.images.samples import read_samples_card
+from evals.scores.equal_noise import FineSolve, KeptSolves
 from evals.scores.fid import fid_of
 from evals.scores.floor import ratios
 from evals.scores.frechet import frechet_distance
 from evals.scores.jackknife import RULE, Estimate
 from evals.scores.kid import STANDARD, KernelDistance
 from evals.scores.manifold import COVERAGE_NEIGHBOURS, NEIGHBOURS, manifold, nearest
+from evals.scores.memorisation import memorised
 from evals.scores.mind import MIND
 from evals.scores.moments import Features
 from evals.scores.pairwise import Within, pairwise_distance
@@ -44,7 +46,9 @@ def fid(samples_path: Path, reference: ReferenceStatistics, extractor: Extractor
     all and the mean FID of their halves. Faults: those of reading and of `reference.check`.
     """
     reference.check(extractor)
-    return _fid(see(open_images(samples_path), extractor), reference, extractor)
+    images = open_images(samples_path)
+    reference.check_size(images)
+    return _fid(see(images, extractor), reference, extractor)
 
 
 def evaluate(
@@ -56,23 +60,28 @@ def evaluate(
     classes: int | None = None,
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
+    training: ReferenceStatistics | None = None,
+    teacher: FineSolve | None = None,
     spaces: Sequence[Space] = (),
 ) -> Record:
-    """Extends `fid`'s record by OF_FEATURES and score, and standard_errors by those of these scores.
+    """Extends `fid`'s record by OF_FEATURES, score and memorised, and standard_errors by those of these scores.
 
     Diversity is the mean distance between the features of two samples, divided by that of the reference: 1 means as
     spread as the data, 0 that all samples are equal. fdr and mind_ratio are FID and MIND over those of real images
-    (`floor.ratios`). OF_FEATURES are None if there were too many features to keep or if third-party statistics lack
-    them; diversity is None if all images of the reference are equal, and a ratio if there are fewer samples than
-    held-out images; the score is None for an extractor without classes. If samples were requested of `classes` in turn
-    (image i of class i mod `classes`), the record has their agreement: the share whose most probable class is the
-    requested one, None like the score. Under a protocol the FID is the mean over its blocks of samples, with fid_std,
-    fid_min and fid_blocks, and the card has the FID's label. Standard errors are by `jackknife`; a score of few samples
-    has none. With further spaces the record has the scores in each, by the network's name, and fdr_mean, the mean of
-    FDr over all. DataFault: the extractor has another number of classes; NumericalFault: a score is not finite.
+    (`floor.ratios`). OF_FEATURES and memorised are None if there were too many features to keep or if third-party
+    statistics lack them; diversity is None if all images of the reference are equal, and a ratio if there are fewer
+    samples than held-out images; the score is None for an extractor without classes. `memorised` is of `training`, or
+    of the reference if that is None. Of a `teacher` the record has the distances of `FineSolve.compare`. If samples
+    were requested of `classes` in turn (image i of class i mod `classes`), the record has their agreement: the share
+    whose most probable class is the requested one, None like the score. Under a protocol the FID is the mean over its
+    blocks of samples, with fid_std, fid_min and fid_blocks, and the card has the FID's label. Standard errors are by
+    `jackknife`; a score of few samples has none. With further spaces the record has the scores in each, by the
+    network's name, and fdr_mean, the mean of FDr over all. DataFault: the extractor has another number of classes;
+    NumericalFault: a score is not finite.
     """
     reference.check(extractor)
     images = open_images(samples_path)
+    reference.check_size(images)
     block = protocol.n if protocol is not None and protocol.taken(images.n) else None
     seen = see(images, extractor, classes, share, block)
     record = _fid(seen, reference, extractor)
@@ -96,6 +105,14 @@ def evaluate(
         record["standard_errors"] |= errors
         record["card"] |= card
     _add(record, found)
+    training = reference if training is None else training
+    record["memorised"] = None
+    if seen.features is not None and training.features is not None:
+        copies = memorised(seen.features, training.features, training.others)
+        record["memorised"], record["card"]["memorised"] = copies.share, copies.card(training.card.named)
+    if teacher is not None and seen.features is not None:
+        scores, record["card"]["equal_noise"] = teacher.compare(images, seen.features)
+        record |= scores
     if spaces:
         record["spaces"] = {space.extractor.name: space.scores(images, share) for space in spaces}
         record["card"]["spaces"] = {space.extractor.name: space.said() for space in spaces}
@@ -113,13 +130,15 @@ def evaluate_folder(
     kernel: KernelDistance = STANDARD,
     share: Share = one_by_one,
     protocol: ScoreProtocol | None = None,
+    teacher: Path | None = None,
     spaces: Sequence[Space] = (),
 ) -> list[Record]:
     """Evaluates each <sampler>.zip with the <sampler>.json beside it; may write the records as one JSON list.
 
     A record is the samples' own card (suite, method, sampler, nfe, n, seconds_per_image, card) with the scores, and
     both cards merged. The samples' card may have `classes`, of `evaluate`, and `w`, the guidance weight (null: none).
-    `tell` receives each record as it is made; `share` decides who extracts features. DataFault: no zips, a zip without
+    `tell` receives each record as it is made; `share` decides who extracts features; `teacher`: a folder of the
+    teacher's samples, of which each sampler is compared with the best kept. DataFault: no zips, a zip without
     a card or a card without a zip, a field that is missing or of another kind, or another number of images than in the
     card.
     """
@@ -131,11 +150,20 @@ def evaluate_folder(
         raise DataFault(f"{samples_dir / stem}.{have} needs {stem}.{lack} beside it, which is missing; sample again")
     claims = {stem: read_samples_card(path) for stem, path in sorted(cards.items())}
     records = []
+    solves = None if teacher is None else KeptSolves(teacher, extractor, share)
     for stem, claim in claims.items():
         # A protocol's network has classes of its own, which differ from the samples'.
         asked = claim.classes if protocol is None else None
         scores = evaluate(
-            zips[stem], reference, extractor, kernel, classes=asked, share=share, protocol=protocol, spaces=spaces
+            zips[stem],
+            reference,
+            extractor,
+            kernel,
+            classes=asked,
+            share=share,
+            protocol=protocol,
+            teacher=None if solves is None else solves.of(claim),
+            spaces=spaces,
         )
         if scores["n"] != claim.n:
             raise DataFault(f"{zips[stem]} must hold the {claim.n} images of its card, got {scores['n']}; sample again")

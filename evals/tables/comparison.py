@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from evals.tables.conclusions import Finding, conclusions
 from evals.tables.level import least
 from evals.tables.lineage import Family, Spent, read_family
 from evals.tables.names import TEACHER, method_of, solver_of
+from evals.tables.profiles import read_profiles
 from evals.tables.settings import Setting, read_settings
 from evals.tables.table import (
     Line,
@@ -106,17 +107,19 @@ def read_comparison(
     pairs: Path | None = None,
     learnt_from: Sequence[str] = (),
     settings: Path | None = None,
+    profiles: Path | None = None,
 ) -> Comparison:
     """Reads the comparison from scores/teacher.json and scores/STUDENT/SEED.json, as `evaluate` wrote them.
 
     The cost of a student is `Family.cost`, read from `models` and `pairs`; students in `learnt_from` teach others and
-    have no lines; settings: a file of `read_settings`. DataFault: files are missing, or differ in what they must share;
-    NumericalFault: a number is not
-    finite.
+    have no lines; settings: a file of `read_settings`; profiles: as for `read_profiles`. DataFault: files are
+    missing, or differ in what they must share; NumericalFault: a number is not finite.
     """
     family = read_family(models, [*students, *learnt_from], seeds, pairs)
     given = [] if settings is None else read_settings(settings)
-    return compared(suite, seeds, read_runs(scores, students, seeds), family, given)
+    made = compared(suite, seeds, read_runs(scores, students, seeds), family, given)
+    names = [f"{student}/{seed}" for student in students for seed in seeds]
+    return replace(made, profiles=read_profiles(profiles, names))
 
 
 def read_runs(scores: Path, students: Sequence[str], seeds: Sequence[int]) -> Runs:

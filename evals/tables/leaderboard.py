@@ -8,6 +8,7 @@ from typing import Any
 
 from evals.ground.faults import DataFault
 from evals.tables.level import ranks
+from evals.tables.profiles import Profile, read_profiles
 from evals.tables.row import Row, Training, read_rows, read_training
 from evals.tables.settings import Setting, read_settings
 from evals.tables.spread import Score
@@ -41,7 +42,12 @@ class Leaderboard(Table):
         return line.name if len(seeds) == 1 else f"{line.name}/{line.seeds[0]}", line.first.sampler
 
 
-def leaderboard(rows: Sequence[Row], trainings: Iterable[Training], settings: Sequence[Setting] = ()) -> Leaderboard:
+def leaderboard(
+    rows: Sequence[Row],
+    trainings: Iterable[Training],
+    settings: Sequence[Setting] = (),
+    profiles: Sequence[Profile] = (),
+) -> Leaderboard:
     """Ranks rows by increasing FID, then NFE; level rows share a rank.
 
     DataFault: there are none, two are not comparable, or two have the same method, sampler and training seed.
@@ -62,6 +68,7 @@ def leaderboard(rows: Sequence[Row], trainings: Iterable[Training], settings: Se
         trainings=sorted(trainings, key=lambda training: training.stage),
         ranks=ranks([_over_seeds(row, rows) for row in ordered]),
         settings=settings,
+        profiles=profiles,
     )
 
 
@@ -71,11 +78,14 @@ def _over_seeds(row: Row, rows: Sequence[Row]) -> Score:
     return replace(Score.over([row.fid], [row.error("fid")]), std=alike.std)
 
 
-def read_leaderboard(scores: Path, models: Path, names: Sequence[str], settings: Path | None = None) -> Leaderboard:
+def read_leaderboard(
+    scores: Path, models: Path, names: Sequence[str], settings: Path | None = None, profiles: Path | None = None
+) -> Leaderboard:
     """Ranks the rows of `scores`/NAME.json; the trainings are those of `models`/NAME/card.json; settings: a file.
 
-    DataFault: a file or a field is missing; NumericalFault: a number is not finite.
+    profiles: as for `read_profiles`. DataFault: a file or a field is missing; NumericalFault: a number is not finite.
     """
     rows = [row for path in score_files(scores, names) for row in read_rows(path)]
     trainings = [read_training(models / name / "card.json") for name in names]
-    return leaderboard(rows, trainings, [] if settings is None else read_settings(settings))
+    said = [] if settings is None else read_settings(settings)
+    return leaderboard(rows, trainings, said, read_profiles(profiles, names))

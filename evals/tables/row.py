@@ -66,6 +66,7 @@ class Scores:
 
     fid_infinity: FID extrapolated to infinitely many samples; fdr and mind_ratio: FID and MIND over those of real
     images; fdr_mean: over all spaces.
+    memorised, teacher_distance: of `Memorised` and of `FineSolve.compare`.
     """
 
     fid: float
@@ -85,6 +86,9 @@ class Scores:
     diversity: float | None = None
     agreement: float | None = None
     score: float | None = None
+    memorised: float | None = None
+    teacher_distance: float | None = None
+    teacher_distance_pixels: float | None = None
     seconds_per_image: float
 
 
@@ -161,8 +165,9 @@ class Row(Scores):
 class Training:
     """The card of a trained model; numbers are None for a third-party teacher. evaluations: forward calls, in images.
 
-    starts_from: the input that a student was distilled from; None: it is a teacher. sha256: of its files; inputs: the
-    hashes of the files that it was made from.
+    starts_from: the input that a student was distilled from; None: it is a teacher. features_seen: the networks in
+    whose features its method compares images, each as FAMILY: NETWORK; None: not said. sha256: of its files; inputs:
+    the hashes of the files that it was made from.
     """
 
     stage: str
@@ -174,6 +179,7 @@ class Training:
     parameters: int | None = None
     device: str | None = None
     commit: str | None = None
+    features_seen: list[str] | None = None
     inputs: Facts
     sha256: Facts
     facts: Facts = field(repr=False)

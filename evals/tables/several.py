@@ -90,7 +90,7 @@ def read_results(places: Sequence[str]) -> list[Result]:
     """Reads every result; its name is the end of its place that no other shares. DataFault: one is damaged or none."""
     if len({*places}) < len(places):
         raise DataFault(f"results must be compared with others, got {', '.join(places)}; name each once")
-    return [read_result(place, name) for place, name in zip(places, _names(places), strict=True)]
+    return [read_result(place, name) for place, name in zip(places, short_names(places), strict=True)]
 
 
 def read_result(place: str, name: str) -> Result:
@@ -260,7 +260,7 @@ def _bindings(config: str) -> dict[str, str]:
     return {key: value for key, equals, value in pairs if equals}
 
 
-def _names(places: Sequence[str]) -> list[str]:
+def short_names(places: Sequence[str]) -> list[str]:
     """Returns the shortest end of each place that no other has; a revision stays with its folder."""
     parts = [place.rstrip("/").split("/") for place in places]
     for count in range(1, max(map(len, parts)) + 1):

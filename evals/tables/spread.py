@@ -18,6 +18,11 @@ class Spread:
     std: float | None
     values: list[float | None]
 
+    @property
+    def deviation(self) -> float | None:
+        """Returns the deviation that is shown after the mean, if one is known."""
+        return self.std
+
     @staticmethod
     def of(values: Sequence[float | None]) -> "Spread":
         """Computes the spread of values, some of which may be missing."""

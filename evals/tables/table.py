@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from evals.ground.faults import DataFault
 from evals.tables.lineage import Spent
 from evals.tables.names import TEACHER
+from evals.tables.profiles import Errors, Profile, errors_of, metrics_of
 from evals.tables.row import SCORES, Row, read_rows, shared
 from evals.tables.settings import Setting
 from evals.tables.spread import Score
@@ -82,7 +83,7 @@ class Line:
 class Table(ABC):
     """Comparable lines; card: the facts that all rows share; seeds: of the trainings, in their order.
 
-    settings: those of its runs that are not the gin files'.
+    settings: those of its runs that are not the gin files'. profiles: of its students, as far as there are any.
     """
 
     kind: ClassVar[str]
@@ -91,6 +92,12 @@ class Table(ABC):
     card: Mapping[str, Any]
     seeds: Sequence[int] = ()
     settings: Sequence[Setting] = ()
+    profiles: Sequence[Profile] = ()
+
+    @property
+    def errors(self) -> list[Errors]:
+        """Returns the curves of its profiles, over the seeds; none without profiles."""
+        return errors_of(self.profiles)
 
     @property
     def first(self) -> Row:
@@ -135,6 +142,8 @@ class Table(ABC):
             name, key = self.path(line)
             scores = {score: mean for score in HEADLINE if (mean := line.over(score).mean) is not None}
             nested.setdefault(name, {}).update({key: scores} if key else scores)
+        for name, told in metrics_of(self.errors).items():
+            nested.setdefault(name, {})["profile"] = told
         return nested
 
 
@@ -166,13 +175,15 @@ def read_run(path: Path, seed: int | None) -> Run:
 
 
 def check_comparable(rows: Sequence[Row]) -> None:
-    """DataFault: there are no rows, or two differ in what makes a FID comparable."""
+    """DataFault: there are no rows, or two differ in what makes a FID comparable, or in how many runs are behind it."""
     if not rows:
         raise DataFault("a leaderboard must have at least one row, got none; evaluate some samples first")
     first = rows[0]
+    ours_of = {**first.comparable, "selection": first.card.selection}
     for other in rows[1:]:
-        for name, ours in first.comparable.items():
-            if ours != (theirs := other.comparable[name]):
+        theirs_of = {**other.comparable, "selection": other.card.selection}
+        for name, ours in ours_of.items():
+            if ours != (theirs := theirs_of[name]):
                 raise DataFault(
                     f"rows ranked together must share their {name}, got {ours!r} ({first.name}) and "
                     f"{theirs!r} ({other.name}); evaluate both alike, or rank them in two folders"

@@ -196,7 +196,8 @@ def test_a_plan_with_more_or_less_than_is_asked_for_is_refused(house: Path, text
 
 def test_another_budget_is_noticed_before_anything_is_resolved(house: Path) -> None:
     Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
-    params = changed_params("calls: 400_000}", "calls: 800_000}")
+    budget = "[compared, told_w], seeds: [0, 1, 2], calls"
+    params = changed_params(f"{budget}: 400_000}}", f"{budget}: 800_000}}")
     faults = Faults()
     made = suite_of(params, "digits_conditional", faults, IMAGES, seeds=1)
     faults.raise_if_any()
@@ -256,6 +257,8 @@ def test_a_method_is_in_every_suite_by_one_gin_file_and_one_word(house: Path) ->
         ("consistency", "data"),
         ("consistency_on_pairs", "pairs"),
         ("consistency_data_free", None),
+        ("continuous_consistency_data_free", None),
+        ("cdmd", None),
         ("progressive_data_free", None),
         ("guided_data_free", None),
     ],
@@ -345,7 +348,7 @@ def test_every_method_resolves_in_every_suite(method: str, monkeypatch: pytest.M
         faults = Faults()
         ((_, found),) = runs.compiled([run], {}, faults)
         faults.raise_if_any()
-        assert found.keys() - {"prompt_scores", "walks"} == {"distil", "sample", "evaluate"}, suite
+        assert found.keys() - {"profile", "prompt_scores", "walks"} == {"distil", "sample", "evaluate"}, suite
 
 
 @pytest.mark.parametrize("verb", ["lint", "resolve"])
@@ -395,6 +398,7 @@ def test_a_run_lies_at_the_places_of_its_frozen_file(house: Path) -> None:
     assert places(Path("resolved/study/none/0/evaluate.json"), "evaluate") == {
         "samples": Path("samples/study/none/0"),
         "reference": Path("reference/digits"),  # of the suite that the file names
+        "teacher": Path("samples/digits/teacher"),
         "out": Path("scores/study/none/0.json"),
     }
 
@@ -450,7 +454,7 @@ def test_teachers_and_students_are_sampled_and_scored_by_the_same_stages() -> No
 def test_a_suite_of_captioned_images_gets_its_prompts_from_its_data_and_its_samples_get_them_too() -> None:
     plan = YAML(typ="safe").load((ROOT / "plan.yaml").read_text())["plan"]
     assert plan["prompts"]["emoji"] == {"source": "data/emoji"} and "emoji" in plan["references"]
-    assert "emoji" not in plan["trained"] + plan["published"] + plan["galleries"] + plan["leaderboards"]
+    assert "emoji" not in [*plan["trained"], *plan["published"], *plan["galleries"], *plan["leaderboards"]]
     teachers = {f"{suite}-teacher" for suite in plan["captioned"]}
     assert {*plan["captioned_runs"]} == teachers | {*plan["captioned_students"]} and "emoji-teacher" in teachers
     with contextlib.chdir(ROOT):

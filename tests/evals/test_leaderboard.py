@@ -75,7 +75,7 @@ def test_keys_are_the_same_whatever_a_row_leaves_out(tmp_path: Path) -> None:
     assert markdown_rows((out / "leaderboard.md").read_text())[0]["score"] == "–"
 
 
-@pytest.mark.parametrize("field", ["suite", "n", *(field.name for field in fields(Measure))])
+@pytest.mark.parametrize("field", ["suite", "n", "selection", *(field.name for field in fields(Measure))])
 def test_rows_of_two_protocols_are_not_ranked(tmp_path: Path, field: str) -> None:
     ours, theirs = record("ddim-10"), record("one-jump")
     said = theirs if field in theirs else theirs["card"]

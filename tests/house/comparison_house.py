@@ -133,7 +133,7 @@ class House:
         made: dict[str, Any] = self.table(students, seeds).json()
         return made
 
-    def compare(self, reasons: Path | None = None, settings: Path | None = None) -> None:
+    def compare(self, reasons: Path | None = None, settings: Path | None = None, profiles: Path | None = None) -> None:
         """The whole comparison, in folder/out."""
         comparison(
             "made",
@@ -147,6 +147,7 @@ class House:
             learnt_from=self.learnt_from,
             reasons=reasons,
             settings=settings,
+            profiles=profiles,
         )
 
 

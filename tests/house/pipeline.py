@@ -30,6 +30,12 @@ sample.Sample.n = 20
 """
 
 
+TINY_STUDENT = """
+from boot_exp.stages import profile
+profile.Profile.n = 4
+"""
+
+
 TINY_TEACHER = """
 from boot_exp.stages import reference
 reference.Reference.updates = 2

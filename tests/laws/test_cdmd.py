@@ -19,8 +19,8 @@ from boot_exp.methods.flows import drawn_pair, mean_velocity, normalised
 from tests.house.oracle import SCHEDULE, Classes, Gaussian, TwoTimes, batch_for, times, values
 
 EXAMPLES: list[Method] = [
-    Cdmd(),
-    Cdmd(still=0.0, clean=0.0, power=0.0, times=LogitNormalTimes(mean=-0.4), distance=PseudoHuber()),
+    Cdmd(power=0.75),
+    Cdmd(still=0.0, clean=0.0, times=LogitNormalTimes(mean=-0.4), distance=PseudoHuber()),
 ]
 
 
@@ -72,7 +72,7 @@ def test_clean_states_are_one_jump_with_noise_added_and_without_a_gradient() -> 
 
 def test_the_loss_is_that_of_mean_velocities_at_the_students_states() -> None:
     """The same draws once more: t and r, then the states, for a student that is not exact."""
-    method, data = Cdmd(), Gaussian()
+    method, data = Cdmd(power=0.75), Gaussian()
     student, batch = TwoTimes(Gaussian(mean=-0.2, deviation=0.9)), batch_for(Cdmd(), 64)
     found = values(method, student, data, batch)["cdmd"]
     again = batch_for(method, 64)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.house.pipeline import TINY, TINY_TEACHER, House, copied, ran
+from tests.house.pipeline import TINY, TINY_STUDENT, TINY_TEACHER, House, copied, ran
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
     leaves = house / "gin/suites/digits"
     for leaf in ("teacher", "student", "study"):
         (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
-        (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf) + (TINY_TEACHER if leaf == "teacher" else ""))
+        own = TINY_TEACHER if leaf == "teacher" else TINY_STUDENT
+        (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf) + own)
     yaml = YAML()
     params = yaml.load(house / "params.yaml")
     params["suites"] = {"digits": params["suites"]["digits"]}
@@ -31,6 +32,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
         *(f"{stage}@digits" for stage in ("data", "reference", "teacher", "leaderboard")),
         *(f"{stage}@digits-{run}" for stage in ("sample", "evaluate") for run in ("teacher", "boot-0")),
         "distil@digits-boot-0",
+        "profile@digits-boot-0",
     }
     run("git", "add", "-A")
     run("git", "commit", "-qm", "all")

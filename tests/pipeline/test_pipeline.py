@@ -29,7 +29,7 @@ def test_again_for_nothing_and_the_rows_are_there(run: Callable[..., str]) -> No
     )
 
 
-AFTER_A_STUDENT = {"sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
+AFTER_A_STUDENT = {"profile@digits-boot-0", "sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
 BASELINES = {"sample@digits-teacher", "evaluate@digits-teacher", "leaderboard@digits"}
 RERUN = {
     "gin.both.KernelDistance.subsets=7": {
@@ -37,7 +37,8 @@ RERUN = {
         "evaluate@digits-boot-0",
         "leaderboard@digits",
     },
-    "gin.overrides=['ddim/samplers.Sweep.steps = (1, 2, 3)']": BASELINES,
+    # A student is compared with the teacher's best samples, so it is evaluated again beside others of these.
+    "gin.overrides=['ddim/samplers.Sweep.steps = (1, 2, 3)']": {*BASELINES, "evaluate@digits-boot-0"},
     "gin.bindings.Boot.delta=0.2": {"distil@digits-boot-0", *AFTER_A_STUDENT},
     "gin.bindings.Training.images=320": {"distil@digits-boot-0", *AFTER_A_STUDENT},
     "gin.teacher.Training.images=320": {"teacher@digits", "distil@digits-boot-0", *BASELINES, *AFTER_A_STUDENT},
@@ -67,6 +68,7 @@ CODE = {
     ("boot_exp/diffusion/solvers.py", "half = -s.alpha", "half = -1.5 * s.alpha"): {
         "sample@digits-teacher",
         "distil@digits-boot-0",
+        "profile@digits-boot-0",
     },
     ("evals/scores/kid.py", "subsets: Annotated[int, Ge(1)] = 100", "subsets: Annotated[int, Ge(1)] = 50"): {
         "evaluate@digits-teacher",

@@ -15,13 +15,14 @@ from torch import Tensor
 from boot_exp.data.stored_prompts import StoredPrompts
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.samplers import Along, AtGuidance, OneJump
-from boot_exp.diffusion.solvers import Ddim
+from boot_exp.diffusion.solvers import Ddim, Heun, SignalRatio
 from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.compute import Compute
 from boot_exp.engine.seeds import sample_noise
 from boot_exp.methods.denoising import CaptionedImages
 from boot_exp.methods.students import SignalStudent
 from boot_exp.stages import teacher as module
+from boot_exp.stages.profile import Profile
 from boot_exp.stages.prompt_scores import PromptScores, right_images
 from boot_exp.stages.reference import Reference
 from boot_exp.stages.sample import Sample, to_pixels
@@ -214,6 +215,31 @@ def test_walks_begin_and_end_at_their_prompts_noises_and_weights(house: Path, pi
         assert close("w", 0, a, 0, 1.0) and close("w", 9, c, 1, 5.0)
     walks = walks_of(house / "walks")
     assert [*walks] == [f"made-{kind}" for kind in ("prompts", "noises", *(["w"] if takes_w else []))]
+
+
+def test_a_student_of_a_guided_teacher_that_takes_text_is_profiled_with_its_prompts(
+    house: Path, pipeline: Path
+) -> None:
+    clip = encoder(pipeline)
+    student = SignalStudent(trained(house, clip))
+    taught_by = json.loads((house / "teacher/card.json").read_text())["sha256"]["weights.safetensors"]
+    card = {**card_of(student), "w": 3.0, "inputs": {"teacher": taught_by}}
+    write_folder(house / "student", {"weights": student.state_dict()}, card)
+    profile = Profile(
+        model=student,
+        teacher=teacher(),
+        solver=Heun(coordinate=SignalRatio()),
+        intervals=2,
+        substeps=2,
+        n=3,
+        prompts=StoredText(encoder=clip),
+        compute=Compute(device="cpu"),
+    )
+    folders = {"model": house / "student", "teacher": house / "teacher", "prompts": house / "prompts"}
+    profile.run(place(house / "p.json"), **folders)
+    made = json.loads((house / "p.json").read_text())
+    assert made["card"]["w"] == 3 and {"prompts", "prompts_chosen"} <= made["card"].keys()
+    assert made["curves"][0]["rms"][0] > 0, "a copy of the teacher, which is not guided, is not the guided teacher"
 
 
 def test_noises_on_the_way_have_variance_one() -> None:

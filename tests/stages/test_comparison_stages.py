@@ -339,6 +339,7 @@ def test_each_leaf_trains_and_samples_at_the_cost_it_says(house: House, leaf: st
     made, stage = card(house.student(leaf)), house.stage(leaf)
     assert house.spent[leaf] == made["evaluations"] + min(PREVIEWS, stage.training.batch) * stage.preview.nfe
     assert made["starts_from"] == stage.method.starts_from.value and made["classes"] == 10 and made["images"] == 40
+    assert made["features_seen"] == []
     given = {option.removeprefix("--") for option in GIVEN[stage.method.starts_from]}
     teacher = card(house.student(AFTER[leaf]) if leaf in AFTER else "models/teacher")
     assert made["inputs"].keys() == {"teacher"} | given

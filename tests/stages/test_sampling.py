@@ -16,7 +16,7 @@ from boot_exp.diffusion.samplers import Fresh, no_more_noise
 from boot_exp.engine.checkpoints import write_folder
 from boot_exp.engine.compute import Compute
 from boot_exp.stages.place import Place
-from boot_exp.stages.sample import Sample
+from boot_exp.stages.sample import Sample, to_pixels
 from evals.images.reading import open_images
 
 
@@ -62,3 +62,9 @@ def test_each_image_is_of_the_class_that_it_was_asked_for(
         record = json.loads((Path(name) / "painted.json").read_text())
         assert record["card"]["labels"] == repr(labels) and ("classes" in record) == isinstance(labels, LabelsInTurn)
     assert Path("one/painted.zip").read_bytes() == Path("many/painted.zip").read_bytes()
+
+
+@pytest.mark.parametrize("shift", [-0.49, 0.0, 0.49])
+def test_pixels_are_rounded_to_the_nearest_and_not_cut_off(shift: float) -> None:
+    levels = torch.arange(256).reshape(1, 1, 16, 16)
+    assert to_pixels((levels + shift) / 127.5 - 1).reshape(-1).tolist() == list(range(256))
