@@ -19,9 +19,10 @@ with starting("error", "fid"):
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 ExtractorName = Annotated[
-    str, typer.Option("--extractor", help="torch-fidelity, clean-fid, or the folder of an in-domain extractor")
+    str,
+    typer.Option("--extractor", help="torch-fidelity, clean-fid, dinov2-vit-l-14 (or s, b), or an in-domain folder"),
 ]
-Weights = Annotated[str | None, typer.Option(help="Inception's weights: a path, or their published URL")]
+Weights = Annotated[str | None, typer.Option(help="Inception's or DINOv2's: a path, or their published URL")]
 WeightsHash = Annotated[
     str | None, typer.Option("--weights-sha256", help="SHA-256 of weights other than the published ones")
 ]

@@ -14,7 +14,7 @@ from boot_exp.config.components import component
 from boot_exp.engine.checkpoints import CARD, read_card
 from boot_exp.engine.processes import join
 from boot_exp.stages.place import Place, digest_of
-from boot_exp.stages.reference import EXTRACTOR, STATISTICS
+from boot_exp.stages.reference import EXTRACTOR, SECOND, STATISTICS
 from evals.features.extractors import Extractor, Observation
 from evals.features.indomain import InDomain
 from evals.ground.ending import tell
@@ -24,6 +24,7 @@ from evals.scores.kid import KernelDistance
 from evals.scores.protocols import Standard
 from evals.scores.references import load_reference
 from evals.scores.scoring import Record, evaluate_folder
+from evals.scores.spaces import Space
 
 
 @component
@@ -60,7 +61,14 @@ class Evaluate:
             load_reference(reference / STATISTICS),
             None if self.protocol is None else self.protocol.protocol,
         )
-        records = evaluate_folder(samples, against, extractor, out, tell_row, self.kernel, share, taken, teacher)
+        second = reference / SECOND
+        spaces = []
+        if self.protocol is None and (second / STATISTICS).is_file():
+            other = load_reference(second / STATISTICS)
+            spaces.append(Space(extractor=InDomain(second / EXTRACTOR), reference=other))
+        records = evaluate_folder(
+            samples, against, extractor, out, tell_row, self.kernel, share, taken, teacher, spaces=spaces
+        )
         if processes.main:
             log_scores(place.out, records)
 

@@ -17,11 +17,16 @@ from evals.scores.protocols import Standard
 from evals.scores.references import load_reference, reference
 
 EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
+SECOND = "second"
+"""The folder of the second space: another network, with the same two."""
 
 
 @component
 class Reference:
-    """Statistics in features of the suite's own network. updates: of 128 images; None: 600, or four epochs if more."""
+    """Statistics in features of the suite's own network, and of a second one, trained alike from the next seed.
+
+    updates: of 128 images, for each; None: 600, or four epochs if more.
+    """
 
     alone: ClassVar[bool] = True
 
@@ -29,21 +34,25 @@ class Reference:
     updates: Count | None = None
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
-        """Trains the network on a prepared data folder and writes extractor/ and statistics.npz."""
+        """Trains both networks on a prepared data folder; writes extractor/ and statistics.npz, and both in second/."""
         data = labelled(needed(data))
         with (
             replacing_folder(place.out, holding=STATISTICS) as partial,
             Meter(title=f"{place.suite} features") as meter,
         ):
-            train_extractor(
-                data,
-                partial / EXTRACTOR,
-                suite=place.suite,
-                seed=self.seed,
-                updates=self.updates,
-                tell=lambda done, total: meter.update(128 * done, total=128 * total),
-            )
-            reference(data / "images.npy", InDomain(partial / EXTRACTOR), out=partial / STATISTICS)
+            name = f"in-domain-{place.suite}"
+            self._space(data, partial, name, 0, meter, place.suite)
+            self._space(data, partial / SECOND, f"{name}-second", 1, meter, place.suite)
+
+    def _space(self, data: Path, folder: Path, name: str, number: int, meter: Meter, suite: str) -> None:
+        """Trains one of the two networks, and computes the statistics in its features."""
+
+        def tell(done: int, total: int) -> None:
+            meter.update(128 * (number * total + done), total=256 * total)
+
+        seed = self.seed + number
+        train_extractor(data, folder / EXTRACTOR, suite=suite, seed=seed, updates=self.updates, tell=tell, name=name)
+        reference(data / "images.npy", InDomain(folder / EXTRACTOR), out=folder / STATISTICS)
 
 
 @component

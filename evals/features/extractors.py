@@ -74,7 +74,7 @@ class TorchFidelityInception:
                 self.name, ["2048", "logits_unbiased"], feature_extractor_weights_path=safe
             )
         check_weights(path, network.state_dict(), f"fetch {TORCH_FIDELITY.url}")
-        self._network, self._device = _on(device, network), device
+        self._network, self._device = on_device(device, network), device
 
     def __call__(self, images: Images) -> Observation:
         import torch
@@ -112,7 +112,7 @@ class CleanFidInception:
             (Path(folder) / "inception-2015-12-05.pt").symlink_to(path.resolve())
             network = InceptionV3W(folder, download=False, resize_inside=False).eval()
         check_weights(path, network.state_dict(), f"fetch {CLEAN_FID.url}")
-        self._network, self._device = _on(device, network), device
+        self._network, self._device = on_device(device, network), device
         self._resize = build_resizer("clean")
 
     def __call__(self, images: Images) -> Observation:
@@ -144,7 +144,8 @@ def at_once(device: str) -> int:
     return 8 if device.startswith("cpu") else 64
 
 
-def _on(device: str, network: Any) -> Any:
+def on_device(device: str, network: Any) -> Any:
+    """Moves a network to a device. ConfigurationFault: this machine has no such device."""
     try:
         return network.to(device)
     except (RuntimeError, AssertionError) as error:  # torch says "no such device" with either

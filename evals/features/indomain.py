@@ -91,11 +91,13 @@ def train(
     seed: int = 0,
     updates: int | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
+    name: str | None = None,
 ) -> TrainedExtractor:
     """Trains on nine tenths of images [N, H, W, C] with labels [N] in 0..K-1; the last tenth measures accuracy.
 
-    An update sees 128 images; None are 600 updates, or four epochs if longer. `tell` hears (done, total) after each.
-    The same on every run with one seed and one thread count, on a CPU. DataFault: shapes or labels that do not fit.
+    name: of the network, in-domain-<suite> if None. An update sees 128 images; None are 600 updates, or four epochs if
+    longer. `tell` hears (done, total) after each. The same on every run with one seed and one thread count, on a CPU.
+    DataFault: shapes or labels that do not fit.
     """
     classes = _check(images, labels)
     n = len(images)
@@ -127,7 +129,7 @@ def train(
     fingerprint = Fingerprint()
     fingerprint.add(images)
     card = ExtractorCard(
-        name=f"in-domain-{suite}",
+        name=f"in-domain-{suite}" if name is None else name,
         suite=suite,
         seed=seed,
         n=n,
@@ -149,16 +151,17 @@ def train_extractor(
     seed: int = 0,
     updates: int | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
+    name: str | None = None,
 ) -> TrainedExtractor:
     """Trains on the images.npy and labels.npy of a prepared data folder, and saves into the folder `out`."""
     images, labels = load_array(data / "images.npy"), load_array(data / "labels.npy")
-    trained = train(images, labels, suite=suite, seed=seed, updates=updates, tell=tell)
+    trained = train(images, labels, suite=suite, seed=seed, updates=updates, tell=tell, name=name)
     trained.save(out)
     return trained
 
 
 class InDomain:
-    """A trained classifier as an Extractor, always named in-domain-<suite>: its distance is not FID as published."""
+    """A trained classifier as an Extractor, named as its card says: its distance is not FID as published."""
 
     resize = "none"
     dimensions = DIMENSIONS

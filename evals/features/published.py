@@ -9,10 +9,11 @@ from evals.ground.files import sha256_of
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file of weights that its authors published: its name, address and SHA-256."""
+    """A file of weights that its authors published: its address, its SHA-256 and what it is."""
 
     url: str
     sha256: str
+    what: str = "Inception's weights"
 
     @property
     def file_name(self) -> str:
@@ -27,12 +28,12 @@ class Published:
         """
         expected = (sha256 or self.sha256).lower()
         if weights is None or not str(weights):
-            raise MissingResource(f"Inception's weights are needed and none were given; {self._cure()}")
+            raise MissingResource(f"{self.what} are needed and none were given; {self._cure()}")
         if str(weights).startswith(("http://", "https://")):
             return download(str(weights), expected), expected
         path = Path(weights)
         if not path.is_file():
-            raise MissingResource(f"Inception's weights must be a file, got {path}, which is not there; {self._cure()}")
+            raise MissingResource(f"{self.what} must be a file, got {path}, which is not there; {self._cure()}")
         found = sha256_of(path)
         if found != expected:
             raise StateFault(
@@ -104,3 +105,16 @@ CLEAN_FID = Published(
     url="https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt",
     sha256="f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
 )
+
+_META = "https://dl.fbaipublicfiles.com/dinov2"
+# Each digest was found in several independent projects that check it.
+DINOV2 = {
+    f"dinov2-vit-{size}-14": Published(
+        url=f"{_META}/dinov2_vit{size}14/dinov2_vit{size}14_pretrain.pth", sha256=sha256, what="DINOv2's weights"
+    )
+    for size, sha256 in {
+        "s": "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+        "b": "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+        "l": "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
+    }.items()
+}

@@ -13,8 +13,8 @@ GROUPS: Mapping[str, str] = {
     "The samples": "method|sampler|ablation|suite|nfe|n|w|classes|solver|labels|seeds|selection|samples|prompts"
     "|seconds_per_image",
     "The model": "training|weights|ema|steps|distilled|negative|text|cost",
-    "The measure": "extractor|reference|kid|neighbours|memorised|memorised_pixels|equal_noise|resize|size|evaluator"
-    "|protocol",
+    "The measure": "extractor|reference|kid|neighbours|density_and_coverage|mind|floor|spaces|standard_errors"
+    "|extrapolation|memorised|memorised_pixels|equal_noise|resize|size|evaluator|protocol",
     "Where it ran": "commit|device|torch|precision|processes",
 }
 """Headings, and the first words of the names of their facts."""
@@ -31,6 +31,16 @@ NAMES = {
     "fid_std": "FID, deviation over blocks",
     "fid_min": "FID, least of the blocks",
     "fid_blocks": "FID of each block",
+    "fid_infinity": "FID, extrapolated to infinitely many samples",
+    "extrapolation": "FID extrapolated by",
+    "density_and_coverage": "density and coverage over",
+    "mind": "MIND",
+    "mind_ratio": "MIND over that of real images",
+    "fdr": "FDr, FID over that of real images",
+    "fdr_mean": "FDr, mean over spaces",
+    "floor": "held-out real images",
+    "excess_over_teacher": "FID less the teacher's best",
+    "standard_errors": "standard errors by",
     "kid": "KID over",
     "kid_mean": "KID",
     "kid_std": "KID, deviation over subsets",
@@ -65,6 +75,7 @@ NAMES = {
 """Names of facts in words; the others are spoken as they are written."""
 
 WHOLE = {"mean", "std", "values"}
+"""Keys of a number over seeds; that of a score has its error too."""
 SAID_ELSEWHERE = {"base", "folder", "plain", "seed"}
 """Facts that a card leaves out, because others say the same."""
 
@@ -133,8 +144,10 @@ def grouped(scores: Mapping[str, Any], card: Mapping[str, Any]) -> list[tuple[st
 
 
 def _heading(name: str, of_row: bool) -> str:
-    scores = {*SCORES, "fid_blocks", "fid_ratio", "memorised_pixels"} - {"seconds_per_image"}
-    if (of_row and name in scores) or name.startswith("diversity_at"):
+    scores = {*SCORES, "fid_blocks", "fid_ratio", "memorised_pixels", "rank", "excess_over_teacher"}
+    if (of_row and name in scores - {"seconds_per_image"}) or name.startswith(
+        ("diversity_at", "standard_errors.", "spaces.")
+    ):
         return SCORED
     matching = (heading for heading, words in GROUPS.items() if re.match(rf"({words})([._]|$)", name))
     return next(matching, "Other facts")
@@ -143,7 +156,7 @@ def _heading(name: str, of_row: bool) -> str:
 def _joined(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     """Yields every fact by its dotted name; a number over seeds stays one object."""
     for key, value in values.items():
-        if isinstance(value, Mapping) and value.keys() != WHOLE:
+        if isinstance(value, Mapping) and not value.keys() >= WHOLE:
             yield from _joined(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -159,13 +172,17 @@ def _fact(name: str, value: Any, of_row: bool) -> Fact:
     scale = 1e3 if name == "seconds_per_image" else 1.0
     # A card's precision is of its arithmetic, a row's is a score.
     words = "arithmetic" if name == "precision" and not of_row else NAMES.get(name, spoken(name))
+    if name.startswith("standard_errors."):
+        score = name.partition(".")[2]
+        words = f"{NAMES.get(score, spoken(score))}, standard error"
     if isinstance(value, Mapping):
         values = value["values"]
         if all(isinstance(one, int) for one in values):
             each, text = ", ".join(map(count, values)), count(value["mean"])
         else:
             each = ", ".join(figures(one, scale=scale) for one in values)
-            text = around(value["mean"], value["std"], scale=scale) if value["mean"] is not None else MISSING
+            deviation = value.get("error") if value["std"] is None else value["std"]
+            text = around(value["mean"], deviation, scale=scale) if value["mean"] is not None else MISSING
         if len(set(values)) > 1:
             text = f"{text} (seed by seed: {each})"
         return Fact(name=words, text=text, whole=said(values))

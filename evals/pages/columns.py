@@ -1,16 +1,17 @@
 """The columns of every table, in Markdown and in HTML: scores, facts that differ, costs, weights, reported rows."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from evals.tables.comparison import Comparison
 from evals.tables.guidance import GuidedLines
 from evals.tables.leaderboard import Leaderboard
+from evals.tables.level import least, level
 from evals.tables.names import TEACHER
 from evals.tables.reported import reported
 from evals.tables.row import Row, Training, shared
 from evals.tables.seen import seen_words
-from evals.tables.spread import Spread
+from evals.tables.spread import Score, Spread
 from evals.tables.study import Study
 from evals.tables.text import (
     MISSING,
@@ -29,36 +30,39 @@ from evals.tables.text import (
 MAIN = (1, 2, 4, 8)
 """The NFE of a comparison's first table; more steps are in a second."""
 
-SHARES = ("precision", "recall", "diversity", "agreement", "memorised", "teacher_distance")
+FDR = "FDr"
+SHARES = ("precision", "recall", "density", "coverage", "diversity", "agreement", "memorised", "teacher_distance")
 MAY_DIFFER = ("training_seed", "seeds", "ema", "commit", "kid")
 """What cards may say otherwise without a loss of rank."""
 
 
 def fid_words(score: Spread | None) -> str:
-    """Formats a FID over seeds; a dash for None."""
-    return MISSING if score is None else around(score.mean, score.std)
+    """Formats a FID over seeds, or of one with its standard error; a dash for None."""
+    return MISSING if score is None else around(score.mean, score.deviation)
 
 
 def share_words(score: Spread | None) -> str:
-    """Formats a share over seeds; a dash for None."""
-    return MISSING if score is None else share_around(score.mean, score.std)
+    """Formats a share over seeds, or of one with its standard error; a dash for None."""
+    return MISSING if score is None else share_around(score.mean, score.deviation)
 
 
 def best_students(rows: Sequence[Row]) -> list[int]:
-    """Returns the places of the rows of students that have the least FID of their NFE."""
-    least: dict[int, float] = {}
-    for row in rows:
+    """Returns the places of the rows of students whose FID is the least of their NFE, or level with it."""
+    places: dict[int, list[int]] = {}
+    for k, row in enumerate(rows):
         if row.method != TEACHER:
-            least[row.nfe] = min(row.fid, least.get(row.nfe, row.fid))
-    return [k for k, row in enumerate(rows) if row.method != TEACHER and row.fid == least[row.nfe]]
+            places.setdefault(row.nfe, []).append(k)
+    return [several[k] for several in places.values() for k in least([_fid(rows[place]) for place in several])]
 
 
-def score_columns(rows: Sequence[Row]) -> list[Column]:
+def score_columns(rows: Sequence[Row], ranks: Sequence[int]) -> list[Column]:
     """Returns one row per line, rounded for reading; leaves out scores that no row has; the best students in bold."""
     fid, best = rows[0].card.fid_name, best_students(rows)
     scores = {
-        fid: [around(row.fid, row.fid_std) for row in rows],
+        fid: [around(row.fid, row.error("fid") if row.fid_std is None else row.fid_std) for row in rows],
         "least FID": [figures(row.fid_min) for row in rows],
+        FDR: [figures(row.fdr, digits=3) for row in rows],
+        "MIND": [figures(row.mind) for row in rows],
         "KID × 10³": [_kid(row) for row in rows],
         **{spoken(name): [share(row.of(name)) for row in rows] for name in SHARES},
         "score": [figures(row.score) for row in rows],
@@ -68,6 +72,7 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
         Column(heading="method", cells=[row.method for row in rows]),
         Column(heading="sampler", cells=[row.sampler for row in rows]),
         numbers("NFE", [count(row.nfe) for row in rows]),
+        numbers("rank", [count(rank) for rank in ranks]),
         *(
             numbers(heading, cells, best if heading == fid else ())
             for heading, cells in scores.items()
@@ -76,14 +81,40 @@ def score_columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
+def _fid(row: Row) -> Score:
+    return Score.over([row.fid], [row.error("fid")])
+
+
 def _kid(row: Row) -> str:
     return figures(row.kid_mean, scale=1e3) if row.kid_is_of_all else around(row.kid_mean, row.kid_std, scale=1e3)
+
+
+def space_columns(rows: Sequence[Row]) -> list[Column]:
+    """Returns FDr in the features of each network, and the mean; empty if no row has a second space."""
+    names = dict.fromkeys(name for row in rows for name in row.spaces)
+    if not names:
+        return []
+    return [
+        Column(heading="method", cells=[row.method for row in rows]),
+        Column(heading="sampler", cells=[row.sampler for row in rows]),
+        numbers(rows[0].card.extractor, [around(row.fdr, row.error("fdr")) for row in rows]),
+        *(numbers(name, [_space_ratio(row.spaces.get(name)) for row in rows]) for name in names),
+        numbers("mean", [figures(row.fdr_mean, digits=3) for row in rows]),
+    ]
+
+
+def _space_ratio(scores: object) -> str:
+    if not isinstance(scores, Mapping):
+        return MISSING
+    errors = scores.get("standard_errors")
+    known = (scores.get("fdr"), errors.get("fdr") if isinstance(errors, Mapping) else None)
+    return around(*(value if isinstance(value, int | float) else None for value in known))
 
 
 def leaderboard_columns(table: Leaderboard) -> list[Column]:
     """Returns the scores of each row, the card's facts in which rows differ, and the features that trainings saw."""
     differing = fact_columns([[row] for row in table.rows], MAY_DIFFER)
-    return [*score_columns(table.rows), *differing, *seen_columns(table.rows, table.trainings)]
+    return [*score_columns(table.rows, table.ranks), *differing, *seen_columns(table.rows, table.trainings)]
 
 
 def seen_columns(rows: Sequence[Row], trainings: Sequence[Training]) -> list[Column]:
@@ -125,13 +156,20 @@ def cost_columns(trainings: Sequence[Training]) -> list[Column]:
 
 def study_columns(table: Study) -> list[Column]:
     """Returns FID and shares of each ablation, and the facts in which the cards of ablations differ."""
-    shares = {name: [line.over(name) for line in table.lines] for name in ("precision", "recall", "diversity")}
+    shares = {
+        name: [line.over(name) for line in table.lines]
+        for name in ("precision", "recall", "density", "coverage", "diversity")
+    }
     for time, lines in table.signals.items():
         shares[f"diversity at t = {time}"] = [lines[line.name].over("diversity") for line in table.lines]
     return [
         Column(heading="ablation", cells=[line.name for line in table.lines]),
         numbers(table.first.card.fid_name, [fid_words(line.fid) for line in table.lines]),
         numbers("FID ratio to control", [figures(table.ratio(line), digits=3) for line in table.lines]),
+        Column(
+            heading="level with control",
+            cells=[MISSING, *("yes" if level(line.fid, table.lines[0].fid) else "no" for line in table.lines[1:])],
+        ),
         *(
             numbers(heading, [share_words(score) for score in scores])
             for heading, scores in shares.items()
@@ -185,6 +223,12 @@ def share_columns(table: Comparison) -> list[Column]:
             for name in SHARES
             if table.has(name)
         ),
+        *(
+            numbers(heading, [fid_words(line.over(name)) for line in table.plain])
+            for heading, name in (("MIND", "mind"), (FDR, "fdr"), (f"{FDR}, mean over spaces", "fdr_mean"))
+            if table.has(name)
+        ),
+        numbers("FID over the teacher's best", [figures(table.excess(line), digits=3) for line in table.plain]),
     ]
 
 

@@ -18,15 +18,18 @@ from evals.pages.columns import (
     main_columns,
     more_columns,
     share_columns,
+    space_columns,
 )
 from evals.pages.frame import Mark, anchors, common, mark, rendered
 from evals.pages.gallery import Shown, Strip, check_names, data_uri, first_images, gallery, side_by_side
 from evals.pages.markdown import (
     GUIDANCE_WORDS,
+    SPACES,
     bold_words,
-    diversity_words,
     few_words,
     main_words,
+    other_words,
+    rank_words,
     shares_words,
 )
 from evals.pages.nearest import pairs_of_rows
@@ -78,8 +81,11 @@ def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = 
         first=rows[0],
         count=len(rows),
         fid=rows[0].card.fid_name,
-        diversity=diversity_words(rows),
+        others=other_words(rows),
         bold=bold_words(rows),
+        ranks=rank_words(rows),
+        spaces=space_columns(rows),
+        spaces_words=SPACES,
         few=[*few_words(rows), *nearness_words(rows)],
         columns=leaderboard_columns(table),
         marks=[
@@ -93,8 +99,8 @@ def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = 
         seeds=_seeds(table.card),
         costs=cost_columns(table.trainings) if table.trainings else [],
         cards=[
-            card_of(row.name, name, colours[row.name], [row], {**row.json(), "card": None}, row.card.facts)
-            for row, name in zip(rows, cards, strict=True)
+            card_of(row.name, name, colours[row.name], [row], {**table.row(line), "card": None}, row.card.facts)
+            for line, row, name in zip(table.lines, rows, cards, strict=True)
         ],
         **common(table),
     )

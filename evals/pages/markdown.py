@@ -11,27 +11,34 @@ from evals.pages.columns import (
     more_columns,
     reported_columns,
     share_columns,
+    space_columns,
     study_columns,
 )
 from evals.pages.nearness import nearness_words
 from evals.pages.profiles import HEADING, profile_columns, profile_words
+from evals.scores.floor import is_floor
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
 from evals.tables.few import few_sentences
 from evals.tables.guidance import guided_lines
 from evals.tables.leaderboard import Leaderboard
+from evals.tables.level import RULE
 from evals.tables.reported import WORDS
 from evals.tables.row import Row
 from evals.tables.settings import as_in_git, other_than_git, settings_columns
 from evals.tables.study import Study
 from evals.tables.table import Table
-from evals.tables.text import count, facts, markdown, said
+from evals.tables.text import around, count, facts, figures, markdown, said, share
 
 GUIDANCE_WORDS = (
     "w is the guidance weight of f(0) + w (f(c) - f(0)): 1 is the conditional model, 0 the unconditional. The "
     "teacher's NFE counts both of its calls."
 )
-BOLD = "Bold is the least FID of the students at each NFE."
+BOLD = "Bold are the students at each NFE whose FID is the least or level with it."
+SPACES = (
+    "FDr in the features of several networks, and the mean: FID of samples over FID of as many real images (arXiv "
+    "2604.28190). A row that is good in one space alone fits that network rather than the images."
+)
 MADE = "## How the numbers were made"
 
 
@@ -42,8 +49,10 @@ def leaderboard_page(table: Leaderboard) -> str:
         f"# {table.title}",
         *_other(table),
         markdown(leaderboard_columns(table)),
-        f"Lower FID and KID are better, higher precision and recall. {diversity_words(table.rows)}"
+        f"Lower FID and KID are better, higher precision and recall. {other_words(table.rows)}"
         "All scores are taken in the same features. NFE is network evaluations per image. " + bold_words(table.rows),
+        rank_words(table.rows),
+        *_spaces(table.rows),
         *few_words(table.rows),
         *nearness_words(table.rows),
         MADE,
@@ -74,11 +83,12 @@ def study_words(table: Study) -> str:
     """Returns a paragraph that explains how to read a study."""
     seeds = said(list(table.seeds))
     words = [
-        f"One training seed, {seeds}."
+        f"One training seed, {seeds}.{error_words(table.every_row)}"
         if len(table.seeds) == 1
         else f"Mean ± sample standard deviation over the training seeds {seeds}.",
         f"The first row, {table.lines[0].name}, is the control. Lower FID is better, higher precision and recall.",
-        diversity_words([table.first]).strip(),
+        RULE,
+        other_words([table.first]).strip(),
         "At another t it is that of the student's signal there, from the same noise." if table.signals else "",
     ]
     return " ".join(filter(None, words))
@@ -124,13 +134,52 @@ def bold_words(rows: Sequence[Row]) -> str:
     return BOLD if best_students(rows) else ""
 
 
-def diversity_words(rows: Iterable[Row]) -> str:
-    """Returns a sentence that explains diversity, and a space, if some row has it."""
-    if all(row.diversity is None for row in rows):
+def other_words(rows: Iterable[Row]) -> str:
+    """Returns sentences that explain the scores that some row has, each with a space at its end."""
+    rows, words = list(rows), ""
+    if any(row.coverage is not None for row in rows):
+        words += (
+            "Coverage is the share of real images that have a sample nearer than their fifth neighbour; density counts "
+            "such real images of a sample, over five, and is about 1 of real images. "
+        )
+    if any(row.diversity is not None for row in rows):
+        words += (
+            "Diversity is the mean distance between the features of two samples over that of two reference images: "
+            "1 is as spread as the data. "
+        )
+    if any(row.mind is not None for row in rows):
+        words += (
+            "MIND is the sliced 2-Wasserstein distance of the features (arXiv 2605.06797): lower is better, and unlike "
+            "FID it sees their shape. "
+        )
+    return words + floor_words(rows)
+
+
+def floor_words(rows: Sequence[Row]) -> str:
+    """Returns sentences on real images against the reference, with a space, if the cards have a floor."""
+    floor = rows[0].card.facts.get("floor")
+    if isinstance(floor, str):
+        return f"Real images against real images: {floor}. "
+    if not isinstance(floor, dict) or not is_floor(floor):
         return ""
+    fid = around(floor["fid"], floor["standard_errors"].get("fid"))
+    shares = ", ".join(f"{name} {share(floor.get(name))}" for name in ("precision", "recall", "coverage"))
     return (
-        "Diversity is the mean distance between the features of two samples over that of two reference images: "
-        "1 is as spread as the data. "
+        f"Real images against real images ({floor['of']}; {floor['n']:,} against {floor['reference_n']:,}): FID {fid}, "
+        f"MIND {figures(floor['mind'])}, {shares}. FDr is the FID of as many samples over that FID: 1 is real images. "
+    )
+
+
+def rank_words(rows: Sequence[Row]) -> str:
+    """Returns a paragraph that explains ranks."""
+    return f"Level rows share a rank. {RULE}{error_words(rows)}"
+
+
+def error_words(rows: Sequence[Row]) -> str:
+    """Returns a space and a sentence on standard errors, if rows have them."""
+    known = any(row.error("fid") is not None for row in rows)
+    return (
+        " After a single score, ± is that error; a jackknife over ten groups of the samples gives it." if known else ""
     )
 
 
@@ -161,6 +210,7 @@ def main_words(table: Comparison) -> list[str]:
             if len(table.seeds) > 1
             else f"One training seed, {seeds}. "
         )
+        + f"{RULE}{error_words(table.every_row)} "
         + (BOLD if table.best else ""),
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
         "a method of several phases counts each once. Network calls are forward and in images. "
@@ -172,10 +222,10 @@ def main_words(table: Comparison) -> list[str]:
 def shares_words(table: Comparison) -> str:
     """Returns a paragraph that explains the shares."""
     agreement = "Agreement is the share of samples that the extractor takes for the class asked for."
-    diverse = [line.first for line in table.plain if line.over("diversity").mean is not None]
+    others = other_words([line.first for line in table.plain])
     return (
         "Precision and recall are shares in the features of the FID: how many samples lie among the real images, and "
-        f"how many of those among the samples. {diversity_words(diverse)}"
+        f"how many of those among the samples. {others}"
         + " ".join([agreement] * table.has("agreement") + nearness_words([line.first for line in table.plain]))
     ).strip()
 
@@ -190,6 +240,11 @@ def _other(table: Table) -> Iterator[str]:
         yield f"**{other}**"
     if settings := settings_columns(table.settings):
         yield markdown(settings)
+
+
+def _spaces(rows: Sequence[Row]) -> Sequence[str]:
+    columns = space_columns(rows)
+    return ["## Over real images, in several spaces", SPACES, markdown(columns)] if columns else []
 
 
 def _as_in_git(table: Table) -> Iterator[str]:

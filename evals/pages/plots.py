@@ -142,7 +142,7 @@ def study_plot(table: Study) -> str:
         means = [line.level for line in table.lines]
         axes.plot(means, places, color=INK, marker="|", markersize=12, markeredgewidth=1.6, linestyle="none", zorder=3)
         for place, line in zip(places, table.lines, strict=True):
-            spot(axes, line.level, place, f"{line.name}: {fid} {around(line.level, line.fid.std)}")
+            spot(axes, line.level, place, f"{line.name}: {fid} {around(line.level, line.fid.deviation)}")
             for seed, row in zip(line.seeds, line.rows, strict=True):
                 spot(axes, row.fid, place, f"{line.name}, seed {seed}: {fid} {figures(row.fid)}", size=6)
         axes.set(ylim=(len(values) - 0.5, -0.5), xlabel=f"{fid}\na dot is a training seed, the bar their mean")
@@ -163,7 +163,7 @@ def several_plot(rows: Sequence[Scored], fid: str) -> str:
             look: dict[str, Any] = {"color": hue, "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
             axes.plot(nfe, level, linestyle=DASHES[place % len(DASHES)], linewidth=1.2, label=name, **look)
             for row, height in zip(own, level, strict=True):
-                spot(axes, row.nfe, height, f"{name}: NFE {row.nfe}, {fid} {around(row.fid.mean, row.fid.std)}")
+                spot(axes, row.nfe, height, f"{name}: NFE {row.nfe}, {fid} {around(row.fid.mean, row.fid.deviation)}")
         values_as_ticks(axes.xaxis, {row.nfe for row in rows})
         decades_as_ticks(axes.yaxis)
         figure.legend(loc="outside upper left", ncols=2, frameon=False, handlelength=3)
@@ -188,7 +188,7 @@ def _finished(figure: Figure, axes: Axes, lines: Sequence[Line]) -> str:
     """
     decades_as_ticks(axes.yaxis)
     if lines:
-        reach = [(line.level, line.fid.std or 0.0) for line in lines]
+        reach = [(line.level, line.fid.deviation or 0.0) for line in lines]
         lowest = min(mean - std if mean - std > 0.3 * mean else 0.3 * mean for mean, std in reach)
         axes.set_ylim(lowest / 1.25, max(mean + std for mean, std in reach) * 1.25)
         figure.legend(loc="outside upper left", ncols=3, frameon=False, handlelength=3)
@@ -208,12 +208,12 @@ def _draw(axes: Axes, x: Sequence[float], lines: Sequence[Line], style: Style, l
     for place, line in zip(x, lines, strict=True):
         first, fid = line.first, line.first.card.fid_name
         weight = "" if first.w is None else f", w {first.w:g}"
-        text = f"{line.name}: NFE {first.nfe}{weight}, {fid} {around(line.level, line.fid.std)}"
+        text = f"{line.name}: NFE {first.nfe}{weight}, {fid} {around(line.level, line.fid.deviation)}"
         spot(axes, place, line.level, text)
     axes.errorbar(
         x,
         [line.level for line in lines],
-        yerr=[line.fid.std or 0.0 for line in lines],
+        yerr=[line.fid.deviation or 0.0 for line in lines],
         color=STAND_INS[style.colour],
         linestyle=style.dash,
         linewidth=1.2,

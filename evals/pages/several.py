@@ -10,6 +10,7 @@ from evals.pages.columns import fid_words, share_words, shortened
 from evals.pages.frame import Mark, rendered
 from evals.pages.palette import SERIES, in_page
 from evals.pages.plots import several_plot
+from evals.tables.level import least
 from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results
 from evals.tables.text import MISSING, Column, count, figures, numbers, said, spoken
 
@@ -90,14 +91,12 @@ def _score_columns(rows: Sequence[Scored], fid: str) -> list[Column]:
 
 
 def _best(rows: Sequence[Scored]) -> list[int]:
-    """Returns the places of the students' rows with the least FID of their NFE, without guidance."""
-    ranked = {
-        place: (row.nfe, row.fid.mean)
-        for place, row in enumerate(rows)
-        if not row.teacher and row.w in (None, 1) and row.fid.mean is not None
-    }
-    least = {nfe: min(fid for other, fid in ranked.values() if other == nfe) for nfe, _ in ranked.values()}
-    return [place for place, (nfe, fid) in ranked.items() if fid == least[nfe]]
+    """Returns the places of the students' rows whose FID is least of their NFE or level with it, without guidance."""
+    places: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        if not row.teacher and row.w in (None, 1) and row.fid.mean is not None:
+            places.setdefault(row.nfe, []).append(place)
+    return [several[k] for several in places.values() for k in least([rows[place].fid for place in several])]
 
 
 def _apart(measures: Sequence[Measured]) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.ground.faults import DataFault
+from evals.scores.jackknife import Estimate, mean
 
 
 class ClassAgreement:
@@ -14,7 +15,7 @@ class ClassAgreement:
     def __init__(self, classes: int) -> None:
         self._classes = classes
         self._seen = 0
-        self._right = 0
+        self._right: list[NDArray[np.bool_]] = []
 
     def add(self, probabilities: NDArray[np.floating[Any]]) -> None:
         """Adds the class probabilities of the next batch, [B, K]. DataFault: the samples do not have K classes."""
@@ -25,9 +26,9 @@ class ClassAgreement:
                 "evaluate them with their own suite's extractor"
             )
         intended = np.arange(self._seen, self._seen + n) % self._classes
-        self._right += int((probabilities.argmax(axis=1) == intended).sum())
+        self._right.append(probabilities.argmax(axis=1) == intended)
         self._seen += n
 
-    def value(self) -> float | None:
+    def estimate(self) -> Estimate | None:
         """Returns the share over all batches; None if there was none."""
-        return self._right / self._seen if self._seen else None
+        return mean(np.concatenate(self._right)) if self._right else None

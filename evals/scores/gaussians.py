@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from evals.ground.faults import DataFault, NumericalFault, reading
 from evals.images.arrays import archive_of
 from evals.scores.frechet import Array, Gaussian, check_finite
+from evals.scores.manifold import COVERAGE_NEIGHBOURS
 from evals.scores.moments import Features
 
 PICKLES = frozenset({".pkl", ".pickle", ".pt", ".pth"})
@@ -26,7 +27,7 @@ class Stored:
     gaussian: Gaussian
     card: dict[str, Any] | None
     features: Features | None
-    radii: Array | None
+    nearest: Array | None
     pairwise_distance: float | None
 
 
@@ -69,24 +70,25 @@ def read_stored(path: Path) -> Stored:
             card = json.loads(_text(beside["card"]))
         if not isinstance(card, dict):
             raise DataFault(f"the card in {path} must be an object, got {type(card).__name__}; make it again")
-    features, radii, spread = (beside.get(name) for name in ("features", "radii", "pairwise_distance"))
+    features, nearest, spread = (beside.get(name) for name in ("features", "nearest", "pairwise_distance"))
     if features is not None:
         _check(path, "features", features, (None, len(mean)))
         features = features.astype(np.float32)
-    if radii is not None:
-        _check(path, "radii", radii, (None if features is None else len(features),), least=0)
+    if nearest is not None:
+        shape = (None if features is None else len(features), COVERAGE_NEIGHBOURS)
+        _check(path, "nearest", nearest, shape, least=0)
     if spread is not None:
         _check(path, "pairwise_distance", spread, (), least=0)
     return Stored(
         gaussian=gaussian,
         card=card,
         features=features,
-        radii=radii,
+        nearest=nearest,
         pairwise_distance=None if spread is None else float(spread),
     )
 
 
-_BESIDE = ("card", "features", "radii", "pairwise_distance")
+_BESIDE = ("card", "features", "nearest", "pairwise_distance")
 
 
 def _text(array: NDArray[Any]) -> str:

@@ -12,10 +12,11 @@ from evals.features.extractors import Extractor
 from evals.ground.faults import ConfigurationFault, DataFault, StateFault, reading
 from evals.ground.files import read_json, replacing, unicode_only
 from evals.images.reading import ImageSet, open_images
+from evals.scores.floor import floor_of, is_floor
 from evals.scores.frechet import Array, Gaussian, check_finite
 from evals.scores.gaussians import is_statistics as is_statistics
 from evals.scores.gaussians import read_stored
-from evals.scores.manifold import radii
+from evals.scores.manifold import nearest
 from evals.scores.memorisation import Nearest, nearest_others
 from evals.scores.moments import Features
 from evals.scores.pairwise import pairwise_distance
@@ -24,7 +25,10 @@ from evals.scores.see import see
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceCard:
-    """The images of a reference and the network of its features; None if a foreign file does not state them."""
+    """The images of a reference and the network of its features; None if a foreign file does not state them.
+
+    floor: of `floor.floor_of`.
+    """
 
     reference: str
     reference_split: str | None = None
@@ -35,6 +39,7 @@ class ReferenceCard:
     extractor_sha256: str | None = None
     resize: str | None = None
     reference_notes: dict[str, int] | None = None
+    floor: dict[str, Any] | str | None = None
 
     def said(self) -> dict[str, Any]:
         """Returns its fields, without the size and the notes (changes to images, files left out) if there are none."""
@@ -49,23 +54,24 @@ class ReferenceCard:
     def is_sound(self) -> bool:
         """Returns whether each field has the right kind."""
         values = asdict(self)
-        n, notes = values.pop("reference_n"), values.pop("reference_notes")
+        n, notes, floor = (values.pop(name) for name in ("reference_n", "reference_notes", "floor"))
         return (
             type(self.reference) is str
             and all(value is None or type(value) is str for value in values.values())
             and (n is None or (type(n) is int and n > 0))
+            and (type(floor) in (str, type(None)) or is_floor(floor))
             and (notes is None or (type(notes) is dict and all(type(count) is int for count in notes.values())))
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceStatistics:
-    """A Gaussian for FID; features [N, D] for the other scores; their radii [N], their mean pairwise distance."""
+    """A Gaussian for FID; features [N, D] for the other scores, their `nearest` [N, 5] and mean pairwise distance."""
 
     card: ReferenceCard
     gaussian: Gaussian
     features: Features | None = None
-    radii: Array | None = None
+    nearest: Array | None = None
     pairwise_distance: float | None = None
 
     @staticmethod
@@ -91,7 +97,9 @@ class ReferenceStatistics:
         """Returns it with what all scores need of its features, so that several sets of samples need not compute it."""
         if self.features is None:
             return self
-        return replace(self, radii=radii(self.features), pairwise_distance=pairwise_distance(self.features))
+        card = replace(self.card, floor=floor_of(self.features))
+        near, spread = nearest(self.features), pairwise_distance(self.features)
+        return replace(self, card=card, nearest=near, pairwise_distance=spread)
 
     @cached_property
     def others(self) -> Nearest:
@@ -105,8 +113,8 @@ class ReferenceStatistics:
         arrays["card"] = np.array(json.dumps(unicode_only(self.card.said()), sort_keys=True))
         if self.features is not None:
             arrays["features"] = self.features
-        if self.radii is not None:
-            arrays["radii"] = self.radii
+        if self.nearest is not None:
+            arrays["nearest"] = self.nearest
         if self.pairwise_distance is not None:
             arrays["pairwise_distance"] = np.array(self.pairwise_distance)
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -174,7 +182,7 @@ def load_reference(path: Path | str) -> ReferenceStatistics:
         card=card,
         gaussian=stored.gaussian,
         features=stored.features,
-        radii=stored.radii,
+        nearest=stored.nearest,
         pairwise_distance=stored.pairwise_distance,
     )
 

@@ -13,7 +13,8 @@ from evals.images.listing import say
 from evals.images.reading import Fingerprint, Images, ImageSet
 from evals.scores.agreement import ClassAgreement
 from evals.scores.entropy import EntropyScore
-from evals.scores.moments import Features, Moments
+from evals.scores.jackknife import Estimate
+from evals.scores.moments import Features, GroupedMoments, Moments
 
 BATCH = 64
 MOST_KEPT = 2**27
@@ -24,17 +25,19 @@ MOST_KEPT = 2**27
 class Seen:
     """The result of one pass of an extractor over images: everything that the scores need.
 
-    `score` is None without classes; `agreement` also if no classes were requested. `blocks` holds the moments of each
-    block of images, if blocks were requested, and `features` then holds those of the first block.
+    `score` is None without classes; `agreement` also if no classes were requested. `groups` holds the moments of each
+    group of `jackknife.groups`. `blocks` holds the moments of each block of images, if blocks were requested, and
+    `features` then holds those of the first block.
     """
 
     n: int
     sha256: str
     moments: Moments
+    groups: list[Moments]
     blocks: list[Moments]
     features: Features | None
-    score: float | None
-    agreement: float | None
+    score: Estimate | None
+    agreement: Estimate | None
     notes: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -59,9 +62,8 @@ def see(
     `asked`: the number of classes that were requested in turn; `block`: the images in a block. DataFault: the extractor
     has another number of classes.
     """
-    fingerprint, score = Fingerprint(), EntropyScore()
+    fingerprint, score, moments = Fingerprint(), EntropyScore(images.n), GroupedMoments(images.n)
     agreement = None if asked is None else ClassAgreement(asked)
-    moments: Moments | None = None
     first = images.n if block is None else min(block, images.n)
     kept: list[Features] | None = [] if first * extractor.dimensions <= MOST_KEPT else None
     blocks: list[Moments] = []
@@ -74,8 +76,7 @@ def see(
             pixel = int(batch.flat[0]) if pixel is None else pixel
             one_pixel = bool((batch == pixel).all())
         fingerprint.add(batch)
-        part = Moments.of(observation.features)
-        moments = part if moments is None else moments + part
+        part = moments.add(observation.features)
         if kept is not None and done < first:
             kept.append(observation.features[: first - done])
         for low, high in _cut(done, len(batch), block):
@@ -90,18 +91,18 @@ def see(
             score.add(observation.probabilities)
             if agreement is not None:
                 agreement.add(observation.probabilities)
-    assert moments is not None, "an ImageSet has images"
     if one_pixel:
         raise DataFault(f"images must show something, got {images.path} with every pixel {pixel}; look at what made it")
     say(images.path, images.notes)
     return Seen(
-        n=moments.n,
+        n=moments.all.n,
         sha256=fingerprint.hexdigest(),
-        moments=moments,
+        moments=moments.all,
+        groups=moments.groups(),
         blocks=blocks,
         features=None if kept is None else np.concatenate(kept),
-        score=score.value() if classes else None,
-        agreement=None if agreement is None else agreement.value(),
+        score=score.estimate() if classes else None,
+        agreement=None if agreement is None else agreement.estimate(),
         notes=dict(images.notes),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from evals.ground.faults import DataFault
 from evals.tables.conclusions import Finding, conclusions
+from evals.tables.level import least
 from evals.tables.lineage import Family, Spent, read_family
 from evals.tables.names import TEACHER, method_of, solver_of
 from evals.tables.profiles import read_profiles
@@ -42,7 +43,7 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(Table):
-    """One line per sampler of the teacher or of a student; best: by NFE, the students' methods of least mean FID."""
+    """One line per sampler of the teacher or of a student; best: by NFE, the students' methods level with the least."""
 
     kind = "comparison"
     methods: Sequence[Method]
@@ -90,6 +91,7 @@ class Comparison(Table):
             "plain": line.plain,
             "classes": first.classes,
             **line.scores(),
+            "excess_over_teacher": self.excess(line),
             "cost": None if line.cost is None else asdict(line.cost),
             "runs": line.apart(self.card),
         }
@@ -162,13 +164,12 @@ def compared(
 
 
 def best(lines: Sequence[Line]) -> dict[int, list[str]]:
-    """Returns {NFE: the students' methods with the least mean FID}, without guidance."""
+    """Returns {NFE: the students' methods whose mean FID is the least or level with it}, without guidance."""
     groups: dict[int, list[Line]] = {}
     for line in lines:
         if not line.teacher and line.plain:
             groups.setdefault(line.first.nfe, []).append(line)
-    least = {nfe: min(line.level for line in group) for nfe, group in groups.items()}
-    return {nfe: [line.name for line in groups[nfe] if line.level == least[nfe]] for nfe in sorted(groups)}
+    return {nfe: [groups[nfe][k].name for k in least([line.fid for line in groups[nfe]])] for nfe in sorted(groups)}
 
 
 def _line(folder: str, runs: Sequence[Run], sampler: str, seeds: Sequence[int], family: Family) -> Line:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evals.tables.level import level, threshold
 from evals.tables.names import TEACHER
 from evals.tables.table import Line
 from evals.tables.text import around, figures
 
-AGREES, DIFFERS, UNRESOLVED = "agrees", "differs", "not resolved by the seeds"
+AGREES, DIFFERS, LEVEL = "agrees", "differs", "level"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +91,12 @@ class Fids:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Two lines compared with two corresponding published ones; deviation: the larger of the lines' two."""
+    """Two lines compared with two corresponding published ones; threshold: the difference below which two are level."""
 
     first: str
     second: str
     difference: float
-    deviation: float | None
+    threshold: float
     ratio: float | None
     published: Fids
     verdict: str
@@ -116,41 +117,31 @@ def conclusions(lines: Sequence[Line]) -> list[Finding]:
 def finding(published: PublishedClaim, first: Line, second: Line) -> Finding:
     """Compares two lines with the published ones."""
     difference = first.level - second.level
-    spreads = [fid.std for fid in (first.fid, second.fid) if fid.std is not None]
-    spread = max(spreads) if spreads else None
+    alike = level(first.fid, second.fid)
     ratio = first.level / second.level if second.level else None
     fids = published.fids
     return Finding(
         first=_name(first),
         second=_name(second),
         difference=difference,
-        deviation=spread,
+        threshold=threshold(first.fid, second.fid),
         ratio=ratio,
         published=Fids(first=fids[0], second=fids[1], source=published.source),
-        verdict=_verdict(difference, spread, fids[0] - fids[1]),
+        verdict=LEVEL if alike else AGREES if difference * (fids[0] - fids[1]) > 0 else DIFFERS,
         literature=published.words,
         here=(
-            f"{_name(first)} has {around(first.level, first.fid.std)} beside {around(second.level, second.fid.std)} "
-            f"of {_name(second)}: {_better(difference)}, ratio {figures(ratio, digits=3)}. {_held(difference, spread)}"
+            f"{_name(first)} has {around(first.level, first.fid.deviation)} beside "
+            f"{around(second.level, second.fid.deviation)} of {_name(second)}: {_better(difference)}, ratio "
+            f"{figures(ratio, digits=3)}. {_held(first, second)}"
         ),
     )
 
 
-def _verdict(difference: float, spread: float | None, published: float) -> str:
-    if difference == 0 or (spread is not None and abs(difference) < spread):
-        return UNRESOLVED
-    return AGREES if difference * published > 0 else DIFFERS
-
-
-def _held(difference: float, spread: float | None) -> str:
-    size = figures(abs(difference), digits=3)
-    if spread is None:
-        return f"They are {size} apart; with one seed there is no deviation to hold that against."
-    if abs(difference) < spread:
-        return f"They are {size} apart, less than the larger deviation, {figures(spread, digits=3)}: {UNRESOLVED}."
-    if spread == 0:
-        return f"They are {size} apart, and no deviation is seen over the seeds."
-    return f"They are {size} apart, {figures(abs(difference) / spread, digits=3)} times the larger deviation."
+def _held(first: Line, second: Line) -> str:
+    apart, bound = (figures(x, digits=3) for x in (abs(first.level - second.level), threshold(first.fid, second.fid)))
+    if level(first.fid, second.fid):
+        return f"They are {apart} apart, where less than {bound} is {LEVEL}."
+    return f"They are {apart} apart, where {bound} and more is a difference."
 
 
 def _better(difference: float) -> str:

@@ -2,23 +2,26 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evals.ground.faults import DataFault
+from evals.tables.level import ranks
 from evals.tables.profiles import Profile, read_profiles
 from evals.tables.row import Row, Training, read_rows, read_training
 from evals.tables.settings import Setting, read_settings
+from evals.tables.spread import Score
 from evals.tables.table import Line, Table, check_comparable, score_files, shared_facts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard(Table):
-    """One row per line, by increasing FID; trainings: the costs of the models."""
+    """One row per line, by increasing FID; trainings: the costs of the models; ranks: equal ones of level rows."""
 
     kind = "leaderboard"
     trainings: Sequence[Training]
+    ranks: Sequence[int]
 
     @property
     def rows(self) -> list[Row]:
@@ -26,10 +29,12 @@ class Leaderboard(Table):
         return [line.first for line in self.lines]
 
     def json(self) -> Any:
-        return [row.json() for row in self.rows]
+        return [self.row(line) for line in self.lines]
 
     def row(self, line: Line) -> dict[str, Any]:
-        return line.first.json()
+        *rest, card = line.first.json().items()
+        rank = self.ranks[self.lines.index(line)]
+        return dict([*rest, ("rank", rank), ("excess_over_teacher", self.excess(line)), card])
 
     def path(self, line: Line) -> tuple[str, str]:
         """Returns the method and the sampler; a method with several training seeds is METHOD/SEED."""
@@ -43,7 +48,7 @@ def leaderboard(
     settings: Sequence[Setting] = (),
     profiles: Sequence[Profile] = (),
 ) -> Leaderboard:
-    """Ranks rows by increasing FID, then NFE.
+    """Ranks rows by increasing FID, then NFE; level rows share a rank.
 
     DataFault: there are none, two are not comparable, or two have the same method, sampler and training seed.
     """
@@ -61,9 +66,16 @@ def leaderboard(
         lines=lines,
         card=shared_facts(ordered),
         trainings=sorted(trainings, key=lambda training: training.stage),
+        ranks=ranks([_over_seeds(row, rows) for row in ordered]),
         settings=settings,
         profiles=profiles,
     )
+
+
+def _over_seeds(row: Row, rows: Sequence[Row]) -> Score:
+    """Returns the FID of a row, with the deviation over the training seeds of its method and sampler."""
+    alike = Score.over([one.fid for one in rows if one.name == row.name], [])
+    return replace(Score.over([row.fid], [row.error("fid")]), std=alike.std)
 
 
 def read_leaderboard(

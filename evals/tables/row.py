@@ -12,6 +12,7 @@ from evals.scores.coco import NAMED
 from evals.tables.few import is_of_all
 from evals.tables.names import signal_time, unguided
 
+FD_NAMES = {"dinov2-vit-l-14": "FD-DINOv2"}
 FID_NAMES = {"inception-v3-compat": "FID", "inception-v3-clean": "clean-FID"}
 WEIGHTS = "weights.safetensors"
 
@@ -43,11 +44,13 @@ class Card(Measure):
 
     @property
     def fid_name(self) -> str:
-        """Returns FID (clean-FID, arXiv 2104.11222) for Inception's features; other features are part of the name.
+        """Returns FID (clean-FID, arXiv 2104.11222) for Inception's features, FD-DINOv2 (2306.04675) for ViT-L/14's.
+
+        Other features are part of the name.
 
         Only the score of a protocol with 50,000 samples is called FID-50k, and only COCO's FID-30k.
         """
-        name = FID_NAMES.get(self.extractor, f"FID ({self.extractor})")
+        name = {**FD_NAMES, **FID_NAMES}.get(self.extractor, f"FID ({self.extractor})")
         known = NAMED.get(self.protocol or "")
         return name if known is None else f"{name}-{known.n // 1000}k ({known.name})"
 
@@ -61,16 +64,25 @@ class Card(Measure):
 class Scores:
     """The scores of samples; None if not computed. fid_std and fid_min are over the blocks of a protocol.
 
+    fid_infinity: FID extrapolated to infinitely many samples; fdr and mind_ratio: FID and MIND over those of real
+    images; fdr_mean: over all spaces.
     memorised, teacher_distance: of `Memorised` and of `FineSolve.compare`.
     """
 
     fid: float
     fid_std: float | None = None
     fid_min: float | None = None
+    fid_infinity: float | None = None
     kid_mean: float | None = None
     kid_std: float | None = None
     precision: float | None = None
     recall: float | None = None
+    density: float | None = None
+    coverage: float | None = None
+    mind: float | None = None
+    fdr: float | None = None
+    mind_ratio: float | None = None
+    fdr_mean: float | None = None
     diversity: float | None = None
     agreement: float | None = None
     score: float | None = None
@@ -87,7 +99,8 @@ SCORES = tuple(score.name for score in fields(Scores))
 class Row(Scores):
     """One sampler of one model: its scores and their card.
 
-    w: the guidance weight; classes: the number that were requested; fid_blocks: the FID of each of a protocol's blocks.
+    w: the guidance weight; classes: the number that were requested; fid_blocks: the FID of each of a protocol's blocks;
+    standard_errors: of its scores, by their names; spaces: its scores in the features of further networks.
     """
 
     suite: str
@@ -98,6 +111,8 @@ class Row(Scores):
     w: float | None = None
     classes: int | None = None
     fid_blocks: list[float] | None = None
+    standard_errors: Facts = field(default_factory=dict)
+    spaces: Facts = field(default_factory=dict)
     card: Card
     facts: Facts = field(repr=False)
 
@@ -131,6 +146,11 @@ class Row(Scores):
         """Returns a score by its name in SCORES."""
         value: float | None = getattr(self, score)
         return value
+
+    def error(self, score: str) -> float | None:
+        """Returns the standard error of a score over its samples, if it is known."""
+        value = self.standard_errors.get(score)
+        return float(value) if isinstance(value, int | float) else None
 
     def json(self) -> dict[str, Any]:
         """Returns all of it with the same keys in the same order, even if values are missing; the card last."""

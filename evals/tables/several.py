@@ -14,7 +14,7 @@ from evals.ground.fields import Facts, from_json
 from evals.ground.revisions import commit_of, copy_from
 from evals.tables.names import TEACHER, solver_of, unguided
 from evals.tables.row import Card, Measure, Row, read_rows, read_value
-from evals.tables.spread import Spread
+from evals.tables.spread import Score
 from evals.tables.table import shared_facts
 
 KINDS = ("leaderboard", "comparison", "study")
@@ -32,11 +32,11 @@ class Scored:
     sampler: str
     nfe: int
     w: float | None
-    fid: Spread
-    precision: Spread
-    recall: Spread
-    diversity: Spread
-    seconds_per_image: Spread
+    fid: Score
+    precision: Score
+    recall: Score
+    diversity: Score
+    seconds_per_image: Score
     measure: Measured
 
     @property
@@ -83,6 +83,7 @@ class _Numbers:
     mean: float | None
     std: float | None
     values: list[float | None]
+    error: float | None = None
 
 
 def read_results(places: Sequence[str]) -> list[Result]:
@@ -159,18 +160,21 @@ def _leaderboard(path: Path, name: str) -> Result:
 
 
 def _of_row(row: Row, name: str) -> Scored:
-    seeds = Spread.of
+
+    def score(name: str) -> Score:
+        return Score.over([row.of(name)], [row.error(name)])
+
     return Scored(
         result=name,
         method=row.method,
         sampler=row.sampler,
         nfe=row.nfe,
         w=row.w,
-        fid=seeds([row.fid]),
-        precision=seeds([row.precision]),
-        recall=seeds([row.recall]),
-        diversity=seeds([row.diversity]),
-        seconds_per_image=seeds([row.seconds_per_image]),
+        fid=score("fid"),
+        precision=score("precision"),
+        recall=score("recall"),
+        diversity=score("diversity"),
+        seconds_per_image=score("seconds_per_image"),
         measure=tuple(row.comparable.items()),
     )
 
@@ -215,7 +219,7 @@ def _of_line(path: Path, line: ComparisonLine, name: str, measure: Measured) -> 
     scores = {}
     for score in ("fid", "precision", "recall", "diversity", "seconds_per_image"):
         read = from_json(_Numbers, line.facts.get(score), where=path, cure=CURE, of=f"{score}.")
-        scores[score] = Spread(mean=read.mean, std=read.std, values=read.values)
+        scores[score] = Score(mean=read.mean, std=read.std, values=read.values, error=read.error)
     return Scored(
         result=name, method=line.method, sampler=line.sampler, nfe=line.nfe, w=line.w, measure=measure, **scores
     )

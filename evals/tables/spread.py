@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import hypot, sqrt
 
 import numpy as np
 
@@ -17,6 +18,11 @@ class Spread:
     std: float | None
     values: list[float | None]
 
+    @property
+    def deviation(self) -> float | None:
+        """Returns the deviation that is shown after the mean, if one is known."""
+        return self.std
+
     @staticmethod
     def of(values: Sequence[float | None]) -> "Spread":
         """Computes the spread of values, some of which may be missing."""
@@ -28,3 +34,25 @@ class Spread:
                 std=float(np.std(there, ddof=1)) if whole and len(values) > 1 else None,
                 values=list(values),
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Spread):
+    """A score over training seeds; error: the standard error over the samples of one seed, where all have one.
+
+    Of several seeds it is the root mean square of theirs.
+    """
+
+    error: float | None = None
+
+    @staticmethod
+    def over(values: Sequence[float | None], errors: Sequence[float | None]) -> "Score":
+        """Computes the spread of values, and the error of one of them."""
+        spread, known = Spread.of(values), [error for error in errors if error is not None]
+        error = hypot(*known) / sqrt(len(known)) if known and len(known) == len(values) else None
+        return Score(mean=spread.mean, std=spread.std, values=spread.values, error=error)
+
+    @property
+    def deviation(self) -> float | None:
+        """Returns the deviation over the seeds, or over samples if there is one seed; None if neither is known."""
+        return self.error if self.std is None else self.std

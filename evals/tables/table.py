@@ -12,7 +12,7 @@ from evals.tables.names import TEACHER
 from evals.tables.profiles import Errors, Profile, errors_of, metrics_of
 from evals.tables.row import SCORES, Row, read_rows, shared
 from evals.tables.settings import Setting
-from evals.tables.spread import Spread
+from evals.tables.spread import Score
 from evals.tables.text import leaves
 
 METRICS = tuple(score for score in SCORES if score != "kid_std")
@@ -54,7 +54,7 @@ class Line:
         return self.first.w is None or (self.first.w == 1 and not self.teacher)
 
     @property
-    def fid(self) -> Spread:
+    def fid(self) -> Score:
         """Returns FID, which every row has."""
         return self.over("fid")
 
@@ -65,9 +65,9 @@ class Line:
         assert mean is not None, "every row has a FID"
         return mean
 
-    def over(self, score: str) -> Spread:
+    def over(self, score: str) -> Score:
         """Returns a score over the seeds."""
-        return Spread.of([row.of(score) for row in self.rows])
+        return Score.over([row.of(score) for row in self.rows], [row.error(score) for row in self.rows])
 
     def scores(self) -> dict[str, Any]:
         """Returns every score over the seeds, for JSON."""
@@ -108,6 +108,11 @@ class Table(ABC):
     def every_row(self) -> list[Row]:
         """Returns the rows of all lines and all seeds."""
         return [row for line in self.lines for row in line.rows]
+
+    def excess(self, line: Line) -> float | None:
+        """Returns a student's mean FID less that of the teacher's best solve, both without guidance; else None."""
+        solves = [other.level for other in self.lines if other.teacher and other.plain]
+        return line.level - min(solves) if solves and not line.teacher and line.plain else None
 
     def has(self, score: str) -> bool:
         """Returns whether some line without guidance has this score for all its seeds."""

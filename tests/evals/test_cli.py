@@ -63,7 +63,7 @@ def test_from_images_to_records(run, digits: Digits, tmp_path: Path) -> None:
         assert code == 0 and printed["fid"] == pytest.approx(record["fid"], rel=1e-9)
         assert printed["recall"] == record["recall"]
     code, text, _ = run("fid", tmp_path / "samples" / "a.zip", statistics, "--extractor", extractor)
-    assert json.loads(text).keys() == {"n", "fid", "card", "warnings"}
+    assert json.loads(text).keys() == {"n", "fid", "fid_infinity", "standard_errors", "card", "warnings"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_from_images_to_records(run, digits: Digits, tmp_path: Path) -> None:
         ("other extractor", 4, "does not compare"),
         ("no weights", 69, "--weights"),
         ("wrong weights", 4, "SHA-256"),
-        ("unknown extractor", 2, "torch-fidelity or clean-fid"),
+        ("unknown extractor", 2, "torch-fidelity, clean-fid, dinov2-vit-s-14"),
         ("folder without extractor", 69, "train-extractor"),
         ("not finite", 5, "finite"),
         ("other dimension", 2, "64 and 3"),

@@ -30,7 +30,7 @@ def test_a_row_is_the_mean_and_the_sample_deviation_over_the_seeds(tmp_path: Pat
             assert [run["weights_sha256"] for run in row["runs"]] == [sha(name, seed) for seed in SEEDS]
     for (_, nfe, w), fid in TEACHER.items():
         assert any(
-            row["fid"] == {"mean": fid, "std": None, "values": [fid]}
+            row["fid"] == {"mean": fid, "std": None, "values": [fid], "error": None}
             for row in made["rows"]
             if (row["folder"], row["nfe"], row["w"]) == ("teacher", nfe, w)
         )
@@ -129,6 +129,11 @@ def test_of_any_rows_the_best_have_the_minimum(draw: int) -> None:
         group = [one for one in lines if one.cost is not None and one.first.w is None and one.first.nfe == nfe]
         least = min(one.first.fid for one in group)
         assert names == [one.name for one in group if one.first.fid == least]
+
+
+def test_the_best_are_all_that_are_level_with_the_least() -> None:
+    lines = [line("a", [1.0, 1.2]), line("b", [1.21, 1.27]), line("c", [1.6, 1.62]), line("d", [2.0, 2.0], nfe=2)]
+    assert best(lines) == {1: ["a", "b"], 2: ["d"]}
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from evals.ground.faults import ConfigurationFault, DataFault, NumericalFault
 from evals.scores.entropy import EntropyScore
 from evals.scores.frechet import Gaussian, frechet_distance
 from evals.scores.kid import KernelDistance, squared_mmd
-from evals.scores.manifold import precision_recall, radii
+from evals.scores.manifold import manifold, nearest
 from evals.scores.moments import Moments
 from evals.scores.pairwise import pairwise_distance, squared_distances
 
@@ -20,6 +20,11 @@ def draw(seed: int, n: int, d: int, rank: int | None = None) -> NDArray[np.float
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, rank or d)) @ rng.normal(size=(rank or d, d)) + rng.normal(size=d)
     return features.astype(np.float32)
+
+
+def precision_recall(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float]:
+    found = manifold(x, y, nearest(y))
+    return found.precision.value, found.recall.value
 
 
 def turned(variances: Array, mean: Array, turn: Array) -> Gaussian:
@@ -117,34 +122,37 @@ def test_kid_is_unbiased_and_the_same_for_a_seed() -> None:
 
 def test_precision_and_recall_of_a_line() -> None:
     real = np.arange(8, dtype=np.float32)[:, None]
-    np.testing.assert_allclose(np.sqrt(radii(real)), [3, 2, 2, 2, 2, 2, 2, 3], rtol=1e-12)
+    np.testing.assert_allclose(np.sqrt(nearest(real, 3)[:, -1]), [3, 2, 2, 2, 2, 2, 2, 3], rtol=1e-12)
+    np.testing.assert_allclose(np.sqrt(nearest(real)[0]), [1, 2, 3, 4, 5], rtol=1e-12)
     # Of the samples, all but the one at 40 lie among the real; their own radii of 0.3 cover only the real 0.
     samples = np.array([0, 0.1, 0.2, 0.3, 40], np.float32)[:, None]
-    precision, recall = precision_recall(samples, real, radii(real))
+    precision, recall = precision_recall(samples, real)
     assert precision == 4 / 5
     # The far one's radius, 40 - 0.1, reaches back to 0.1: the real from 1 to 7 are covered by it alone.
     assert recall == 1
-    precision, recall = precision_recall(samples[:4], real, radii(real))
+    precision, recall = precision_recall(samples[:4], real)
     assert (precision, recall) == (1, 1 / 8)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e4])
 def test_duplicates_lie_on_one_another(value: float) -> None:
     same = np.full((6, 3), value, np.float32)
-    assert precision_recall(same, same, radii(same)) == (1, 1)
-    assert precision_recall(same, same + 1, radii(same + 1)) == (0, 0)
+    assert precision_recall(same, same) == (1, 1)
+    assert precision_recall(same, same + 1) == (0, 0)
 
 
 def test_recall_is_precision_the_other_way_round() -> None:
     x, y = draw(1, 90, 3), draw(2, 60, 3) * 0.8
-    precision, recall = precision_recall(x, y, radii(y))
-    assert (recall, precision) == precision_recall(y, x, radii(x))
+    precision, recall = precision_recall(x, y)
+    assert (recall, precision) == precision_recall(y, x)
     assert precision != recall
 
 
 def test_three_images_have_no_third_neighbour() -> None:
     with pytest.raises(DataFault, match="at least 4 images, got 3"):
-        radii(draw(0, 3, 2))
+        precision_recall(draw(0, 3, 2), draw(1, 9, 2))
+    with pytest.raises(DataFault, match="at least 6 images, got 5"):
+        nearest(draw(0, 5, 2))
 
 
 @pytest.mark.parametrize(("n", "d", "rank"), [(2, 3, 3), (3, 1, 1), (100, 64, 64), (300, 64, 2), (3000, 8, 8)])
@@ -193,10 +201,10 @@ def test_a_kernel_distance_of_nothing_is_refused(wrong: dict[str, int]) -> None:
 
 def test_the_score_counts_sure_and_even_classes() -> None:
     def score(*batches: Array) -> float:
-        total = EntropyScore()
+        total = EntropyScore(sum(map(len, batches)))
         for batch in batches:
             total.add(batch.astype(np.float32))
-        return total.value()
+        return total.estimate().value
 
     assert score(np.eye(7)) == pytest.approx(7)
     assert score(np.eye(7)[:3], np.eye(7)[3:]) == pytest.approx(7)

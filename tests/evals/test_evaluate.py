@@ -40,7 +40,7 @@ def test_a_reference_comes_back_as_it_was_saved(real: Path, tmp_path: Path) -> N
     assert back.card.reference_sha256 == open_images(real).sha256()
     np.testing.assert_array_equal(back.gaussian.covariance, made.gaussian.covariance)
     assert back.pairwise_distance == made.pairwise_distance is not None
-    assert back.features is not None and back.radii is not None and len(back.radii) == len(back.features) == 150
+    assert back.features is not None and back.nearest is not None and back.nearest.shape == (150, 5)
     first = (tmp_path / "new" / "ref.npz").read_bytes()
     reference(real, Pixels(), split="train", out=tmp_path / "new" / "ref.npz")
     assert (tmp_path / "new" / "ref.npz").read_bytes() == first
@@ -165,8 +165,9 @@ def test_a_folder_of_samples_becomes_a_list_of_records(real: Path, tmp_path: Pat
     assert json.loads((tmp_path / "out.json").read_text()) == records == heard
     assert [record["sampler"] for record in records] == ["ddim_8", "heun_8"]
     assert records[0]["fid"] == fid(folder / "ddim_8.zip", against, Pixels())["fid"] != records[1]["fid"]
-    wanted = {"suite", "method", "sampler", "nfe", "n", "fid", "kid_mean", "kid_std", "precision", "recall"}
-    assert records[0].keys() == wanted | {"diversity", "score", "memorised", "seconds_per_image", "card"}
+    wanted = {"suite", "method", "sampler", "nfe", "n", "fid", "fid_infinity", "kid_mean", "kid_std", "precision"}
+    wanted |= {"recall", "density", "coverage", "diversity", "score", "seconds_per_image", "standard_errors", "card"}
+    assert records[0].keys() == wanted | {"mind", "fdr", "mind_ratio", "memorised"}
     assert records[0]["card"]["solver"] == "Ddim" and records[0]["card"]["extractor"] == "corner"
 
 
@@ -234,7 +235,9 @@ def test_agreement_is_the_share_of_images_that_are_what_was_asked(n: int, wrong:
     against = ReferenceStatistics.of(open_images(tmp_path / "samples.npy"), Level(), name="levels")
     plain = evaluate(tmp_path / "samples.npy", against, Level())
     record = evaluate(tmp_path / "samples.npy", against, Level(), classes=10)
-    assert record == plain | {"agreement": (n - len(amiss)) / n}
+    errors = record.pop("standard_errors")
+    assert errors.pop("agreement") > 0 or wrong in (0, 150)
+    assert errors == plain.pop("standard_errors") and record == plain | {"agreement": (n - len(amiss)) / n}
 
 
 def test_agreement_on_the_data_in_order_of_class_is_the_classifier_s_accuracy(
@@ -248,10 +251,10 @@ def test_agreement_on_the_data_in_order_of_class_is_the_classifier_s_accuracy(
     assert probabilities is not None
     accuracy = (probabilities.argmax(axis=1) == labels[chosen]).mean()
     seen = see(open_images(tmp_path / "real.zip"), in_domain, 10)
-    assert seen.agreement == accuracy > 0.9
+    assert seen.agreement is not None and seen.agreement.value == accuracy > 0.9
     write_zip(tmp_path / "turned.zip", np.roll(images[chosen], 1, axis=0))
     turned = see(open_images(tmp_path / "turned.zip"), in_domain, 10).agreement
-    assert turned is not None and turned < 0.2
+    assert turned is not None and turned.value < 0.2
 
 
 def test_agreement_needs_the_extractor_s_own_classes(samples: Path, real: Path) -> None:

@@ -16,6 +16,7 @@ from evals.scores.gaussians import is_statistics
 from evals.scores.references import load_reference
 
 MU, SIGMA = np.arange(3.0), np.diag([1.0, 2.0, 3.0])
+NEAREST = np.ones((5, 5))
 FEATURES = np.ones((5, 3), np.float32)
 
 
@@ -39,9 +40,14 @@ def changed(array: np.ndarray, *place: int, to: float) -> np.ndarray:
         ({"mu": np.zeros(0), "sigma": np.zeros((0, 0))}, DataFault, r"got \[0\] and \[0, 0\]"),
         ({"features": changed(FEATURES, 2, 2, to=np.nan)}, NumericalFault, "features of .* finite"),
         ({"features": FEATURES[:, :2]}, DataFault, "features of .* fit"),
-        ({"features": FEATURES, "radii": np.ones(4)}, DataFault, "radii of .* fit"),
-        ({"features": FEATURES, "radii": changed(np.ones(5), 1, to=np.inf)}, NumericalFault, "radii of .* finite"),
-        ({"features": FEATURES, "radii": changed(np.ones(5), 1, to=-1)}, NumericalFault, "radii of .* mean something"),
+        ({"features": FEATURES, "nearest": np.ones((4, 5))}, DataFault, "nearest of .* fit"),
+        ({"features": FEATURES, "nearest": np.ones((5, 3))}, DataFault, "nearest of .* fit"),
+        ({"features": FEATURES, "nearest": changed(NEAREST, 1, 1, to=np.inf)}, NumericalFault, "nearest of .* finite"),
+        (
+            {"features": FEATURES, "nearest": changed(NEAREST, 1, 1, to=-1)},
+            NumericalFault,
+            "nearest of .* mean something",
+        ),
         ({"pairwise_distance": np.array(np.nan)}, NumericalFault, "pairwise_distance of .* finite"),
         ({"pairwise_distance": np.ones(2)}, DataFault, "pairwise_distance of .* 0 axes"),
         ({"card": np.array("[]")}, DataFault, "card in .* must be an object, got list"),

@@ -18,7 +18,7 @@ from evals.ground.faults import ConfigurationFault, DataFault, MissingResource, 
 from evals.images.reading import Images, open_images
 from evals.scores.frechet import frechet_distance
 from evals.scores.kid import KernelDistance
-from evals.scores.manifold import precision_recall, radii
+from evals.scores.manifold import manifold, nearest
 from evals.scores.moments import Moments
 from evals.scores.references import ReferenceStatistics
 from evals.scores.scoring import evaluate
@@ -187,10 +187,12 @@ def test_torch_fidelity_agrees_on_a_folder(in_domain: InDomain, folders: tuple[P
     kid_mean, kid_std = KernelDistance(subsets=20, subset_size=100)(samples.features, real.features)
     assert kid_mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
     assert kid_std == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-4)
-    precision, recall = precision_recall(samples.features, real.features, radii(real.features))
+    found = manifold(samples.features, real.features, nearest(real.features))
+    precision, recall = found.precision.value, found.recall.value
     assert precision == pytest.approx(theirs["precision"]) and recall == pytest.approx(theirs["recall"])
     assert precision != recall
-    assert samples.score == pytest.approx(theirs["inception_score_mean"], rel=1e-5)
+    assert samples.score is not None
+    assert samples.score.value == pytest.approx(theirs["inception_score_mean"], rel=1e-5)
 
 
 def test_clean_fid_agrees_on_a_folder(in_domain: InDomain, folders: tuple[Path, Path]) -> None:

@@ -63,7 +63,8 @@ def test_rows_are_means_and_sample_deviations_in_the_order_given(tmp_path: Path)
         assert row["fid"]["values"] == values
         assert row["fid"]["mean"] == pytest.approx(statistics.fmean(values), rel=1e-12)
         assert row["fid"]["std"] == pytest.approx(statistics.stdev(values), rel=1e-12)
-        assert row["recall"] == {"mean": pytest.approx(2 / 3), "std": pytest.approx(0), "values": [2 / 3] * 3}
+        expected = {"mean": pytest.approx(2 / 3), "std": pytest.approx(0), "values": [2 / 3] * 3, "error": None}
+        assert row["recall"] == expected
         assert row.keys() >= set(METRICS)
     assert rows[0]["fid_ratio"] == 1
     assert rows[1]["fid_ratio"] == pytest.approx(sum(FIDS["no-boundary"]) / sum(FIDS["control"]))
@@ -80,7 +81,8 @@ def test_diversity_is_told_along_the_signal_from_noise_to_data(tmp_path: Path) -
             assert row["diversity_at"][sampler]["values"] == [share / (1 + seed) for seed in SEEDS]
         assert row["diversity"]["values"] == [0.9 / (1 + seed) for seed in SEEDS]
     page = markdown_rows((tmp_path / "out/study.md").read_text())
-    headings = ["ablation", "FID (in-domain-digits)", "FID ratio to control", "precision", "recall", "diversity"]
+    headings = ["ablation", "FID (in-domain-digits)", "FID ratio to control", "level with control"]
+    headings += ["precision", "recall", "diversity"]
     assert list(page[0]) == [*headings, *(f"diversity at t = {t}" for t in ("0.75", "0.5", "0.25"))]
 
 
@@ -107,7 +109,7 @@ def test_every_format_carries_the_same_numbers(tmp_path: Path) -> None:
 
 def test_one_seed_has_no_deviation_and_says_so(tmp_path: Path) -> None:
     made = compared(house(tmp_path), seeds=[0])
-    assert made["rows"][0]["fid"] == {"mean": 1.5 / 0.9, "std": None, "values": [1.5 / 0.9]}
+    assert made["rows"][0]["fid"] == {"mean": 1.5 / 0.9, "std": None, "values": [1.5 / 0.9], "error": None}
     text = (tmp_path / "out/study.md").read_text()
     assert "±" not in text and "One training seed, 0." in text
 

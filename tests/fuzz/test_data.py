@@ -138,7 +138,7 @@ def formats(scratch: Path) -> list[Format]:
         list(Lmdb(path=str(written(folder, **{"data.mdb": data}))).examples())
 
     statistics = {"mu": np.arange(4.0), "sigma": np.eye(4), "card": np.array('{"reference": "a", "reference_n": 9}')}
-    statistics |= {"features": images()[:, 0, :4, 0].astype(np.float32), "radii": np.ones(6)}
+    statistics |= {"features": images()[:, 0, :4, 0].astype(np.float32), "nearest": np.ones((6, 5))}
     statistics |= {"pairwise_distance": np.array(2.0)}
 
     def reference(data: bytes, folder: Path) -> None:
