@@ -117,9 +117,9 @@ def test_a_recipe_works_and_edits_what_it_says(house: House, recipe: Recipe) -> 
     assert changed == meant
 
 
-def test_a_method_is_one_python_file_one_gin_file_one_word_one_test_file_and_one_row_of_the_readme() -> None:
+def test_a_method_is_one_python_file_one_gin_file_one_word_one_test_file_and_one_row_of_the_docs() -> None:
     [recipe] = [recipe for recipe in RECIPES if recipe.title == "Add a method"]
-    places = ["boot_exp/methods", "gin/methods", ".", "tests/laws", "."]
+    places = ["boot_exp/methods", "gin/methods", ".", "tests/laws", "docs"]
     assert [str(Path(path).parent) for path, *_ in recipe.files] == places
     assert [text.count("\n+") for path, _, _, text in recipe.files if path == "params.yaml"] == [1]
 

@@ -462,11 +462,12 @@ def test_all_lineages_have_the_same_budget(house: House, suite: str) -> None:
         model = stage.teacher if stage.sampler.w is None else taking_w(stage.teacher)
         stored = stage.n * stage.sampler.nfe * model.evaluations
         spent = {name: calls(stages) for name, stages in compiled.items()}
+    after = {run.name: run.student.teacher for run, _ in made.runs if run.student and run.student.teacher}
     budgets = {}
-    for last in compiled.keys() - set(AFTER.values()):
+    for last in compiled.keys() - set(after.values()):
         line = [last]
-        while line[-1] in AFTER:
-            line.append(AFTER[line[-1]])
+        while line[-1] in after:
+            line.append(after[line[-1]])
         from_pairs = any(spent[name][1] is Start.PAIRS for name in line)
         budgets[last] = sum(spent[name][0] for name in line) + stored * from_pairs
     assert max(budgets.values()) <= 1.02 * min(budgets.values()), budgets
