@@ -96,7 +96,7 @@ def every(pages: dict[str, Path]) -> list[Path]:
     return [*pages.values(), *(RESULTS / name for name in KEPT)]
 
 
-MANY_SCORES = ("report.html", "comparison.html")
+MANY_SCORES = ("report.html", "comparison.html", "study.html")
 """Pages whose tables may have more columns than 1440 pixels hold; they say that they scroll."""
 
 
