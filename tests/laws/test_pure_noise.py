@@ -42,6 +42,7 @@ from boot_exp.diffusion.solvers import (
     SignalStep,
 )
 from boot_exp.diffusion.times import Grid, KarrasGrid, UniformGrid
+from boot_exp.engine.terms import Term
 from boot_exp.methods import Method
 from boot_exp.methods.boot import Boot
 from boot_exp.methods.boot_derivative import BootDerivative
@@ -172,7 +173,14 @@ class Telling(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones((), dtype=torch.float64))
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        label: Tensor | None = None,
+        w: Tensor | None = None,
+        r: Tensor | None = None,
+    ) -> Tensor:
         return self.weight * torch.sin(x + t.to(x.dtype)[:, None, None, None])
 
 
@@ -240,12 +248,14 @@ def methods() -> list[Any]:
     return [pytest.param(method, id=f"{type(method).__name__}-{index}") for index, method in enumerate(found)]
 
 
-def loss(method: Method, schedule: Schedule) -> tuple[dict[str, Tensor], nn.Module]:
+def loss(method: Any, schedule: Schedule) -> tuple[dict[str, Tensor], nn.Module]:
     teacher = Networked(net=Telling(), prediction=FromV(), schedule=schedule)
     student = SignalStudent(teacher) if isinstance(method, Boot | BootDerivative) else copy.deepcopy(teacher)
     own: Any = student
     average: Any = copy.deepcopy(student)
-    terms = method.loss(student=own, teacher=teacher, self_teacher=average, batch=batch_for(method, 24))
+    others = {"companion": copy.deepcopy(teacher)} if hasattr(method, "companion") else {}
+    batch = batch_for(method, 24)
+    terms: dict[str, Term] = method.loss(student=own, teacher=teacher, self_teacher=average, batch=batch, **others)
     return {name: term.value for name, term in terms.items()}, student
 
 
