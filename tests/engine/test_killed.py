@@ -12,12 +12,17 @@ from tests.house.made_runs import end
 
 pytestmark = pytest.mark.slow
 METHODS = range(len(made_runs.names()))
-FIRST = list({made_runs.kind(made_runs.METHODS[number]): number for number in reversed(METHODS)}.values())
-"""Methods whose trainings keep different things: they are killed at every point, and the others at one each."""
+FIRST = {made_runs.kind(made_runs.METHODS[number]): number for number in reversed(METHODS)}.values()
 POINTS = list(made_runs.points())
+CASES = [
+    pytest.param(number, point, id=f"{made_runs.names()[number]}-{point}")
+    for number in METHODS
+    for point in (POINTS if number in FIRST else [POINTS[number % len(POINTS)]])
+]
+"""Methods whose trainings keep different things are killed at every point, and the others at one each."""
 
 
-@pytest.fixture(scope="module", params=METHODS, ids=made_runs.names())
+@pytest.fixture(scope="module")
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, bytes]]:
     """A method, and where it ends uninterrupted."""
     folder = tmp_path_factory.mktemp("whole")
@@ -28,11 +33,9 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return request.param, end(folder)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("whole", "point"), CASES, indirect=["whole"])
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path: Path, whole: tuple[int, dict[str, bytes]], point: str) -> None:
     number, expected = whole
-    if number not in FIRST and point != POINTS[number % len(POINTS)]:
-        return
     context = made_runs.spawn()
     first = context.Process(target=made_runs.killed, args=(point, number, tmp_path))
     first.start()
