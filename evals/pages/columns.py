@@ -32,6 +32,8 @@ MAIN = (1, 2, 4, 8)
 
 FDR = "FDr"
 SHARES = ("precision", "recall", "density", "coverage", "diversity", "agreement", "memorised", "teacher_distance")
+FURTHER = ("density", "coverage", "diversity", "agreement", "memorised", "teacher_distance")
+"""The shares that a page shows in a second table, as it does the facts in which rows differ."""
 MAY_DIFFER = ("training_seed", "seeds", "ema", "commit", "kid")
 """What cards may say otherwise without a loss of rank."""
 
@@ -74,7 +76,7 @@ def score_columns(rows: Sequence[Row], ranks: Sequence[int]) -> list[Column]:
         numbers("NFE", [count(row.nfe) for row in rows]),
         numbers("rank", [count(rank) for rank in ranks]),
         *(
-            numbers(heading, cells, best if heading == fid else ())
+            numbers(heading, cells, best if heading == fid else (), further=heading in map(spoken, FURTHER))
             for heading, cells in scores.items()
             if set(cells) != {MISSING}
         ),
@@ -131,7 +133,7 @@ def fact_columns(lines: Sequence[Sequence[Row]], may_differ: Collection[str]) ->
     alike = shared(cards)
     names = dict.fromkeys(name for card in cards for name in card if name.partition(".")[0] in may_differ)
     return [
-        Column(heading=spoken(name), cells=[shortened(said(card.get(name))) for card in cards])
+        Column(heading=spoken(name), cells=[shortened(said(card.get(name))) for card in cards], further=True)
         for name in names
         if name not in alike
     ]
@@ -171,7 +173,7 @@ def study_columns(table: Study) -> list[Column]:
             cells=[MISSING, *("yes" if level(line.fid, table.lines[0].fid) else "no" for line in table.lines[1:])],
         ),
         *(
-            numbers(heading, [share_words(score) for score in scores])
+            numbers(heading, [share_words(score) for score in scores], further=heading.split()[0] in FURTHER)
             for heading, scores in shares.items()
             if any(score.mean is not None for score in scores)
         ),
@@ -219,7 +221,7 @@ def share_columns(table: Comparison) -> list[Column]:
         Column(heading="method", cells=[line.name for line in table.plain]),
         numbers("NFE", [count(line.first.nfe) for line in table.plain]),
         *(
-            numbers(spoken(name), [share_words(line.over(name)) for line in table.plain])
+            numbers(spoken(name), [share_words(line.over(name)) for line in table.plain], further=name in FURTHER)
             for name in SHARES
             if table.has(name)
         ),

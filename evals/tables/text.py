@@ -16,12 +16,16 @@ MISSING = "–"
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A heading and one text per row; texts of a number column align at the decimal point; `best` rows are bold."""
+    """A heading and one text per row; texts of a number column align at the decimal point; `best` rows are bold.
+
+    further: a page shows the column in a second table, because one of all would be wider than a screen.
+    """
 
     heading: str
     cells: Sequence[str]
     number: bool = False
     best: Collection[int] = ()
+    further: bool = False
 
     def escaped(self) -> "Column":
         """Returns the same column for Markdown, where a bar would end a cell."""
@@ -43,13 +47,13 @@ class Column:
         return [text.rjust(width) if self.number else text.ljust(width) for text in texts]
 
 
-def numbers(heading: str, cells: Sequence[str], best: Collection[int] = ()) -> Column:
+def numbers(heading: str, cells: Sequence[str], best: Collection[int] = (), *, further: bool = False) -> Column:
     """Makes a column of written numbers, padded with spaces to one width; the `best` rows are bold."""
     wholes = [re.split(r"[. ]", cell, maxsplit=1)[0] for cell in cells]
     rests = [cell[len(whole) :] for whole, cell in zip(wholes, cells, strict=True)]
     before, after = max(map(len, wholes)), max(map(len, rests))
     aligned = [whole.rjust(before) + rest.ljust(after) for whole, rest in zip(wholes, rests, strict=True)]
-    return Column(heading=heading, cells=aligned, number=True, best=best)
+    return Column(heading=heading, cells=aligned, number=True, best=best, further=further)
 
 
 def figures(value: float | None, *, digits: int = 4, scale: float = 1.0) -> str:

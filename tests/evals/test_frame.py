@@ -96,10 +96,6 @@ def every(pages: dict[str, Path]) -> list[Path]:
     return [*pages.values(), *(RESULTS / name for name in KEPT)]
 
 
-MANY_SCORES = ("report.html", "comparison.html", "study.html")
-"""Pages whose tables may have more columns than 1440 pixels hold; they say that they scroll."""
-
-
 @IN_BROWSER
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_request_leaves_the_page_and_the_console_is_silent(
@@ -129,7 +125,7 @@ def test_nothing_is_clipped_and_what_scrolls_says_so(pages: dict[str, Path], chr
         assert page.run("document.documentElement.scrollWidth") == width, path
         tables = "[...document.querySelectorAll('.table')]"
         wide = f"{tables}.filter((one) => one.lastElementChild.scrollWidth > one.clientWidth)"
-        if width == 1440 and path.name not in MANY_SCORES:
+        if width == 1440:
             assert page.run(f"{wide}.length") == 0, path
         signs = page.run(f"{wide}.map((one) => one.querySelector('.hint').checkVisibility() && one.matches('.more'))")
         assert all(signs), path
