@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ class Companion:
     """How the companion learns: updates steps of an optimizer before each step of the student, at a rate of its own.
 
     It starts as a copy of the teacher and learns E[w_t || f(x_t, t) - x ||^2] on images x of the student, so that it
-    approximates their score ("fake score network", arXiv 2404.04057, eq. 8; arXiv 2311.18828, eq. 6). weight: w_t.
+    approximates their score ("fake score network", arXiv 2404.04057; arXiv 2311.18828). weight: w_t.
     times: how t is drawn.
     """
 
@@ -84,6 +84,22 @@ class Scoring(Protocol):
         """Computes the student's image of noise eps: [B, C, H, W], in one call."""
 
 
+class OfOneCall:
+    """What methods share whose student is a denoiser that makes an image of pure noise in one call."""
+
+    companion: Companion
+    self_teaching: ClassVar[None] = None
+
+    def image(self, student: DiffusionModel, eps: Tensor, condition: Condition) -> Tensor:
+        """Computes the student's image, [B, C, H, W]: its x0 of pure noise at t_max."""
+        t = torch.full((len(eps),), student.schedule.t_max, dtype=torch.float64, device=eps.device)
+        return student(eps, t, condition)
+
+    def evaluations(self, batch: int, teacher: int = 1) -> int:
+        """Counts the student's call, the companion's and the teacher's, and those of the companion's own steps."""
+        return (2 + teacher) * batch + self.companion.evaluations(batch)
+
+
 def noised(model: Denoiser, x0: Tensor, batch: Batch, times: Times, most: float = 1.0) -> tuple[Tensor, Tensor]:
     """Adds noise to images x0: [B, C, H, W], at times that are drawn for a batch; returns x_t and t: [B].
 
@@ -96,12 +112,11 @@ def noised(model: Denoiser, x0: Tensor, batch: Batch, times: Times, most: float 
     return diffuse(schedule(t), x0, eps), t
 
 
+def normaliser(x: Tensor, real: Tensor) -> Tensor:
+    """Computes mean|x - f|, [B], which score methods divide by: an image x, the teacher's f; no gradient follows."""
+    return (x - real).detach().abs().flatten(1).mean(1).clamp(min=1e-5)
+
+
 def told(companion: Denoiser, condition: Condition) -> Condition:
     """Returns the condition without the guidance weight w, if the companion's network has no layers for w."""
     return condition if getattr(companion, "takes_w", False) else replace(condition, w=None)
-
-
-def at_end(student: DiffusionModel, eps: Tensor, condition: Condition) -> Tensor:
-    """Computes the image of a student that is a denoiser: its x0 of pure noise at t_max, [B, C, H, W]."""
-    t = torch.full((len(eps),), student.schedule.t_max, dtype=torch.float64, device=eps.device)
-    return student(eps, t, condition)

@@ -5,24 +5,18 @@ from __future__ import annotations
 from dataclasses import field
 from typing import ClassVar
 
-from torch import Tensor
-
-from boot_exp.config.components import Positive, component
-from boot_exp.diffusion.conditions import Condition
+from boot_exp.config.components import Positive, PositiveShare, component
 from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.times import Times, UniformTimes
 from boot_exp.diffusion.weights import Uniform, Weight
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start
-from boot_exp.methods.companions import Companion, at_end, noised, told
-
-LEAST = 1e-5
-"""The least value of the normaliser."""
+from boot_exp.methods.companions import Companion, OfOneCall, noised, normaliser, told
 
 
 @component
-class Sid:
-    """w_t < f - g, (f - x) - alpha (f - g) > / mean|x - f|, where f is the teacher and g the companion at x_t (eq. 24).
+class Sid(OfOneCall):
+    """w_t < f - g, (f - x) - alpha (f - g) > / mean|x - f|, where f is the teacher and g the companion at x_t.
 
     x is the student's image of noise, x_t is x with noise of time t, and < , > is the mean of the product over all
     dimensions. The gradient reaches the student through x and through the inputs of both networks. With g the exact
@@ -36,15 +30,10 @@ class Sid:
     normalised: bool = True
     weight: Weight = field(default_factory=Uniform)
     times: Times = field(default_factory=UniformTimes)
-    most: Positive = 1.0
+    most: PositiveShare = 1.0
 
     starts_from: ClassVar[Start] = Start.NOISE
-    self_teaching: ClassVar[None] = None
     passes_through: ClassVar[bool] = True
-
-    def image(self, student: DiffusionModel, eps: Tensor, condition: Condition) -> Tensor:
-        """Computes the student's image, [B, C, H, W]: its x0 of pure noise."""
-        return at_end(student, eps, condition)
 
     def loss(
         self,
@@ -61,8 +50,5 @@ class Sid:
         gap = real - companion(x_t, t, told(companion, batch.condition))
         value = (gap * ((real - x) - self.alpha * gap)).flatten(1).mean(1)
         if self.normalised:
-            value = value / (x - real).detach().abs().flatten(1).mean(1).clamp(min=LEAST)
+            value = value / normaliser(x, real)
         return {"score": Term(value=self.weight(teacher.schedule(t)).to(value.dtype) * value, t=t)}
-
-    def evaluations(self, batch: int, teacher: int = 1) -> int:
-        return (2 + teacher) * batch + self.companion.evaluations(batch)

@@ -6,10 +6,8 @@ from dataclasses import field
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from boot_exp.config.components import PositiveShare, component
-from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel
 from boot_exp.diffusion.distances import SquaredError
 from boot_exp.diffusion.levels import over
@@ -17,20 +15,17 @@ from boot_exp.diffusion.times import Times, UniformTimes
 from boot_exp.diffusion.weights import Uniform, Weight
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Start
-from boot_exp.methods.companions import Companion, at_end, noised, told
-
-LEAST = 1e-5
-"""The least value of the normaliser."""
+from boot_exp.methods.companions import Companion, OfOneCall, noised, normaliser, told
 
 
 @component
-class Vsd:
+class Vsd(OfOneCall):
     """1/2 || x - sg[ x - w_t (g - f) / mean|x - f| ] ||^2, where f is the teacher and g the companion at x_t.
 
     x is the student's image of noise, x_t is x with noise of time t, sg the stop-gradient. The gradient in x is the
     bracket's second part: that of the Kullback-Leibler divergence from the student's images to the teacher's, over all
-    noise levels (Diff-Instruct: arXiv 2305.18455, eq. 3.4). The normaliser is that of DMD without its regression and
-    without its GAN (arXiv 2311.18828, eq. 8; arXiv 2405.14867). most: the latest t, as a share of the schedule's range.
+    noise levels (Diff-Instruct: arXiv 2305.18455). The normaliser is that of DMD without its regression and
+    without its GAN (arXiv 2311.18828; arXiv 2405.14867). most: the latest t, as a share of the schedule's range.
     """
 
     companion: Companion
@@ -40,12 +35,7 @@ class Vsd:
     most: PositiveShare = 1.0
 
     starts_from: ClassVar[Start] = Start.NOISE
-    self_teaching: ClassVar[None] = None
     passes_through: ClassVar[bool] = False
-
-    def image(self, student: DiffusionModel, eps: Tensor, condition: Condition) -> Tensor:
-        """Computes the student's image, [B, C, H, W]: its x0 of pure noise."""
-        return at_end(student, eps, condition)
 
     def loss(
         self,
@@ -63,9 +53,6 @@ class Vsd:
             gap = companion(x_t, t, told(companion, batch.condition)) - real
             weight = self.weight(teacher.schedule(t))
             if self.normalised:
-                weight = weight / (x - real).abs().flatten(1).mean(1).clamp(min=LEAST)
+                weight = weight / normaliser(x, real)
             target = x - over(weight, gap) * gap
         return {"score": Term(value=SquaredError()(x, target) / 2, t=t)}
-
-    def evaluations(self, batch: int, teacher: int = 1) -> int:
-        return (2 + teacher) * batch + self.companion.evaluations(batch)
