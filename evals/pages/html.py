@@ -86,7 +86,8 @@ def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = 
         ranks=rank_words(rows),
         spaces=space_columns(rows),
         spaces_words=SPACES,
-        few=[*few_words(rows), *nearness_words(rows)],
+        few=few_words(rows),
+        nearness=nearness_words(rows),
         columns=leaderboard_columns(table),
         marks=[
             mark(_whose(row), colour=colours[row.name], card=card, picture=pictures[id(row)])
