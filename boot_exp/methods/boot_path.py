@@ -26,10 +26,10 @@ class BootPath:
     """The mean over k of w_k || y(eps, t_k) - sg[ y_k ] ||^2, where y_k is the teacher's path from y(eps, t) at t_k.
 
     t_1 > ... > t_n are evenly spaced on the jump from t to t - delta, which the teacher makes in `steps` = n steps. One
-    step is BOOT (arXiv 2306.05544). At delta = 1, or more than t_max - t_min, all jumps are the whole path from t_max:
-    the student learns every state of a solve from fresh noise, as a consistency function does in CMT (arXiv
-    2509.24526), and the state at t_min is the target of direct distillation. w_k weighs the step from t to t_k. beta,
-    boundary_share: of the boundary loss, as in Boot.
+    step is BOOT (arXiv 2306.05544). At delta = 1, or more than t_max - t_min, all jumps are the whole path from
+    t_max: the student learns every state of a solve from its noise, where CMT (arXiv 2509.24526) teaches a
+    consistency function the end from every state. The state at t_min is the target of direct distillation. w_k
+    weighs the step from t to t_k. beta, boundary_share: of the boundary loss, as in Boot.
     """
 
     step: SignalStep

@@ -1,6 +1,6 @@
 """CDMD: MeanFlow's identity on the student's own samples, without data and without a second network (arXiv 2610.09221).
 
-The paper's page states the loss and the states, and neither the draws of the times nor a weight.
+Its page, all that we could read, gives the loss and how x_t is made. How times are drawn is our choice.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from boot_exp.methods import Batch, Start
 
 @component
 class Companion:
-    """How the companion learns: updates steps of an optimizer before each step of the student, at a rate of its own.
+    """How the companion learns: it takes `updates` steps of its optimizer, at its own rate, before each of the student.
 
     It starts as a copy of the teacher and learns E[w_t || f(x_t, t) - x ||^2] on images x of the student, so that it
     approximates their score ("fake score network", arXiv 2404.04057; arXiv 2311.18828). weight: w_t.
@@ -85,7 +85,7 @@ class Scoring(Protocol):
 
 
 class OfOneCall:
-    """What methods share whose student is a denoiser that makes an image of pure noise in one call."""
+    """The base of methods whose student is a denoiser that is called once, on pure noise."""
 
     companion: Companion
     self_teaching: ClassVar[None] = None

@@ -63,7 +63,7 @@ def sampled(sampler: Sampler, model: DiffusionModel, batch: Batch) -> Batch:
 
 @component
 class OnPairs(_Around):
-    """A method on the x0 of stored pairs, with other noise than theirs, from which x0 follows."""
+    """A method on the x0 of stored pairs, with fresh noise: a pair's own noise already determines its x0."""
 
     method: Method
     starts_from: ClassVar[Start] = Start.PAIRS

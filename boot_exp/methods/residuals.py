@@ -1,4 +1,4 @@
-"""What learns in the residual of the signal's equation, dy/dlam + f(x_t, t) - y: the slope, the value y, or both."""
+"""Which terms carry the gradient in the residual dy/dlam + f(x_t, t) - y: the slope, the value y, or both."""
 
 from __future__ import annotations
 

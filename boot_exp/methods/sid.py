@@ -16,13 +16,14 @@ from boot_exp.methods.companions import Companion, OfOneCall, noised, normaliser
 
 @component
 class Sid(OfOneCall):
-    """w_t < f - g, (f - x) - alpha (f - g) > / mean|x - f|, where f is the teacher and g the companion at x_t.
+    """w_t < f - g, (f - x) - alpha (f - g) > / sg[mean|x - f|], where f is the teacher and g the companion at x_t.
 
-    x is the student's image of noise, x_t is x with noise of time t, and < , > is the mean of the product over all
-    dimensions. The gradient reaches the student through x and through the inputs of both networks. With g the exact
-    denoiser of the student's images the expectation is (1 - alpha) E[w_t || f - g ||^2], a Fisher divergence. alpha 1/2
-    without the normaliser gives the gradient of that divergence (UID: arXiv 2509.22459; FGM: arXiv 2410.19310). most:
-    the latest t, as a share of the schedule's range.
+    x is the image that the student makes from noise, x_t is x with noise of time t, and < , > is the mean of the
+    product over all dimensions. The gradient reaches the student through x and through the inputs of both networks.
+    Without the normaliser and with g exact, its value is 1 - alpha times a Fisher divergence, E[w_t || f - g ||^2].
+    Its gradient is not that of this value, because g's weights are held: at alpha 1/2 it is half that of the
+    divergence (UID: arXiv 2509.22459; FGM: arXiv 2410.19310). most: the latest t, as a share of the schedule's
+    range.
     """
 
     companion: Companion

@@ -16,7 +16,7 @@ from boot_exp.methods.students import DenoisingStudent
 class TwoTimeStudent(DenoisingStudent):
     """x_t: [B, C, H, W], t: [B], condition with r: [B] -> x0: the DDIM step from t to r with x0 ends on the trajectory.
 
-    Without r in the condition, r is t, where x0 is the denoiser's. As it is built, the student is its teacher's
+    Without r in the condition, r = t, and the output is the denoiser's x0. As it is built, the student is its teacher's
     denoiser for every r. net, takes_w: as in SignalStudent. ValueError: the network has no place for a second time.
     """
 

@@ -22,10 +22,11 @@ from boot_exp.methods.companions import Companion, OfOneCall, noised, normaliser
 class Vsd(OfOneCall):
     """1/2 || x - sg[ x - w_t (g - f) / mean|x - f| ] ||^2, where f is the teacher and g the companion at x_t.
 
-    x is the student's image of noise, x_t is x with noise of time t, sg the stop-gradient. The gradient in x is the
-    bracket's second part: that of the Kullback-Leibler divergence from the student's images to the teacher's, over all
-    noise levels (Diff-Instruct: arXiv 2305.18455). The normaliser is that of DMD without its regression and
-    without its GAN (arXiv 2311.18828; arXiv 2405.14867). most: the latest t, as a share of the schedule's range.
+    x is the image that the student makes from noise, x_t is x with noise of time t, sg the stop-gradient. The gradient
+    in x is the bracket's second part: that of the Kullback-Leibler divergence from the student's images to the
+    teacher's, over all noise levels (Diff-Instruct: arXiv 2305.18455). The normaliser is DMD's (arXiv 2311.18828),
+    whose regression loss is left out, as is the GAN of DMD2 (arXiv 2405.14867). most: the latest t, as a share of
+    the schedule's range.
     """
 
     companion: Companion
