@@ -16,12 +16,12 @@ from boot_exp.engine.seeds import generator
 from boot_exp.methods import Batch, Method, Start
 from boot_exp.methods.boot_derivative import BootDerivative
 from boot_exp.methods.consistency import Consistency
-from boot_exp.methods.data_free import OnOwnSamples, OnPairs, OnSolves
 from boot_exp.methods.direct import Direct
 from boot_exp.methods.guided import GuidedDistillation
 from boot_exp.methods.neighbours import ByData, ByTeacher
 from boot_exp.methods.progressive import Progressive
 from boot_exp.methods.tract import Tract
+from boot_exp.methods.without_images import OnOwnSamples, OnPairs, OnSolves
 from tests.house.oracle import AtEndOfFlow, Classes, Gaussian, batch_for, noise, values
 
 CONSISTENCY = Consistency(
