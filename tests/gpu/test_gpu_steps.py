@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def told_w(seed: int) -> Networked:
     return made
 
 
-def of_a_step(method: Method, told: bool, kind: torch.dtype, where: torch.device) -> list[Tensor]:
+def of_a_step(method: Any, told: bool, kind: torch.dtype, where: torch.device) -> list[Tensor]:
     """The terms of a loss and the gradients of all weights, as float64 on the CPU."""
     student, teacher = ((told_w if told else made_runs.network)(seed).to(where, kind) for seed in (1, 2))
     teacher.requires_grad_(False)
@@ -58,9 +59,11 @@ def of_a_step(method: Method, told: bool, kind: torch.dtype, where: torch.device
         generator=torch.Generator(where).manual_seed(4),
         progress=0.5,
     )
-    self_teacher = following.start(student) if following else None
+    others = {"self_teacher": following.start(student) if following else None}
+    if hasattr(method, "companion"):
+        others["companion"] = (told_w if told else made_runs.network)(5).to(where, kind).requires_grad_(False)
     with SameDraws():
-        terms = method.loss(student=student, teacher=teacher, self_teacher=self_teacher, batch=batch)
+        terms = method.loss(student=student, teacher=teacher, batch=batch, **others)
     torch.stack([term.value.mean() for term in terms.values()]).sum().backward()
     grads = [weight.grad for weight in student.parameters() if weight.grad is not None]
     assert all(one.device.type == where.type for one in grads)

@@ -19,11 +19,12 @@ from boot_exp.data.stored_pairs import PairsCard, StoredPairs
 from boot_exp.diffusion.conditions import ByClass
 from boot_exp.engine.averages import Average, Ema
 from boot_exp.engine.loop import Trained, Training, fit
-from boot_exp.engine.objectives import Portion
+from boot_exp.engine.objectives import Companion, Portion
 from boot_exp.engine.processes import Processes
 from boot_exp.engine.terms import Term
 from boot_exp.engine.work import Work
 from boot_exp.methods import Method, Start
+from boot_exp.methods.companions import Scoring
 from boot_exp.methods.distilling import Distilling, FromImages, FromNoise, FromPairs, Source
 from tests.house import made_runs
 
@@ -47,6 +48,9 @@ class SameDraws(TorchFunctionMode):
         if theirs not in self.own:
             self.own[theirs] = torch.Generator().manual_seed(theirs.initial_seed())
         where = given.pop("device", None)
+        if func in (torch.rand, torch.randn):  # torch draws other numbers in another precision
+            kind = given.pop("dtype", None) or torch.get_default_dtype()
+            return func(*args, **{**given, "generator": self.own[theirs], "dtype": torch.float64}).to(where, kind)
         return func(*args, **{**given, "generator": self.own[theirs]}).to(where)
 
 
@@ -85,6 +89,10 @@ class Watched:
     def self_teaching(self) -> Average | None:
         return self.objective.self_teaching
 
+    @property
+    def companion(self) -> Companion | None:
+        return self.objective.companion
+
     def evaluations(self, batch: int) -> int:
         return self.objective.evaluations(batch)
 
@@ -94,10 +102,13 @@ class Watched:
         return self.after(self.steps, self.objective.loss(model, portion, self_teacher=self_teacher))
 
 
-def watched(method: Method, device: torch.device, **watch: Any) -> Watched:
+def watched(method: Method | Scoring, device: torch.device, **watch: Any) -> Watched:
     """A method's objective on a device."""
     teacher = made_runs.network(1).to(device).eval().requires_grad_(False)
-    objective = Distilling(method=method, teacher=teacher, source=source(method.starts_from), guidance=None)
+    companion = made_runs.network(4).to(device) if hasattr(method, "companion") else None
+    objective = Distilling(
+        method=method, teacher=teacher, source=source(method.starts_from), guidance=None, network=companion
+    )
     return Watched(objective=objective, **watch)
 
 

@@ -32,7 +32,7 @@ sample.Sample.n = 20
 
 TINY_STUDENT = """
 from boot_exp.stages import profile
-profile.Profile.n = 4
+boot/profile.Profile.n = 4
 """
 
 
