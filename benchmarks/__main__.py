@@ -133,7 +133,7 @@ def main(
     bind: Annotated[list[str], typer.Option("--bind", "-b", help="a gin binding that overrides every run's own")] = [],  # noqa: B006
     scored: Annotated[
         int | None,
-        typer.Option(help="images that Inception scores; default: 32 on a CPU, 10,000 on a GPU", min=8),
+        typer.Option(help="images that Inception scores; default: 32 on a CPU, 10,000 on a GPU", min=12),
     ] = None,
     steps: Annotated[int, typer.Option(help="steps of each chunk of training; the first is not timed", min=3)] = 22,
     eager: Annotated[bool, typer.Option("--eager", help="do not compile networks, not even on a GPU")] = False,

@@ -44,7 +44,7 @@ def timing(part: str, args: argparse.Namespace, *more: str, share: float, name: 
 def parts(args: argparse.Namespace) -> list[Job]:
     """Returns all jobs, the most important first, each with its share of the time."""
     out, data = str(args.out), str(args.data)
-    scored = ["--scored", "8" if args.reduced else "10000"]
+    scored = ["--scored", "16" if args.reduced else "10000"]
     real = ["-m", "benchmarks.gpu.real", out, data]
     size = "reduced" if args.reduced else "whole"
     found = [
