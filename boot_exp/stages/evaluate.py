@@ -18,10 +18,10 @@ from boot_exp.stages.reference import EXTRACTOR, SECOND, STATISTICS
 from evals.features.extractors import Extractor, Observation
 from evals.features.indomain import InDomain
 from evals.ground.ending import tell
-from evals.ground.faults import StateFault, writing
+from evals.ground.faults import ConfigurationFault, StateFault, writing
 from evals.images.reading import Images
 from evals.scores.kid import KernelDistance
-from evals.scores.protocols import Standard
+from evals.scores.protocols import DinoV2Space, Standard
 from evals.scores.references import load_reference
 from evals.scores.scoring import Record, evaluate_folder
 from evals.scores.spaces import Space
@@ -32,10 +32,12 @@ class Evaluate:
     """The settings of the scores. kernel: of KID; FID, precision, recall and diversity have none.
 
     protocol: how FID is computed. None: in the features of the suite's own network, with as many samples as there are.
+    second: a second space beside a protocol's; the suite's own reference has one.
     """
 
     kernel: KernelDistance = field(default_factory=KernelDistance)
     protocol: Standard | None = None
+    second: DinoV2Space | None = None
 
     def run(self, place: Place, *, samples: Path, reference: Path, teacher: Path | None = None) -> None:
         """Writes a list of records, one per sampler, each with a card of its provenance.
@@ -61,16 +63,24 @@ class Evaluate:
             load_reference(reference / STATISTICS),
             None if self.protocol is None else self.protocol.protocol,
         )
-        second = reference / SECOND
-        spaces = []
-        if self.protocol is None and (second / STATISTICS).is_file():
-            other = load_reference(second / STATISTICS)
-            spaces.append(Space(extractor=InDomain(second / EXTRACTOR), reference=other))
+        spaces = self._spaces(reference / SECOND)
         records = evaluate_folder(
             samples, against, extractor, out, tell_row, self.kernel, share, taken, teacher, spaces=spaces
         )
         if processes.main:
             log_scores(place.out, records)
+
+    def _spaces(self, folder: Path) -> list[Space]:
+        """Returns the second space, if there is one. ConfigurationFault: the reference lacks the one that is bound."""
+        if (self.protocol is None or self.second is not None) and (folder / STATISTICS).is_file():
+            extractor = InDomain(folder / EXTRACTOR) if self.second is None else self.second.extractor()
+            return [Space(extractor=extractor, reference=load_reference(folder / STATISTICS))]
+        if self.second is not None:
+            raise ConfigurationFault(
+                f"a second space needs a reference in its features, got none for {self.second.name}; bind "
+                "InceptionReference.second too, or PublishedReference.second"
+            )
+        return []
 
 
 def log_scores(out: Path, records: Sequence[Record]) -> None:

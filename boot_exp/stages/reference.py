@@ -13,7 +13,7 @@ from evals.features.indomain import InDomain, train_extractor
 from evals.features.published import located
 from evals.ground.faults import ConfigurationFault, DataFault
 from evals.ground.files import replacing_folder
-from evals.scores.protocols import Standard
+from evals.scores.protocols import DinoV2Space, Standard
 from evals.scores.references import load_reference, reference
 
 EXTRACTOR, STATISTICS = "extractor", "statistics.npz"
@@ -57,17 +57,23 @@ class Reference:
 
 @component
 class InceptionReference:
-    """Statistics of a suite's own images in the features of a protocol."""
+    """Statistics of a suite's own images in the features of a protocol, and in those of a second space."""
 
     alone: ClassVar[bool] = True
 
     protocol: Standard
+    second: DinoV2Space | None = None
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
-        """Writes statistics.npz for a prepared data folder."""
+        """Writes statistics.npz for a prepared data folder, and with a second space second/statistics.npz."""
         data = needed(data)
+        if self.second is not None:
+            self.second.located()  # a missing file is to be named before an hour of Inception
         with replacing_folder(place.out, holding=STATISTICS) as partial:
             reference(data / "images.npy", self.protocol.extractor(), out=partial / STATISTICS)
+            if self.second is not None:
+                (partial / SECOND).mkdir()
+                reference(data / "images.npy", self.second.extractor(), out=partial / SECOND / STATISTICS)
 
 
 @component
@@ -75,7 +81,8 @@ class PublishedReference:
     """Published statistics: EDM's or OpenAI's npz, from a path or an http(s) address.
 
     name: of the data set and of who computed them; split: the part of the data set. url: the address where the authors
-    keep the file. sha256: of the file; required for an address.
+    keep the file. sha256: of the file; required for an address. second: of the same images in the features of a second
+    space, an .npz that `python -m evals reference` wrote.
     """
 
     alone: ClassVar[bool] = True
@@ -85,14 +92,22 @@ class PublishedReference:
     split: str
     url: str | None = None
     sha256: str | None = None
+    second: str | None = None
 
     def run(self, place: Place, *, data: Path | None = None) -> None:
-        """Writes statistics.npz. DataFault: the file holds no statistics; and the faults of `located`."""
+        """Writes statistics.npz, and those of the second space into second/.
+
+        DataFault: a file holds no statistics; and the faults of `located`.
+        """
         path, found = self.located()
         read = load_reference(path)
         card = replace(read.card, reference=self.name, reference_split=self.split, reference_sha256=found)
+        other = None if self.second is None else load_reference(located(self.second, None, "reference statistics")[0])
         with replacing_folder(place.out, holding=STATISTICS) as partial:
             replace(read, card=card).save(partial / STATISTICS)
+            if other is not None:
+                (partial / SECOND).mkdir()
+                other.save(partial / SECOND / STATISTICS)
 
     def located(self) -> tuple[Path, str]:
         """Returns the file's path and hash. MissingResource: it does not exist; StateFault: it has another hash."""

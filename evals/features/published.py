@@ -9,11 +9,12 @@ from evals.ground.files import sha256_of
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file of weights that its authors published: its address, its SHA-256 and what it is."""
+    """A file of weights that its authors published: its address, its SHA-256, what it is, and gin's class for it."""
 
     url: str
     sha256: str
     what: str = "Inception's weights"
+    component: str = "Standard"
 
     @property
     def file_name(self) -> str:
@@ -38,14 +39,14 @@ class Published:
         if found != expected:
             raise StateFault(
                 f"weights must have the SHA-256 {expected}, got {found} ({path}); fetch {self.url} again, "
-                "or state the hash of another file (--weights-sha256, in gin Standard.weights_sha256)"
+                f"or state the hash of another file (--weights-sha256, in gin {self.component}.weights_sha256)"
             )
         return path, found
 
     def _cure(self) -> str:
         return (
             f"fetch {self.url} (SHA-256 {self.sha256}) to weights/{self.file_name} and give that path (--weights, in "
-            "gin Standard.weights), or the URL itself to have it downloaded"
+            f"gin {self.component}.weights), or the URL itself to have it downloaded"
         )
 
 
@@ -110,7 +111,10 @@ _META = "https://dl.fbaipublicfiles.com/dinov2"
 # Each digest was found in several independent projects that check it.
 DINOV2 = {
     f"dinov2-vit-{size}-14": Published(
-        url=f"{_META}/dinov2_vit{size}14/dinov2_vit{size}14_pretrain.pth", sha256=sha256, what="DINOv2's weights"
+        url=f"{_META}/dinov2_vit{size}14/dinov2_vit{size}14_pretrain.pth",
+        sha256=sha256,
+        what="DINOv2's weights",
+        component="DinoV2Space",
     )
     for size, sha256 in {
         "s": "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from evals.features.extractors import CleanFidInception, Extractor, TorchFidelityInception
+from evals.features.published import DINOV2
 
 Name = Literal["edm-50k", "adm-50k", "clean-50k"]
+DinoV2Name = Literal["dinov2-vit-s-14", "dinov2-vit-b-14", "dinov2-vit-l-14"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +75,37 @@ class Standard:
     def extractor(self) -> Extractor:
         """Loads the network; raises the faults of `located`."""
         path, sha256 = self.located()  # before the import of torch, which takes seconds
-        device = self.device
-        if device == "auto":
-            import torch
+        return self.kind(weights=path, sha256=sha256, device=found(self.device))
 
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        return self.kind(weights=path, sha256=sha256, device=device)
+
+@dataclass(frozen=True, kw_only=True)
+class DinoV2Space:
+    """A second space, for FD-DINOv2 (arXiv 2306.04675): a DINOv2 by torch-fidelity's name.
+
+    weights, weights_sha256, device: as in Standard.
+    """
+
+    name: DinoV2Name = "dinov2-vit-l-14"
+    weights: str | None = None
+    weights_sha256: str | None = None
+    device: str = "auto"
+
+    def located(self) -> tuple[Path, str]:
+        """Finds the weights and returns their path and SHA-256; raises the faults of `Standard.located`."""
+        return DINOV2[self.name].verify(self.weights, self.weights_sha256)
+
+    def extractor(self) -> Extractor:
+        """Loads the network; raises the faults of `located`."""
+        path, sha256 = self.located()
+        from evals.features.dinov2 import DinoV2
+
+        return DinoV2(self.name, weights=path, sha256=sha256, device=found(self.device))
+
+
+def found(device: str) -> str:
+    """Returns a device; "auto" is a GPU where there is one, otherwise the CPU."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
