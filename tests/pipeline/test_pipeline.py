@@ -130,6 +130,8 @@ def test_a_killed_temporary_run_leaves_no_process_and_resumes(house: House) -> N
     longer = "loop.Training.images = 200_000\nloop.Training.save_every = 640\n"
     (house.path / "gin/ablations/longer.gin").write_text(imports + longer)
     house.run("git", "add", "gin/ablations/longer.gin")  # a temporary run sees the files that git knows
+    # DVC stashes what is staged for each experiment, and one that was killed may leave its stash behind.
+    house.run("git", "commit", "-qm", "longer", "--", "gin/ablations/longer.gin")
     command = ["dvc", "exp", "run", "--temp", "-S", "gin.ablation=longer", "distil@digits-boot-0"]
 
     def until(pattern: str) -> tuple[subprocess.Popen[bytes], list[psutil.Process], list[Path]]:
