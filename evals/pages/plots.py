@@ -191,7 +191,8 @@ def _finished(figure: Figure, axes: Axes, lines: Sequence[Line]) -> str:
         reach = [(line.level, line.fid.deviation or 0.0) for line in lines]
         lowest = min(mean - std if mean - std > 0.3 * mean else 0.3 * mean for mean, std in reach)
         axes.set_ylim(lowest / 1.25, max(mean + std for mean, std in reach) * 1.25)
-        figure.legend(loc="outside upper left", ncols=3, frameon=False, handlelength=3)
+        longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+        figure.legend(loc="outside upper left", ncols=3 if longest < 25 else 2, frameon=False, handlelength=3)
     return svg(figure)
 
 

@@ -24,6 +24,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
     yaml = YAML()
     params = yaml.load(house / "params.yaml")
     params["suites"] = {"digits": params["suites"]["digits"]}
+    params["profiled"] = ["digits"]
     params["study"] |= {"seeds": [0], "ablations": ["none", "no_boundary"]}
     yaml.dump(params, house / "params.yaml")
     run("boot-exp", "plan")

@@ -71,6 +71,7 @@ def set_params(house: House, *kinds: str, phases: Sequence[int] = (16, 8)) -> No
     suites = {name: params["suites"][name] for name in ("digits", "digits_conditional")}
     suites["digits_conditional"] |= {"students": ["compared"], "seeds": [0], "calls": 1200}
     params["suites"] = suites
+    params["profiled"] = ["digits"]
     params["students"] = {name: params["students"][name] for name in ("boot", "compared")}
     yaml.dump(params, path)
     house.run("boot-exp", "plan")

@@ -458,6 +458,7 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     params["students"]["free"] = {"boot": None, "direct": None}
     suite = {"students": ["free"], "seeds": [0], "calls": 64}
     params["suites"] = {"digits": params["suites"]["digits"], "made": suite}
+    params["profiled"] = ["digits"]
     yaml.dump(params, house.path / "params.yaml")
     house.run("boot-exp", "plan")
     done = ran(house.run("dvc", "repro", "comparison@made"))
@@ -501,6 +502,7 @@ def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
     params = YAML()
     said = params.load(house.path / "params.yaml")
     said["suites"] = {"digits": said["suites"]["digits"], "mine": {"students": ["boot"], "seeds": [0]}}
+    said["profiled"] = ["digits"]
     params.dump(said, house.path / "params.yaml")  # what plan reads: the overrides below are of no other suite
     said["gin"]["overrides"] = [
         *REDUCED.strip().splitlines(),
