@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 from evals.features.extractors import CleanFidInception, Extractor, TorchFidelityInception
-from evals.features.named import extractor_of
 from evals.features.published import DINOV2
 
 Name = Literal["edm-50k", "adm-50k", "clean-50k"]
@@ -97,7 +96,10 @@ class DinoV2Space:
 
     def extractor(self) -> Extractor:
         """Loads the network; raises the faults of `located`."""
-        return extractor_of(self.name, self.weights, self.weights_sha256, found(self.device))
+        path, sha256 = self.located()
+        from evals.features.dinov2 import DinoV2
+
+        return DinoV2(self.name, weights=path, sha256=sha256, device=found(self.device))
 
 
 def found(device: str) -> str:
