@@ -1,4 +1,4 @@
-"""CLIP's cosine of images and texts (CLIPScore, arXiv 2104.08718), by a model of transformers in a folder."""
+"""CLIP by a model of transformers in a folder: cosines of images and texts (arXiv 2104.08718), and its embeddings."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
-from evals.features.extractors import rgb
+from evals.features.extractors import Observation, at_once, on_device, rgb
 from evals.ground.faults import MissingResource, StateFault, reading
 from evals.ground.files import sha256_of
-from evals.images.reading import ImageSet
+from evals.images.reading import Images, ImageSet
 
 AT_ONCE = 32
 WEIGHTS = "model.safetensors"
@@ -58,3 +60,39 @@ class Clip:
         for batch in images.batches(AT_ONCE):
             found += self.cosines(list(rgb(batch)), list(islice(rest, len(batch))))
         return {"clip_score": 100 * float(np.mean(found)), "clip_sha256": self.sha256}
+
+
+class Embeddings(Clip):
+    """A CLIP whose two halves are asked apart; that of images is an Extractor of unit vectors."""
+
+    def __init__(self, folder: Path | str, device: str = "cpu") -> None:
+        """Faults: those of `Clip`, and of a device that is not there."""
+        super().__init__(folder)
+        self._model, self._device = on_device(device, self._model), device
+        vision, self.dimensions = self._model.config.vision_config, int(self._model.config.projection_dim)
+        self.name = f"clip-patch{vision.patch_size}-{vision.image_size}"
+        self.resize = f"the model's own image processor, to {vision.image_size}x{vision.image_size}"
+
+    def __call__(self, images: Images) -> Observation:
+        size = at_once(self._device)
+        parts = [self.of_images(images[low : low + size]) for low in range(0, len(images), size)]
+        return Observation(features=torch.cat(parts).numpy())
+
+    def of_images(self, images: Images) -> Tensor:
+        """Returns the unit vectors of images, uint8 [B, H, W, C]: [B, D]."""
+        pictures = [Image.fromarray(image) for image in rgb(images)]
+        pixels = self._processor(images=pictures, return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            found = self._model.get_image_features(pixel_values=pixels.to(self._device))
+            return F.normalize(getattr(found, "pooler_output", found), dim=-1).cpu()
+
+    def of_texts(self, texts: Sequence[str]) -> Tensor:
+        """Returns the unit vectors of texts: [T, D]. What is longer than 77 tokens is cut, as CLIP's own code does."""
+        made = []
+        for low in range(0, len(texts), AT_ONCE):
+            some = list(texts[low : low + AT_ONCE])
+            tokens = self._tokenizer(some, padding=True, truncation=True, max_length=77, return_tensors="pt")
+            with torch.inference_mode():
+                found = self._model.get_text_features(**tokens.to(self._device))
+                made.append(F.normalize(getattr(found, "pooler_output", found), dim=-1).cpu())
+        return torch.cat(made)

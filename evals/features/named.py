@@ -8,7 +8,7 @@ from evals.ground.faults import ConfigurationFault
 
 
 def extractor_of(name: str, weights: str | None, sha256: str | None, device: str) -> Extractor:
-    """Loads torch-fidelity's or clean-fid's Inception or a DINOv2 on given weights, or the in-domain one in a folder.
+    """Loads an Inception or a DINOv2 on given weights, or the in-domain network or the CLIP in a folder.
 
     Faults: those of the extractors. ConfigurationFault: no extractor has that name.
     """
@@ -26,6 +26,10 @@ def extractor_of(name: str, weights: str | None, sha256: str | None, device: str
             f"--extractor must be torch-fidelity, clean-fid, {', '.join(DINOV2)} (with --weights) or a folder "
             f"(without), got {name}; choose one of these"
         )
+    if (Path(name) / "config.json").is_file():  # as transformers writes it
+        from evals.features.clip import Embeddings
+
+        return Embeddings(name, device)
     from evals.features.indomain import InDomain
 
     return InDomain(name)

@@ -6,39 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
 
-from evals.features.clip import AT_ONCE, Clip
-from evals.features.extractors import rgb
+from evals.features.clip import AT_ONCE, Embeddings
 from evals.ground.faults import DataFault, reading
 from evals.ground.fields import check_finite
 from evals.ground.files import sha256_of
-from evals.images.reading import Fingerprint, Images, ImageSet, open_images
-
-
-class Embeddings(Clip):
-    """A CLIP of transformers whose two halves are asked apart; see `Clip`."""
-
-    def of_images(self, images: Images) -> Tensor:
-        """Returns the unit vectors of images, uint8 [B, H, W, C]: [B, D]."""
-        pictures = [Image.fromarray(image) for image in rgb(images)]
-        pixels = self._processor(images=pictures, return_tensors="pt")["pixel_values"]
-        with torch.inference_mode():
-            found = self._model.get_image_features(pixel_values=pixels)
-            return F.normalize(getattr(found, "pooler_output", found), dim=-1)
-
-    def of_texts(self, texts: Sequence[str]) -> Tensor:
-        """Returns the unit vectors of texts: [T, D]. What is longer than 77 tokens is cut, as CLIP's own code does."""
-        made = []
-        for low in range(0, len(texts), AT_ONCE):
-            some = list(texts[low : low + AT_ONCE])
-            tokens = self._tokenizer(some, padding=True, truncation=True, max_length=77, return_tensors="pt")
-            with torch.inference_mode():
-                found = self._model.get_text_features(**tokens)
-                made.append(F.normalize(getattr(found, "pooler_output", found), dim=-1))
-        return torch.cat(made)
+from evals.images.reading import Fingerprint, ImageSet, open_images
 
 
 def clip_scores(clip: Embeddings, images: ImageSet, prompts: Sequence[str]) -> dict[str, Any]:

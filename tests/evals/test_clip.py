@@ -17,27 +17,14 @@ from evals.ground.faults import DataFault, MissingResource, StateFault
 from evals.images.reading import open_images
 from evals.images.zips import write_zip
 from evals.scores.clip_scores import clip_scores_of
-from tests.house.pipelines import clip, clip_tokenizer
+from tests.house.pipelines import clip_model
 
 TEXTS = ["a red fox", "a green owl", "two bees"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("clip")
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.CLIPConfig(
-        text_config=clip().config.to_dict(),
-        vision_config={**vision, "image_size": 32, "patch_size": 8},
-        projection_dim=12,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        transformers.CLIPModel(config).save_pretrained(made)
-    clip_tokenizer().save_pretrained(made)
-    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    transformers.CLIPImageProcessor(**sizes).save_pretrained(made)
-    return made
+    return clip_model(tmp_path_factory.mktemp("clip"))
 
 
 def test_the_score_is_the_mean_cosine_of_each_image_with_its_own_text(folder: Path, tmp_path: Path) -> None:

@@ -69,6 +69,25 @@ def clip(*, projected: bool = False) -> Any:
     return transformers.CLIPTextModelWithProjection(config) if projected else transformers.CLIPTextModel(config)
 
 
+def clip_model(folder: Path) -> Path:
+    """A whole CLIP of 32x32 pixels, 12 dimensions: model, tokenizer and image processor, in the folder."""
+    import transformers
+
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.CLIPConfig(
+        text_config=clip().config.to_dict(),
+        vision_config={**vision, "image_size": 32, "patch_size": 8},
+        projection_dim=12,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.CLIPModel(config).save_pretrained(folder)
+    clip_tokenizer().save_pretrained(folder)
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    transformers.CLIPImageProcessor(**sizes).save_pretrained(folder)
+    return folder
+
+
 def t5() -> Any:
     import transformers
 
