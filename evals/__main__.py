@@ -183,6 +183,9 @@ def report(
     teacher: Annotated[
         Path | None, typer.Option(help="the teacher's images of the same noise, image i of the noise of image i")
     ] = None,
+    floor: Annotated[
+        Path | None, typer.Option(help="real images that the reference has not: scores are also ratios to theirs")
+    ] = None,
     extractor: Annotated[
         str | None, typer.Option(help="as of `fid`; default: the reference folder's own, or torch-fidelity")
     ] = None,
@@ -202,8 +205,8 @@ def report(
 
     places = [Path(place) for place in results]
     network = extractor_of(extractor or own_extractor(reference), weights, weights_sha256, device)
-    network = counted(network, "report", lambda: images_to_see(places, reference, training, teacher))
-    scored_page(places, reference, network, out, split=split, training=training, teacher=teacher)
+    network = counted(network, "report", lambda: images_to_see(places, reference, training, teacher, floor))
+    scored_page(places, reference, network, out, split=split, training=training, teacher=teacher, floor=floor)
     tell(f"{len(places)} sets of images scored in {out} and {out.with_suffix('.json').name}")
 
 

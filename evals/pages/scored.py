@@ -17,7 +17,7 @@ from evals.pages.nearness import distance_words, memorised_words
 from evals.pages.palette import SERIES
 from evals.scores.references import ReferenceCard
 from evals.scores.scoring import Record
-from evals.scores.sets import Against, scored
+from evals.scores.sets import Against, every_scored
 from evals.tables.checks import check_columns
 from evals.tables.few import with_warnings
 from evals.tables.row import FID_NAMES, shared
@@ -37,20 +37,24 @@ def scored_page(
     split: str | None = None,
     training: Path | None = None,
     teacher: Path | None = None,
+    floor: Path | None = None,
 ) -> None:
     """Scores sets of images against one reference; writes the page `out` and its records as JSON beside it.
 
     places: folders, zips, .npy or .npz of images; facts of their making are read from NAME.json beside NAME.zip or a
     folder NAME, if it is there. reference: statistics, images, or a folder with statistics.npz, as a suite's is.
     split: the part of its data set that images of a reference are. training: of the same kinds, what may be memorised;
-    None: the reference. teacher: images by the teacher, image i from the noise of image i of every set. DataFault: a
-    set is given twice, and what `evaluate` refuses.
+    None: the reference. teacher: images by the teacher, image i from the noise of image i of every set. floor: real
+    images that the reference has not, scored as a set too. DataFault: a set is given twice, the floor is the reference
+    itself, and what `evaluate` refuses.
     """
+    places = [*places, *([] if floor is None else [floor])]
     if len({*places}) < len(places):
         raise DataFault(f"sets of images must differ, got {', '.join(map(str, places))}; name each once")
     against = Against.of(reference, extractor, split=split, training=training, teacher=teacher)
     of = dict(zip(short_names([str(place) for place in places]), places, strict=True))
-    records = {name: with_warnings(scored(place, against, extractor)) for name, place in of.items()}
+    held_out = None if floor is None else next(reversed(of))
+    records = {name: with_warnings(one) for name, one in every_scored(of, against, extractor, held_out).items()}
     page = scored_html(records, of, against)
     for path, text in ((out, page), (out.with_suffix(".json"), as_json(list(records.values())))):
         with replacing(path) as temporary:
@@ -106,6 +110,12 @@ def explained(fid: str, record: Record, card: ReferenceCard, teacher: str | None
         "among the images."
     ]
     words += [memory] if memory else []
+    floor = record["card"].get("floor")
+    if isinstance(floor, dict) and record.get("fdr") is not None:
+        words.append(
+            f"FDr is the {fid} of a row over that of real images ({floor['of']}), from equal numbers of images: 1 is "
+            "what real images are expected to have."
+        )
     if teacher is not None:
         words.append(f"{distance_words(teacher)} In pixels it is the root of the mean square, of values from 0 to 1.")
     if extractor not in FID_NAMES:

@@ -1,20 +1,24 @@
 """Scores sets of anyone's images against one reference, with what they may have memorised."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evals.features.extractors import Extractor
+import numpy as np
+
+from evals.features.extractors import Extractor, Observation
 from evals.ground.faults import DataFault
 from evals.ground.files import read_json
-from evals.images.reading import open_images
+from evals.images.reading import Images, open_images
 from evals.scores.equal_noise import FineSolve
+from evals.scores.held_out import HeldOut
 from evals.scores.memorisation import Nearest, memorised, nearest_others, pixels_of
 from evals.scores.moments import Features
 from evals.scores.references import ReferenceStatistics, is_statistics, load_reference, size_of
 from evals.scores.scoring import Record, evaluate
+from evals.scores.see import MOST_KEPT, one_by_one
 
 STATISTICS, EXTRACTOR = "statistics.npz", "extractor"
 """What a suite's reference folder holds."""
@@ -65,11 +69,51 @@ def images_to_see(places: Sequence[Path], *against: Path | None) -> list[Path]:
     return [*(path for path in against if path is not None and not is_statistics(_stored(path))), *places]
 
 
-def scored(place: Path, against: Against, extractor: Extractor) -> Record:
-    """Returns all scores of a set of images, with the facts of its making. DataFault: it has not as many as it says."""
+def every_scored(
+    places: Mapping[str, Path], against: Against, extractor: Extractor, floor: str | None = None
+) -> dict[str, Record]:
+    """Returns `scored` of each set by its name; floor: which of them is of held-out real images, the floor of all.
+
+    FDr and MIND's ratio are then those of `HeldOut`, of as many images of each set as the smallest has, in place of
+    those of the reference's halves. DataFault: the held-out images are the reference's own.
+    """
+    if floor is None:
+        return {name: scored(place, against, extractor)[0] for name, place in places.items()}
+    n = min(MOST_KEPT // extractor.dimensions, *(open_images(place).n for place in places.values()))
+    bare = replace(against.reference, card=replace(against.reference.card, floor=None))
+    against = replace(against, reference=bare)
+    record, features = scored(places[floor], against, extractor, n)
+    if record["card"]["samples_sha256"] == against.reference.card.reference_sha256:
+        raise DataFault(
+            f"held-out images must be others than the reference's, got the same in {places[floor]}; give real images "
+            "that the reference has not"
+        )
+    held_out, found = HeldOut(name=floor, features=features, reference=bare), {floor: record}
+    for name, place in places.items():
+        if name != floor:
+            found[name], features = scored(place, against, extractor, n)
+            ratios, errors = held_out.ratios(features)
+            found[name] |= ratios
+            found[name]["standard_errors"] |= errors
+        found[name]["card"]["floor"] = held_out.said()
+    return {name: found[name] for name in places}
+
+
+def scored(place: Path, against: Against, extractor: Extractor, keep: int = 0) -> tuple[Record, Features]:
+    """Returns all scores of a set of images, with the facts of its making, and the features of its first `keep` images.
+
+    DataFault: it has not as many as it says.
+    """
     said = facts_beside(place)
     teacher = None if against.teacher is None or against.teacher.images.path == place else against.teacher
-    record = evaluate(place, against.reference, extractor, training=against.training, teacher=teacher)
+    kept = [np.empty((0, extractor.dimensions), np.float32)]
+
+    def keeping(batches: Iterator[Images], network: Extractor) -> Iterator[tuple[Images, Observation]]:
+        for batch, observation in one_by_one(batches, network):
+            kept.append(observation.features[: keep - sum(map(len, kept))])
+            yield batch, observation
+
+    record = evaluate(place, against.reference, extractor, share=keeping, training=against.training, teacher=teacher)
     if said.get("n", record["n"]) != record["n"]:
         raise DataFault(f"{place} must hold the {said['n']} images of its card, got {record['n']}; correct the card")
     made_with = against.reference.card
@@ -84,7 +128,7 @@ def scored(place: Path, against: Against, extractor: Extractor) -> Record:
     if against.pixels is not None and pixels is not None:
         found = memorised(pixels, *against.pixels)
         record["memorised_pixels"], card["memorised_pixels"] = found.share, found.card(against.training.card.named)
-    return {**said, **record, "card": card}
+    return {**said, **record, "card": card}, np.concatenate(kept)
 
 
 def facts_beside(place: Path) -> dict[str, Any]:

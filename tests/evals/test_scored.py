@@ -20,7 +20,7 @@ from evals.images.reading import Images, open_images
 from evals.images.zips import write_zip
 from evals.pages.scored import scored_page
 from evals.scores.references import ReferenceStatistics, reference
-from evals.scores.scoring import evaluate
+from evals.scores.scoring import evaluate, fid
 from tests.house.evaluate import Pixels, pictures
 from tests.house.made_inception import write_inception
 from tests.house.markup import assert_nothing_is_fetched, assert_tags_are_balanced
@@ -38,6 +38,10 @@ def folder_of(path: Path, images: Images) -> Path:
 def sets(tmp_path: Path) -> dict[str, Path]:
     images = {"real": pictures(0), "ours": pictures(1, 100, 200), "theirs": pictures(2, 100, 250)}
     return {name: folder_of(tmp_path / name, several) for name, several in images.items()}
+
+
+def reference_of(path: Path) -> ReferenceStatistics:
+    return ReferenceStatistics.of(open_images(path), Pixels(), name="real")
 
 
 def report(sets: dict[str, Path], *names: str, against: str = "real", **more: Any) -> tuple[str, Any]:
@@ -133,6 +137,43 @@ def test_facts_beside_a_set_are_part_of_its_card(sets: dict[str, Path]) -> None:
     beside.write_text(json.dumps({"card": 3}))
     with pytest.raises(DataFault, match="must hold an object as its card, got 3"):
         report(sets, "ours")
+
+
+def test_held_out_real_images_are_the_floor_of_every_set(sets: dict[str, Path], tmp_path: Path) -> None:
+    """Of the same kind a set is 1 within its interval, of another well above; n is that of the smallest set."""
+    sets["held"], sets["alike"] = (
+        folder_of(tmp_path / name, pictures(seed)) for seed, name in ((5, "held"), (6, "alike"))
+    )
+    page, records = report(sets, "ours", "alike", floor=sets["held"])
+    ours, alike, held = records
+    for name in ("fdr", "mind_ratio"):
+        assert abs(alike[name] - 1) < 3.5 * alike["standard_errors"][name] < ours[name] - 1
+    assert "fdr" not in held or held["fdr"] is None
+    whole = fid(sets["ours"], reference_of(sets["real"]), Pixels())["fid"]
+    np.save(tmp_path / "as_many.npy", pictures(5)[:100])
+    floor = fid(tmp_path / "as_many.npy", reference_of(sets["real"]), Pixels())["fid"]
+    assert ours["fdr"] == pytest.approx(whole / floor, rel=1e-9)
+    assert ours["card"]["floor"]["fid"] == pytest.approx(floor, rel=1e-9)
+    assert ours["card"]["floor"]["n"] == 100 and ours["card"]["floor"]["reference_n"] == 150
+    assert "the first 100 held-out images of held" in page and row_of(page, "held") and "FDr is the" in page
+
+
+def test_statistics_without_features_have_the_ratio_of_fid_alone(sets: dict[str, Path], tmp_path: Path) -> None:
+    """Published statistics are so: they have no halves."""
+    gaussian = reference_of(sets["real"]).gaussian
+    np.savez(tmp_path / "published.npz", mu=gaussian.mean, sigma=gaussian.covariance)
+    sets["held"] = folder_of(tmp_path / "held", pictures(5))
+    _, [ours, _] = report(
+        sets | {"published": tmp_path / "published.npz"}, "ours", against="published", floor=sets["held"]
+    )
+    assert ours["fdr"] > 1 and ours["standard_errors"]["fdr"] > 0 and ours["mind_ratio"] is None
+
+
+def test_a_floor_that_is_the_reference_itself_is_refused(sets: dict[str, Path], tmp_path: Path) -> None:
+    sets["same"] = folder_of(tmp_path / "same", pictures(0))
+    with pytest.raises(DataFault, match="held-out images must be others than the reference's"):
+        report(sets, "ours", floor=sets["same"])
+    assert not (sets["ours"].parent / "page.html").exists()
 
 
 def test_a_set_that_is_given_twice_is_refused_and_nothing_is_written(sets: dict[str, Path]) -> None:
