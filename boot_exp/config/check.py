@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import annotated_types
@@ -13,6 +13,7 @@ import annotated_types
 from boot_exp.config import signatures, source
 from boot_exp.config.components import broken_rule
 from boot_exp.config.source import Definition
+from boot_exp.config.values import Target
 
 SHOWN = 120
 """Characters of a value that a message shows."""
@@ -20,20 +21,6 @@ BASIC: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str
 SEQUENCES = ("Sequence", "list", "tuple", "Collection")
 CALLED_BY = {"Iterable": "__iter__", "Iterator": "__next__", "Callable": "__call__"}
 RANGES = ("Interval", "Gt", "Ge", "Lt", "Le")
-
-
-@dataclass(frozen=True)
-class Target:
-    """The meaning of a reference: the component itself, as something to call, or (called) the result of calling it."""
-
-    definition: Definition
-    scope: str
-    shown: str
-    called: bool
-
-    def __repr__(self) -> str:
-        scope = f"{self.scope}/" if self.scope else ""
-        return f"@{scope}{self.shown}{'()' if self.called else ''}"
 
 
 def brief(value: object) -> str:

@@ -8,16 +8,18 @@ component is treated like any other component, so bindings to it take effect.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from boot_exp.config import code, signatures, source
-from boot_exp.config.check import Target, brief, misfit, words
+from boot_exp.config.check import brief, misfit, words
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Component, Frozen, aliases
 from boot_exp.config.parse import DEEPEST, Binding, Macro, Pointer
 from boot_exp.config.signatures import Parameter
 from boot_exp.config.source import Definition
+from boot_exp.config.values import INVALID, Code, Target, plain
 
 STAGES = "boot_exp.stages."
 LARGEST = 10_000
@@ -27,7 +29,10 @@ Key = tuple[Definition, str, str]  # component, scope, parameter
 
 @dataclass
 class Compiler:
-    """Compiles the bindings of one run; `used` gathers the bindings that some stage uses."""
+    """Compiles the bindings of one run; `used` gathers the bindings that some stage uses.
+
+    replaced: bindings that a later one of the same parameter replaced, and that one.
+    """
 
     bindings: Sequence[Binding]
     faults: Faults
@@ -36,6 +41,7 @@ class Compiler:
     bound: dict[Key, Binding] = field(default_factory=dict)
     own: dict[Definition, Binding] = field(default_factory=dict)
     macros: dict[str, Binding] = field(default_factory=dict)
+    replaced: list[tuple[Binding, Binding]] = field(default_factory=list)
     shown: dict[Definition, tuple[str, str]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # of macros
     depth: int = 0
@@ -54,7 +60,10 @@ class Compiler:
                 self.faults.add(binding.spot, f"{binding.selector} has no parameter {binding.parameter}{near}")
                 self.used.add(binding.spot)
                 continue
-            self.bound[definition, binding.scope, binding.parameter] = binding
+            key = (definition, binding.scope, binding.parameter)
+            if (before := self.bound.get(key)) and isinstance(before.value, Pointer):
+                self.replaced.append((before, binding))
+            self.bound[key] = binding
             if not binding.anywhere:
                 self.own.setdefault(definition, binding)
 
@@ -67,7 +76,18 @@ class Compiler:
             nodes: dict[tuple[str, Definition], dict[str, object]] = {}
             self.visit(root, "", binding.spot, nodes, called=True)
             found[root.module.removeprefix(STAGES)] = self.freeze(suite, name, root, nodes)
+        for before, now in self.replaced:
+            if now.spot in self.used:
+                self.count_as_used(before, self.bindings[: self.bindings.index(now)])
         return found
+
+    def count_as_used(self, replaced: Binding, above: Sequence[Binding]) -> None:
+        """Counts as used the bindings that a replaced one would use, among those above what replaced it."""
+        other, spots = copy.copy(self), {binding.spot for binding in above}
+        other.bound = {key: binding for key, binding in self.bound.items() if binding.spot in spots}
+        other.faults, other.used, other.whole = Faults(), set(), False
+        other.value(replaced.value, replaced, replaced.scope, {}, ())
+        self.used |= other.used
 
     def say_unused(self, used: set[Spot], *, overrides: bool = False) -> None:
         """Adds a fault for each binding or override that no stage uses."""
@@ -258,33 +278,9 @@ class Compiler:
                 scope=scope,
                 module=places[definition][0],
                 name=places[definition][1],
-                values={key: _plain(item, selectors) for key, item in values.items()},
+                values={key: plain(item, selectors) for key, item in values.items()},
                 sha256=code.sha256(definition) if source.is_project(definition.module) else "",
             )
             for (scope, definition), values in nodes.items()
         )
         return Frozen(suite=suite, name=name, root=selectors[root], components=components)
-
-
-@dataclass(frozen=True)
-class Code:
-    """A default that is not a literal: its text is recorded, and Python evaluates it."""
-
-    text: str
-
-
-INVALID = Code("invalid")
-
-
-def _plain(value: object, selectors: Mapping[Definition, str]) -> object:
-    if isinstance(value, Code):
-        return f"={value.text}"
-    if isinstance(value, Target):
-        return repr(replace(value, shown=selectors.get(value.definition, value.shown)))
-    if isinstance(value, str):
-        return f"\\{value}" if value.startswith(("@", "=", "\\")) else value
-    if isinstance(value, list | tuple):
-        return [_plain(item, selectors) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item, selectors) for key, item in value.items()}
-    return value

@@ -131,10 +131,17 @@ def differing_optimizer(stored: Mapping[str, Tensor], parameters: Sequence[Tenso
         index, _, key = name.partition(".")
         held.setdefault(index, set()).add(key)
         at = int(index) if index.isdecimal() and len(index) < 9 else len(parameters)
-        if at >= len(parameters) or value.shape not in (torch.Size(), parameters[at].shape):
+        if at >= len(parameters) or tuple(value.shape) not in _held_of(parameters[at]):
             wrong.append(f"{name} ({_kind(stored, name)} stored)")
     every = {key for keys in held.values() for key in keys}
     return wrong + [f"{index}.{min(every - keys)} (absent)" for index, keys in held.items() if keys != every]
+
+
+def _held_of(parameter: Tensor) -> list[tuple[int, ...]]:
+    """Lists the shapes that an optimizer's state of a parameter may have: its own, as a matrix too, or of one side."""
+    outputs = len(parameter) if parameter.ndim else 1
+    inputs = parameter.numel() // max(1, outputs)
+    return [(), tuple(parameter.shape), (outputs, inputs), (outputs, outputs), (inputs, inputs)]
 
 
 def _kind(tensors: Mapping[str, Tensor], key: str) -> str:

@@ -523,6 +523,26 @@ def test_faults_of_params_are_reported_together_with_their_lines(house: Path) ->
         read_params()
 
 
+def test_a_suite_may_replace_a_component_that_its_method_binds(house: Path) -> None:
+    """What the method's file binds of the replaced component is no fault; what the suite's binds after it is one."""
+    (house / "gin").unlink()
+    shutil.copytree(ROOT / "gin", house / "gin")
+    suite = house / "gin/suites/replacing"
+    suite.mkdir()
+    imports = "from boot_exp.engine import loop\nfrom boot_exp.engine import optimizers\nfrom torch import optim\n"
+    file = suite / "student.gin"
+    file.write_text(
+        f"from __gin__ import dynamic_registration\ninclude 'gin/suites/digits/student.gin'\n{imports}"
+        "loop.Training.optimizer = @optimizers.Soap\n"
+    )
+    frozen = stages(Path("replacing/boot"))["distil"]
+    names = {component.name for component in frozen.components}
+    assert "Soap" in names and "Adam" not in names
+    file.write_text(file.read_text() + "optim.Adam.eps = 1e-6\n")
+    with pytest.raises(ConfigurationFault, match=r"student\.gin:7: unused binding optim\.Adam\.eps"):
+        stages(Path("replacing/boot"))
+
+
 def test_an_override_that_applies_to_nothing_is_an_error(house: Path) -> None:
     """One that reaches a single leaf of several is none."""
     leaves = [runs.named_run(Path("digits", name)) for name in ("teacher", "boot")]

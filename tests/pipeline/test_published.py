@@ -488,10 +488,10 @@ Standard.device = 'cpu'
 
 
 def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
-    tmp_path_factory: pytest.TempPathFactory, inception: tuple[Path, str]
+    tmp_path_factory: pytest.TempPathFactory, warm: Path, inception: tuple[Path, str]
 ) -> None:
     """Its leaves as they stand, its commands in their order, on a network and images made here."""
-    house = copied(tmp_path_factory.mktemp("house"))
+    house = copied(tmp_path_factory.mktemp("house"), warm)
     with_one_baseline(house.path / "gin/kinds/published.gin")
     page = (ROOT / "docs/teachers.md").read_text()
     for block in re.findall(r"^```gin\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL):
