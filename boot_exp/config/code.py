@@ -63,7 +63,7 @@ def sha256(definition: Definition) -> str:
 
 @cache
 def _code(definition: Definition) -> str:
-    """Returns the text of a definition without docstrings and imports; an import only states where a name is defined."""
+    """Returns the text of a definition without docstrings and imports, which only state where a name is defined."""
     whole: Any = copy(definition.node)  # statements are copied and changed; the expressions in them are shared
     waiting = [whole]
     while waiting:
