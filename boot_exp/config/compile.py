@@ -137,7 +137,7 @@ class Compiler:
         self.depth += 1
         values = nodes[scope, definition] = {}
         takes = signatures.signature(definition)
-        extra = [p for d, _, p in self.bound if d == definition and p not in takes.parameters]
+        extra = [p for d, _, p in self.bound if d == definition and p not in takes.parameters] if takes.more else []
         absent = []
         for name in [*takes.parameters, *dict.fromkeys(extra)]:
             parameter = takes.parameters.get(name, Parameter(name, definition.module, None, None))

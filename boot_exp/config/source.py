@@ -247,6 +247,7 @@ def _distributions() -> Mapping[str, list[str]]:
     return importlib.metadata.packages_distributions()
 
 
+@cache
 def constant(module: str, expression: ast.expr) -> object:
     """Returns the value of a literal, or of a name of one. ValueError: it is neither."""
     seen = set()
