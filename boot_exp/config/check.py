@@ -79,8 +79,8 @@ def _last(expression: ast.expr) -> str:
 
 
 def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | None:
-    if value is None and any(isinstance(choice, ast.Constant) and choice.value is None for choice in choices):
-        return None  # at once: what another choice would say of it names every component of a kind
+    if any(_at_once(value, choice, module) for choice in choices):
+        return None  # what another choice would say of it names every component of a kind
     wanted = []
     for choice in choices:
         said = misfit(value, choice, module)
@@ -90,6 +90,18 @@ def _either(value: object, choices: Sequence[ast.expr], module: str) -> str | No
             return said
         wanted.append(said)
     return " or ".join([wanted[0], *(word.removeprefix("must ") for word in wanted[1:])])
+
+
+def _at_once(value: object, choice: ast.expr, module: str) -> bool:
+    """Returns whether a value fits a choice; False also of some that do, where to say why not would take long."""
+    if isinstance(choice, ast.BinOp):
+        return any(_at_once(value, part, module) for part in (choice.left, choice.right))
+    if not isinstance(choice, ast.Name | ast.Attribute):
+        return misfit(value, choice, module) is None
+    if not isinstance(value, Target) or not value.called:
+        return False
+    found = source.lookup(module, source.text(choice))
+    return found is not None and isinstance(found.node, ast.ClassDef) and conforms(value.definition, found)
 
 
 def _subscript(value: object, outer: str, inside: Sequence[ast.expr], module: str) -> str | None:

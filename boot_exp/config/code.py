@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from copy import copy
 from functools import cache
+from typing import Any
 
 from boot_exp.config import source
 from boot_exp.config.source import Definition
@@ -61,12 +63,16 @@ def sha256(definition: Definition) -> str:
 
 @cache
 def _code(definition: Definition) -> str:
-    tree = ast.parse(source.text(definition.node))
-    for part in source.statements(tree):
-        if isinstance(part, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(part, clean=False) is not None:
-            part.body = part.body[1:] or [ast.Pass()]
-        for block in ("body", "orelse", "finalbody"):
-            if isinstance(lines := getattr(part, block, None), list):
-                # An import only states where a name is defined.
-                setattr(part, block, [ast.Pass() if isinstance(line, IMPORTS) else line for line in lines])
-    return source.text(tree)
+    """Returns the text of a definition without docstrings and imports, which only state where a name is defined."""
+    whole: Any = copy(definition.node)  # statements are copied and changed; the expressions in them are shared
+    waiting = [whole]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        for block in source.BLOCKS:
+            if isinstance(lines := getattr(node, block, None), list):
+                bare = [ast.Pass() if isinstance(line, IMPORTS) else copy(line) for line in lines]
+                setattr(node, block, bare)
+                waiting += bare
+    return source.text(whole)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from boot_exp.config import code, signatures, source
@@ -114,17 +114,13 @@ class Compiler:
                 near = Faults.nearest(rest, source.names(module))
                 self.faults.add(binding.spot, f"{module} has no component {rest}{near}")
         elif binding.anywhere:
-            # The run's own components come first, because the project may have the name twice and the run once.
-            own, known = {d for d, _, _ in self.bound}, set(source.index())
-            stages = {d for d in known if d.module.startswith(STAGES)}
-            mine = {d for d in known if not d.module.startswith("evals.")}  # what evals writes is rarely meant
-            for among in (own, stages, mine, known):
+            for among in self.known():
                 if found := [d for d in among if f".{d}".endswith(f".{selector}")]:
                     break
             if len(found) == 1:
                 return found[0]
             several = " or ".join(sorted(map(str, found)))
-            near = Faults.nearest(selector, {d.name for d in own | known})
+            near = Faults.nearest(selector, {d.name for among in self.known() for d in among})
             said = f"is several: {several}; write more of its name" if found else f"is unknown{near}"
             self.faults.add(binding.spot, f"component {selector} {said}")
         else:
@@ -134,6 +130,14 @@ class Compiler:
             self.faults.add(binding.spot, f"{selector}: {alias} is not imported in this file{cure}")
         self.used.add(binding.spot)
         return None
+
+    def known(self) -> Iterator[set[Definition]]:
+        """Yields components, ever more: the run's own first, because the project may have a name twice and it once."""
+        yield {d for d, _, _ in self.bound}
+        known = set(source.index())  # which reads all code, so only if the run does not have the name
+        yield {d for d in known if d.module.startswith(STAGES)}
+        yield {d for d in known if not d.module.startswith("evals.")}  # what evals writes is rarely meant
+        yield known
 
     def visit(
         self,
@@ -153,7 +157,7 @@ class Compiler:
         self.depth += 1
         values = nodes[scope, definition] = {}
         takes = signatures.signature(definition)
-        extra = [p for d, _, p in self.bound if d == definition and p not in takes.parameters]
+        extra = [p for d, _, p in self.bound if d == definition and p not in takes.parameters] if takes.more else []
         absent = []
         for name in [*takes.parameters, *dict.fromkeys(extra)]:
             parameter = takes.parameters.get(name, Parameter(name, definition.module, None, None))

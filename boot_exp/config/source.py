@@ -100,12 +100,12 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         part = waiting.popleft()
         yield part
-        for block in _BLOCKS:
+        for block in BLOCKS:
             if isinstance(inside := getattr(part, block, None), list):
                 waiting += inside
 
 
-_BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
 """The fields of a node that hold statements, or what holds statements, in their order."""
 
 
@@ -247,6 +247,7 @@ def _distributions() -> Mapping[str, list[str]]:
     return importlib.metadata.packages_distributions()
 
 
+@cache
 def constant(module: str, expression: ast.expr) -> object:
     """Returns the value of a literal, or of a name of one. ValueError: it is neither."""
     seen = set()

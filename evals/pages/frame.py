@@ -42,11 +42,10 @@ def mark(name: str, *, colour: str = "", card: str = "", picture: str = "") -> M
 
 def common(table: Table) -> dict[str, object]:
     """Returns what every page says: settings that are not git's, scores of others, and what all rows share."""
-    rows = table.every_row
     return {
-        "other": other_than_git(rows, table.settings),
+        "other": other_than_git(table.commits, table.settings),
         "settings": settings_columns(table.settings),
-        "as_in_git": as_in_git(rows, table.settings),
+        "as_in_git": as_in_git(table.commits, table.settings),
         "reported": reported_columns(table.title),
         "reported_words": WORDS,
         "shared": facts_of(table.card),

@@ -236,7 +236,7 @@ def _page(*parts: str) -> str:
 
 def _other(table: Table) -> Iterator[str]:
     """Yields what is not as in git: a sentence, and the settings."""
-    if other := other_than_git(table.every_row, table.settings):
+    if other := other_than_git(table.commits, table.settings):
         yield f"**{other}**"
     if settings := settings_columns(table.settings):
         yield markdown(settings)
@@ -248,7 +248,7 @@ def _spaces(rows: Sequence[Row]) -> Sequence[str]:
 
 
 def _as_in_git(table: Table) -> Iterator[str]:
-    if words := as_in_git(table.every_row, table.settings):
+    if words := as_in_git(table.commits, table.settings):
         yield words
 
 

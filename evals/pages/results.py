@@ -1,11 +1,12 @@
 """Writes the files of results/: a leaderboard, a study, a comparison."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from evals.ground.faults import reading
+from evals.ground.faults import reading, writing
 from evals.ground.fields import as_json
 from evals.ground.files import replacing, write_texts
 from evals.pages.gallery import gallery
@@ -18,6 +19,7 @@ from evals.pages.profiles import profile_plot
 from evals.pages.study import study_html
 from evals.tables.comparison import read_comparison
 from evals.tables.leaderboard import Leaderboard, read_leaderboard
+from evals.tables.settings import FILE
 from evals.tables.study import read_study
 from evals.tables.table import Table
 from evals.tables.text import comma_separated
@@ -37,9 +39,9 @@ def leaderboard(
 ) -> None:
     """Ranks the rows of a suite's methods; writes leaderboard.{json,csv,md}, training.json, metrics.json, report.html.
 
-    settings: a file of those that are not the gin files', which the pages list. training: the folder of prepared data,
-    whose images the report shows beside the samples that are nearest to them. profiles: a folder of METHOD.json, of
-    some or none of the methods; if there are any, profile.{json,svg} are added.
+    settings: a file of those that are not the gin files', which the pages list; settings.json is added with them.
+    training: the folder of prepared data, whose images the report shows beside the samples that are nearest to them.
+    profiles: a folder of METHOD.json, of some or none of the methods; if there are any, profile.{json,svg} are added.
 
     Adds gallery.png, a picture for other pages, if DDIM sampled the teacher or a student has a row with one evaluation.
 
@@ -49,7 +51,7 @@ def leaderboard(
     texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples, training)}
     rows = pictured(table.rows)
     png = picture(gallery(samples_of(rows, samples, {}), COLUMNS)) if rows else None
-    write_texts(out, texts)
+    _write(out, texts)
     if png is not None:
         with replacing(out / "gallery.png") as temporary:
             temporary.write_bytes(png)
@@ -81,7 +83,7 @@ def study(
         "study.svg": on_paper(study_plot(table)) + "\n",
         "study.html": study_html(table, samples),
     }
-    write_texts(out, texts)
+    _write(out, texts)
 
 
 def comparison(
@@ -124,22 +126,32 @@ def comparison(
     }
     if any(line.first.w is not None for line in table.lines):
         texts["guidance.svg"] = on_paper(guidance_plot(table)) + "\n"
-    write_texts(out, texts)
+    _write(out, texts)
 
 
 def _texts(table: AnyTable, page: Callable[[AnyTable], str]) -> Mapping[str, str]:
-    """Returns the files of every table, and of its profiles. NumericalFault: a number is not finite."""
-    profiles = {}
+    """Returns the files of every table, of its profiles and its settings. NumericalFault: a number is not finite."""
+    more = {}
+    if table.settings:
+        more[FILE] = as_json([asdict(one) for one in table.settings])
     if table.profiles:
-        profiles["profile.json"] = as_json([one.json() for one in table.errors])
-        profiles["profile.svg"] = on_paper(profile_plot(table.errors)) + "\n"
+        more["profile.json"] = as_json([one.json() for one in table.errors])
+        more["profile.svg"] = on_paper(profile_plot(table.errors)) + "\n"
     return {
-        **profiles,
+        **more,
         f"{table.kind}.json": as_json(table.json()),
         f"{table.kind}.csv": comma_separated(table.records()),
         f"{table.kind}.md": page(table),
         "metrics.json": as_json(table.metrics()),
     }
+
+
+def _write(out: Path, texts: Mapping[str, str]) -> None:
+    """Writes the files of a table, and deletes the settings of one that was there before."""
+    write_texts(out, texts)
+    if FILE not in texts:
+        with writing(out / FILE):
+            (out / FILE).unlink(missing_ok=True)
 
 
 def _reasons(path: Path, suite: str) -> str | None:

@@ -11,6 +11,7 @@ from evals.pages.frame import Mark, rendered
 from evals.pages.palette import SERIES, in_page
 from evals.pages.plots import several_plot
 from evals.tables.level import least
+from evals.tables.settings import other_than_git, settings_columns
 from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results
 from evals.tables.text import MISSING, Column, count, figures, numbers, said, spoken
 
@@ -45,6 +46,11 @@ def several_html(results: Sequence[Result]) -> str:
     return rendered(
         "several.html.j2",
         names=names,
+        others=[
+            (one.name, other, settings_columns(one.settings))
+            for one in results
+            if (other := other_than_git(one.commits, one.settings))
+        ],
         results=_result_columns(results),
         marks=[Mark(colour=_colour(names, name)) for name in names],
         groups=[

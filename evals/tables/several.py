@@ -5,15 +5,17 @@ A result is a folder, or FOLDER@REVISION: the folder as a git revision or an exp
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from evals.ground.faults import DataFault
 from evals.ground.fields import Facts, from_json
 from evals.ground.revisions import commit_of, copy_from
+from evals.tables.bindings import CODE, bindings_of, value_of
 from evals.tables.names import TEACHER, solver_of, unguided
 from evals.tables.row import Card, Measure, Row, read_rows, read_value
+from evals.tables.settings import FILE, Setting, read_settings
 from evals.tables.spread import Score
 from evals.tables.table import shared_facts
 
@@ -54,7 +56,8 @@ class Scored:
 class Result:
     """What one folder holds. fid_name: of its features; card: the facts that its rows share.
 
-    bindings: of each training by its name, as `KEY: value`; empty where the result keeps none.
+    bindings: `bindings_of` each training, by its name; empty where the result keeps none. commits: of its rows;
+    None: not known. settings: those that are not the gin files'.
     """
 
     name: str
@@ -65,6 +68,8 @@ class Result:
     rows: Sequence[Scored]
     bindings: Mapping[str, Mapping[str, str]]
     trainings: Sequence[Facts]
+    commits: Sequence[str | None]
+    settings: Sequence[Setting] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +104,7 @@ def read_result(place: str, name: str) -> Result:
     if not revision:
         return _read(Path(folder), name, place)
     with tempfile.TemporaryDirectory() as temporary:
-        files = [*(f"{kind}.json" for kind in KINDS), "training.json"]
+        files = [*(f"{kind}.json" for kind in KINDS), "training.json", FILE]
         copy_from(commit_of(revision), folder, files, Path(temporary))
         return _read(Path(temporary), name, place)
 
@@ -116,7 +121,9 @@ def differing(results: Sequence[Result]) -> dict[str, dict[str, list[str]]]:
         if len(there) < 2:
             continue
         for key in dict.fromkeys(key for bindings in there for key in bindings):
-            values = ["not trained" if bindings is None else bindings.get(key, "not used") for bindings in of]
+            if key.startswith(CODE):
+                continue
+            values = ["not trained" if bindings is None else value_of(bindings, key) for bindings in of]
             if len({value for value, bindings in zip(values, of, strict=True) if bindings is not None}) > 1:
                 found.setdefault(training, {})[key] = values
     return found
@@ -136,8 +143,9 @@ def _read(folder: Path, name: str, place: str) -> Result:
             f"{place} must hold one of {', '.join(f'{kind}.json' for kind in KINDS)}, got {len(kinds) or 'none'}; "
             "name a folder of results"
         )
-    path = folder / f"{kinds[0]}.json"
-    return {"leaderboard": _leaderboard, "comparison": _comparison, "study": _study}[kinds[0]](path, name)
+    path, settings = folder / f"{kinds[0]}.json", folder / FILE
+    made = {"leaderboard": _leaderboard, "comparison": _comparison, "study": _study}[kinds[0]](path, name)
+    return replace(made, settings=read_settings(settings, CURE)) if settings.is_file() else made
 
 
 def _leaderboard(path: Path, name: str) -> Result:
@@ -154,8 +162,9 @@ def _leaderboard(path: Path, name: str) -> Result:
         fid_name=rows[0].card.fid_name,
         card=shared_facts(rows),
         rows=[_of_row(row, name) for row in rows],
-        bindings={str(one.get("stage")): _bindings(str(one.get("config") or "")) for one in configs},
+        bindings={str(one.get("stage")): bindings_of(str(one.get("config") or "")) for one in configs},
         trainings=configs,
+        commits=[row.card.commit for row in rows],
     )
 
 
@@ -194,6 +203,7 @@ def _comparison(path: Path, name: str) -> Result:
         trainings=[
             {**one, "stage": f"{one.get('student')}/{one.get('seed')}"} for one in _objects(path, whole, "training")
         ],
+        commits=_commits(path, card, lines),
     )
 
 
@@ -212,6 +222,7 @@ def _study(path: Path, name: str) -> Result:
         rows=[_of_line(path, one, name, measure) for one in lines],
         bindings={},
         trainings=[],
+        commits=_commits(path, card, lines),
     )
 
 
@@ -239,6 +250,14 @@ def _objects(path: Path, whole: Mapping[str, Any], key: str) -> list[dict[str, A
     return found
 
 
+def _commits(path: Path, card: Mapping[str, Any], lines: Sequence[ComparisonLine]) -> list[str | None]:
+    """Returns the commits of a table's rows: those of its card, and those that seeds do not share with it."""
+    runs = [run for line in lines for run in _objects(path, {"runs": [], **line.facts}, "runs")]
+    said = [one.get("commit") for one in (card, *runs)]
+    every = [one for several in said for one in (several if isinstance(several, list) else [several])]
+    return [one if isinstance(one, str) else None for one in every]
+
+
 def _card(path: Path, card: Mapping[str, Any]) -> Card:
     lacking = {"seeds": None, "selection": "single", "resize": None, "reference": "", "reference_split": None}
     return from_json(Card, {**lacking, **card}, where=path, cure=CURE)
@@ -253,11 +272,6 @@ def _measure(path: Path, suite: str, card: Mapping[str, Any]) -> Measured:
     read = _card(path, card)
     measure = ((one.name, getattr(read, one.name)) for one in fields(Measure))
     return ("suite", suite), ("n", card.get("n")), *measure
-
-
-def _bindings(config: str) -> dict[str, str]:
-    pairs = (line.partition(" = ") for line in config.splitlines() if not line.startswith("#"))
-    return {key: value for key, equals, value in pairs if equals}
 
 
 def short_names(places: Sequence[str]) -> list[str]:

@@ -109,6 +109,11 @@ class Table(ABC):
         """Returns the rows of all lines and all seeds."""
         return [row for line in self.lines for row in line.rows]
 
+    @property
+    def commits(self) -> list[str | None]:
+        """Returns the commit of each row; None where it is not known."""
+        return [row.card.commit for row in self.every_row]
+
     def excess(self, line: Line) -> float | None:
         """Returns a student's mean FID less that of the teacher's best solve, both without guidance; else None."""
         solves = [other.level for other in self.lines if other.teacher and other.plain]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -475,7 +476,9 @@ def test_a_hash_moves_with_the_code_that_a_component_uses(
             cached.cache_clear()
         definition = source.lookup("made_here", "Thing")
         assert definition is not None and source.is_project("made_here")
+        before = ast.dump(definition.node)
         hashes.append(code.sha256(definition))
+        assert ast.dump(definition.node) == before, "what is hashed is a copy"
     assert (hashes[0] != hashes[1]) == moves
 
 

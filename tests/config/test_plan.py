@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from boot_exp.config import parse, runs
+from boot_exp.config import check, parse, runs, source
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
@@ -154,6 +154,22 @@ def test_plan_is_what_params_and_gin_ask_for(monkeypatch: pytest.MonkeyPatch) ->
     """Written anew it has the same bytes: images are those that the budget pays for."""
     monkeypatch.chdir(ROOT)
     assert plan(PARAMS) == (ROOT / "plan.yaml").read_text()
+
+
+def test_runs_without_a_fault_are_compiled_without_reading_all_code(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a message about a fault needs the names of everything that could have been meant."""
+
+    def read_all() -> tuple[source.Definition, ...]:
+        raise AssertionError("all code was read")
+
+    for cached in (check._choices, check.conforms):
+        cached.cache_clear()
+    monkeypatch.setattr(source, "index", read_all)
+    faults = Faults()
+    made = suite_of(PARAMS, "digits", faults, IMAGES, seeds=1)
+    assert not faults.found and len(made.runs) == 2
 
 
 def test_a_plan_of_other_params_is_refused(house: Path) -> None:

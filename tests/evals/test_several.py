@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pytest
 
 from evals.ground.faults import DataFault
 from evals.pages.several import several, several_html
+from evals.tables.bindings import bindings_of
 from evals.tables.several import differing, differing_facts, read_results
 from tests.house.comparison_house import house
 from tests.house.leaderboard import record, training, write_leaderboard
 from tests.house.markup import assert_nothing_is_fetched, assert_tags_are_balanced
 
+NOT = "Not as in git."
+DELTA = {"run": "boot", "stages": "distil", "setting": "boot.Boot.delta", "git": "0.08", "here": "0.05"}
 CONFIG = "boot.Boot.beta = 8.0\nboot.Boot.delta = {}\n# boot.Boot: code 1234"
 
 
@@ -45,6 +49,54 @@ def test_two_experiments_differ_in_what_was_bound_and_in_nothing_else(tmp_path: 
     assert "boot.Boot.delta" in page and "boot.Boot.beta" not in page
     alike = page_of(places[0], leaderboard_in(tmp_path / "c", "0.08"))
     assert "No training that two results have in common differs" in alike
+
+
+def test_a_setting_that_older_code_did_not_have_is_told_from_one_that_was_not_used(tmp_path: Path) -> None:
+    def settings(*lines: str) -> dict[str, str]:
+        return bindings_of("\n".join(lines))
+
+    old = settings(
+        "boot.Boot.beta = 8.0", "a/samplers.Sweep.steps = 4", "# boot.Boot: code 12", "# times.Early: code 3"
+    )
+    new = settings("boot.Boot.gamma = 1", "b/samplers.Sweep.steps = 8", "times.Early.power = 2", "times.Late.power = 1")
+    expected = {
+        "boot.Boot.beta": ["8.0", "no such setting"],
+        "a/samplers.Sweep.steps": ["4", "not used"],  # in this scope
+        "boot.Boot.gamma": ["no such setting", "1"],
+        "b/samplers.Sweep.steps": ["not used", "8"],
+        "times.Early.power": ["no such setting", "2"],  # without parameters, and its code was there
+        "times.Late.power": ["not used", "1"],
+    }
+    made = read_results([str(leaderboard_in(tmp_path / "a", "0.08"))])[0]
+    results = [replace(made, bindings={"boot": bindings}) for bindings in (old, new)]
+    assert differing(results) == {"boot": expected}
+
+
+def test_a_result_of_other_settings_or_uncommitted_code_is_said_before_all_tables(tmp_path: Path) -> None:
+    plain = leaderboard_in(tmp_path / "a", "0.08")
+    assert NOT not in page_of(plain, leaderboard_in(tmp_path / "b", "0.05"))
+    changed = leaderboard_in(tmp_path / "c", "0.05", {"commit": "c0ffee+"})
+    page = page_of(plain, changed)
+    assert "<strong>c/results/digits: Not as in git. Code or gin files had" in page[: page.index("<table")]
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps([DELTA]))
+    house(tmp_path / "compared").compare(settings=settings)
+    page = page_of(plain, tmp_path / "compared/out")
+    head = page[: page.index('aria-label="What is compared"')]
+    assert "<strong>out: Not as in git. Made with settings" in head
+    assert all(f">{text}</td>" in head for text in DELTA.values())
+    house(tmp_path / "compared").compare()
+    assert NOT not in page_of(plain, tmp_path / "compared/out"), "no settings are left from the run before"
+
+
+def test_a_comparison_whose_seeds_differ_in_their_commit_says_which_were_not_committed(tmp_path: Path) -> None:
+    house(tmp_path).compare()
+    path = tmp_path / "out/comparison.json"
+    made = json.loads(path.read_text())
+    made["card"].pop("commit", None)
+    made["rows"][0]["runs"][0]["commit"] = "c0ffee+"
+    path.write_text(json.dumps(made))
+    assert "Not as in git. Code or gin files had" in page_of(tmp_path / "out", leaderboard_in(tmp_path / "a", "0.08"))
 
 
 def test_every_row_is_there_and_the_best_student_of_one_measure_is_bold(tmp_path: Path) -> None:
@@ -92,15 +144,18 @@ def test_a_folder_is_read_as_a_revision_or_an_experiment_has_it(
         subprocess.run(["git", *named, *arguments], check=True, capture_output=True)
 
     git("init", "-q")
+    (place / "settings.json").write_text(json.dumps([DELTA]))
     git("add", "-A")
     git("commit", "-qm", "baseline")
     git("update-ref", "refs/exps/ab/cdef/odd-newt", "HEAD")
+    (place / "settings.json").unlink()
     text = (place / "training.json").read_text()
     (place / "training.json").write_text(text.replace("delta = 0.08", "delta = 0.02"))
     for revision in ("HEAD", "odd-newt"):
         results = read_results(["results/digits", f"results/digits@{revision}"])
         assert [one.name for one in results] == ["digits", f"digits@{revision}"]
         assert differing(results) == {"boot": {"boot.Boot.delta": ["0.02", "0.08"]}}
+        assert [[one.setting for one in result.settings] for result in results] == [[], [DELTA["setting"]]]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-RESULTS = Path(__file__).parents[2] / "results/digits"
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results/digits"
 
 
 def test_boot_at_one_evaluation_beats_ddim_at_ten() -> None:
@@ -16,3 +19,13 @@ def test_boot_at_one_evaluation_beats_ddim_at_ten() -> None:
     cards = [record["card"] for record in records]
     assert all(card["seeds"] == [0] and card["selection"] == "single" for card in cards)
     assert all(not card["commit"].endswith("+") for card in cards), "results are of committed code"
+
+
+def test_every_file_of_metrics_and_plots_is_kept() -> None:
+    """If one is missing, `dvc metrics diff` says in every clone that it "failed to load some metrics"."""
+    said = YAML(typ="safe").load(ROOT / "dvc.yaml")
+    plots = [
+        one for item in said["plots"] for one in ([item] if isinstance(item, str) else next(iter(item.values()))["y"])
+    ]
+    listed = [*said["metrics"], *plots]
+    assert len(listed) > 5 and [path for path in listed if not (ROOT / path).is_file()] == []

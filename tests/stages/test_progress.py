@@ -59,13 +59,26 @@ def test_a_silent_stage_says_which_samples_it_reads(
     assert read_of(tmp_path) is None
     with (tmp_path / "b.zip").open("rb") as file, told("evaluate digits/boot", "evaluate", tmp_path):
         file.read(50_000)
-        said = read_of(tmp_path)
-        assert said is not None and said.startswith("b, 2 of 2 samplers")
         for _ in range(500):
             if "samplers" in (lines := capsys.readouterr().err):
                 break
             progress.time.sleep(0.01)
-    assert lines.startswith("evaluate digits/boot: b, 2 of 2 samplers") and lines.rstrip().endswith(" so far")
+    assert lines.startswith("evaluate digits/boot: reads b, one of 2 samplers, 0:0")
+    assert lines.rstrip().endswith(" so far")
+
+
+def test_no_line_goes_back_when_samples_are_read_again_or_in_another_order(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("000000.png", bytes(100_000))
+    with (tmp_path / "b.zip").open("rb") as best:  # the teacher's best is open while its other samples are scored
+        for _ in range(2):
+            with (tmp_path / "a.zip").open("rb") as file:
+                for _ in range(2):
+                    file.read(40_000)
+                    assert read_of(tmp_path) == "reads a, one of 2 samplers"
+        best.read(40_000)
+        assert read_of(tmp_path) == "reads b, one of 2 samplers"
 
 
 def test_a_stage_with_a_meter_of_its_own_has_no_second_one(
