@@ -25,8 +25,8 @@ class SlicedDistance:
     projections: int = 1000
     seed: int = 2020
 
-    def __call__(self, samples: Features, reference: Features) -> Estimate:
-        """Compares [N, D] with [M, D], also without each group of samples, whose quantiles are then interpolated."""
+    def __call__(self, samples: Features, reference: Features, *, spread: bool = True) -> Estimate:
+        """Compares [N, D] with [M, D]; spread: also without each group of samples, whose quantiles are interpolated."""
         import torch  # late, because it takes seconds, as extractors import it
 
         size, dimensions = min(len(samples), len(reference)), samples.shape[1]
@@ -36,7 +36,7 @@ class SlicedDistance:
         drawn = torch.randn(self.projections, dimensions, generator=generator)
         directions = (drawn / drawn.norm(dim=1, keepdim=True)).numpy()
         member = np.searchsorted([high for _, high in groups(len(samples))], chosen, side="right")
-        alone = left_out(groups(len(samples)))
+        alone = left_out(groups(len(samples))) if spread else range(0)
         total, without = 0.0, np.zeros(len(alone))
         for start in range(0, self.projections, AT_ONCE):
             some = directions[start : start + AT_ONCE]

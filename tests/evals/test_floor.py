@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from evals.ground.faults import DataFault
 from evals.images.reading import open_images
 from evals.images.zips import write_zip
-from evals.scores.floor import HALVES, floor_of, ratios
+from evals.scores.floor import HALVES, RATED, floor_of, ratios
 from evals.scores.references import ReferenceStatistics, load_reference, reference
 from evals.scores.scoring import evaluate
 from tests.house.evaluate import Pixels, pictures
@@ -82,3 +82,12 @@ def test_a_floor_that_means_nothing_is_refused(harm: dict[str, Any], tmp_path: P
     np.savez(tmp_path / "a.npz", mu=np.zeros(2), sigma=np.eye(2), card=np.array(json.dumps(card)))
     with pytest.raises(DataFault, match="card of text"):
         load_reference(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", list(RATED))
+def test_a_score_without_its_spread_is_the_same_number(name: str) -> None:
+    """To the bit, because only the first split of a ratio has a spread."""
+    samples, against = normal(0, 300, scale=1.2), normal(1, 301)
+    whole, alone = (RATED[name](samples, against, spread=spread) for spread in (True, False))
+    assert alone.value == whole.value > 0
+    assert whole.error is not None and alone.error is None
