@@ -65,10 +65,10 @@ class Soap(Optimizer):
         state["step"] = torch.zeros(())
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         for side, length in zip(("left", "right"), gradient.shape, strict=True):
-            state[side] = state[f"{side}_basis"] = torch.ones((), device=gradient.device)
+            state[side], state[f"{side}_basis"] = gradient.new_ones(()), gradient.new_ones(())
             if length <= largest:
                 state[side] = _moment(side, gradient)
-                state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors
+                state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors.contiguous()
 
     @staticmethod
     def _direction(state: dict[str, Any], gradient: Tensor, group: dict[str, Any]) -> Tensor:
@@ -104,4 +104,4 @@ def _turn(state: dict[str, Any], side: str) -> None:
     order = (basis * (moment @ basis)).sum(0).argsort(descending=True)
     square = state["exp_avg_sq"]
     state["exp_avg_sq"] = square[order] if side == "left" else square[:, order]
-    state[f"{side}_basis"] = torch.linalg.qr(moment @ basis[:, order]).Q
+    state[f"{side}_basis"] = torch.linalg.qr(moment @ basis[:, order]).Q.contiguous()
