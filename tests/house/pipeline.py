@@ -32,6 +32,7 @@ sample.Sample.n = 20
 
 TINY_STUDENT = """
 from boot_exp.stages import profile
+boot/loop.Training.batch = 64
 boot/profile.Profile.n = 4
 """
 
