@@ -20,15 +20,6 @@ with starting("boot-exp", "pipeline"):
 # Plain help, because drawing it with rich takes a third of the time that --help takes.
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="print it", callback=outside.version, is_eager=True)
-    ] = False,
-) -> None: ...
-
-
 Config = Annotated[Path, typer.Argument(help="a frozen file (.json), a run SUITE/NAME, or a gin file")]
 Out = Annotated[Path, typer.Option(help="the folder of the result")]
 OutOrPlace = Annotated[Path | None, typer.Option(help="the folder of the result; default: the folder of the run")]
@@ -42,6 +33,11 @@ Distilled = Annotated[Path | None, typer.Option(help="folder written by `distil`
 Record = Annotated[Path | None, typer.Option(help="the .json to write")]
 Bind = Annotated[list[str], typer.Option("--bind", "-b", help="a gin binding that overrides the run's own")]
 UNBOUND: list[str] = []  # typer reads the default; no code changes it
+Version = Annotated[bool, typer.Option("--version", help="print it", callback=outside.version, is_eager=True)]
+
+
+@app.callback()
+def _options(version: Version = False) -> None: ...
 
 
 @app.command()
@@ -217,10 +213,15 @@ def profile(
 
 @app.command()
 def walks(
-    config: Config, out: OutOrPlace = None, model: Distilled = None, prompts: Prompted = None, bind: Bind = UNBOUND
+    config: Config,
+    out: OutOrPlace = None,
+    model: Distilled = None,
+    teacher: Taught = None,
+    prompts: Prompted = None,
+    bind: Bind = UNBOUND,
 ) -> None:
-    """Draws a student's images between two prompts, between two noises, and from small w to large."""
-    run_at("walks", config, bind, needed={"out": out, "model": model, "prompts": prompts})
+    """Draws a student's images between prompts or noises, by w, and along trajectories beside its teacher's."""
+    run_at("walks", config, bind, needed={"out": out, "model": model}, more={"teacher": teacher, "prompts": prompts})
 
 
 @app.command("prompt-scores")

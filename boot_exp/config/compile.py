@@ -69,7 +69,8 @@ class Compiler:
 
     def stages(self, suite: str, name: str) -> dict[str, Frozen]:
         """Returns the frozen configuration of each stage that the run's files configure, by the stage's name."""
-        # An override must not create a stage that the run's files do not configure.
+        # An override must not create a stage that the run's files do not configure. Of a stage that a method's file and
+        # a suite's configure with different classes, the suite's counts: its file is read last.
         roots = {d: b for d, b in self.own.items() if d.module.startswith(STAGES)}
         found = {}
         for root, binding in roots.items():

@@ -57,15 +57,16 @@ def places(config: Path, stage: str) -> dict[str, Path]:
         suite = Frozen.read(config).suite
         inputs = {"reference": Path("reference", suite), "teacher": Path("samples", suite, TEACHER)}
         return {"samples": "samples" / run, **inputs, "out": Path("scores", f"{run}.json")}
-    if stage == "walks":
+    if stage == "walks" and run.parts[0] in planned_suites("captioned"):
         return {"model": "models" / run, "prompts": Path("prompts", run.parts[0]), "out": "walks" / run}
     if stage == "prompt_scores":
         suite = Frozen.read(config).suite
         folders = {kind: Path(kind, suite) for kind in ("reference", "data", "prompts")}
         return {"samples": "samples" / run, **folders, "out": Path("prompt_scores", f"{run}.json")}
-    if stage == "profile" and line is not None:
+    if stage in ("profile", "walks") and line is not None:
         inputs = {kind: Path(folder) for kind, folder in line["inputs"].items() if kind in ("teacher", "prompts")}
-        return {"model": "models" / run, **inputs, "out": Path("profiles", f"{run}.json")}
+        out = Path("profiles", f"{run}.json") if stage == "profile" else "walks" / run
+        return {"model": "models" / run, **inputs, "out": out}
     if stage == "export":
         inputs = {} if line is None else line["inputs"]
         teacher = {"teacher": Path(inputs["teacher"])} if "teacher" in inputs else {}

@@ -17,8 +17,8 @@ HEAD = """\
 # A leaderboard has the folder of the images that its models were trained on, or its reference if these are not here.
 # Each teacher and student has a line in sampled, with the folder of prompts that its samples need, and, if these are
 # scored, one in scored, with the suite whose reference they are scored against. Students of the suites in profiled of
-# params.yaml that answer at times have one in profiled. What a run or a table does not need is one of its frozen files
-# again.
+# params.yaml that answer at times have one in profiled and one in walked, with their teacher; those of images with
+# captions have one in walked, with their prompts. What a run or a table does not need is one of its frozen files again.
 """
 
 
@@ -32,10 +32,22 @@ def profile_lines(suite: Suite) -> list[str]:
     return found
 
 
+def walk_lines(suite: Suite) -> list[str]:
+    """Returns the line of each student whose walks a page shows: of a profiled suite with a table, or of captions."""
+    wanted = suite.captioned or (suite.profiled and suite.scored)
+    able = {run.name for run, stages in suite.runs if wanted and "walks" in stages}
+    found = []
+    for run in (run for run in suite.seeded if run.name in able):
+        source = f"prompts/{suite.name}" if suite.captioned else suite.taught_by(run)
+        found.append(f"{run.key}: {{run: {run.folder.relative_to('resolved')}, source: {source}}}")
+    return found
+
+
 def table_line(suite: Suite, **more: str) -> str:
-    """Returns the line of a suite's table: the folder of profiles that it shows, or the frozen list of rows again."""
-    profiles = f"profiles/{suite.name}" if profile_lines(suite) else f"resolved/{suite.name}/rows"
-    return f"{suite.name}: {{{', '.join(f'{key}: {path}' for key, path in {**more, 'profiles': profiles}.items())}}}"
+    """Returns the line of a suite's table: the folders of what it shows, or the frozen list of rows again."""
+    lines = {"profiles": profile_lines(suite), "walks": walk_lines(suite)}
+    more |= {kind: f"{kind}/{suite.name}" if found else f"resolved/{suite.name}/rows" for kind, found in lines.items()}
+    return f"{suite.name}: {{{', '.join(f'{key}: {path}' for key, path in more.items())}}}"
 
 
 def plan_text(suites: Sequence[Suite]) -> str:
@@ -81,7 +93,7 @@ def plan_text(suites: Sequence[Suite]) -> str:
         "sampled": [f"{key}: {{run: {run}, {suite.drawn(run, 'sample')}}}" for suite, key, run, _ in drawers(suites)],
         "scored": judged(suite for suite in suites if suite.scored),
         "profiled": [line for suite in teachers for line in profile_lines(suite)],
-        "captioned_students": judged(captioned, teachers_too=False),
+        "walked": [line for suite in teachers for line in walk_lines(suite)],
         "captioned_runs": judged(captioned),
         "students": [f"{key}: {line}" for suite in suites for key, line in suite.lines().items()],
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,22 @@ def run_stage(stage: str, config: Path, bind: Sequence[str], out: Path, **inputs
     )
     built = runtime.build(frozen)
     given = {name: folder for name, folder in inputs.items() if folder is not None}
+    check_folders(frozen.root, built, given)
     if here.index == 0:
         title = f"{stage} {frozen.suite}/{frozen.name}"
         with told(title, stage, given.get("samples")):
             built.run(ToldPlace(**vars(place), title=title), **given)
     elif not getattr(built, "alone", False):  # else it runs in one process: the first
         built.run(place, **given)
+
+
+def check_folders(root: str, stage: Any, given: Collection[str]) -> None:
+    """ConfigurationFault: the folders that options name are not those that a stage's `run` takes."""
+    takes = {name: one.default is one.empty for name, one in signature(stage.run).parameters.items() if name != "place"}
+    needs = [name for name, needed in takes.items() if needed]
+    if not {*needs} <= {*given} <= takes.keys():
+        needed, taken, got = (", ".join(f"--{name}" for name in names) or "none" for names in (needs, takes, given))
+        raise ConfigurationFault(f"{root} needs {needed} and takes {taken}, got {got}; name those folders")
 
 
 def run_export(

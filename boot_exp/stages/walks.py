@@ -1,24 +1,29 @@
-"""Stage walks: draws a student's images between two prompts, between two noises, and from small w to large."""
+"""Stage walks: a student's images between prompts or noises, by w, and along trajectories beside its teacher's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from boot_exp.config.components import Count, Natural, NonNegative, component
 from boot_exp.diffusion.conditions import Condition, Prompts
-from boot_exp.diffusion.samplers import OneJump
+from boot_exp.diffusion.denoisers import Denoiser, taking_w
+from boot_exp.diffusion.levels import Level, diffuse, signal
+from boot_exp.diffusion.samplers import Along, OneJump
 from boot_exp.engine.cards import Model
 from boot_exp.engine.checkpoints import load_weights
 from boot_exp.engine.compute import Compute
 from boot_exp.engine.seeds import numbered, sample_noise
 from boot_exp.stages.place import Place, provenance
+from boot_exp.stages.profile import Fine, Profile
 from boot_exp.stages.sample import to_pixels
 from boot_exp.stages.trained import conditions_of
 from boot_exp.teachers.prompted import ByNumber
@@ -92,6 +97,88 @@ class Walks:
             for name, rows in made.items():
                 write_zip(folder / f"{name}.zip", to_pixels(torch.cat(rows)))
             write_json(folder / CARD, record)
+
+
+@component
+class Trajectories:
+    """A student that answers at times, y(eps, t), beside its teacher, from noises on the way between two.
+
+    profile: names both, the fine solve that is the teacher's exact signal, w and prompts. rows: ways, each from the
+    noise of one sample to that of another, with the condition of the first; columns: noises on a way, and times.
+    """
+
+    alone: ClassVar[bool] = True
+
+    profile: Profile
+    rows: Count = 3
+    columns: Annotated[int, Ge(2), "a number of noises, of which two are ends,"] = 11
+
+    def run(self, place: Place, *, model: Path, teacher: Path, prompts: Path | None = None) -> None:
+        """Writes zips of rows of images, and card.json; of each zip one by the teacher and one by the student.
+
+        times: the signal of the first noise of each way at times from t_max to t_min; noises: the images, y at t_min,
+        of all noises of each way.
+        """
+        said = replace(self.profile, n=2 * self.rows, batch=2 * self.rows)  # to draw both ends of the ways
+        where = said.compute.find()
+        distilled = load_weights(said.model, model)
+        card, taught_by = Model.of(distilled, model), Model.of(load_weights(said.teacher, teacher), teacher)
+        if (distilled.get("inputs") or {}).get("teacher") != taught_by.weights:
+            raise ConfigurationFault(
+                f"a student must be shown beside the teacher that it was distilled from, got {model} and another, "
+                f"{teacher}; give its own"
+            )
+        w, fine = said.weight_of(card, taught_by), said.fine(where)
+        conditions, told = conditions_of(
+            said.teacher, where, classes=card.classes, seed=said.seed, prompts=said.prompts, folder=prompts
+        )
+        student, ready = said.compute.frozen(said.model, where), said.compute.frozen(said.teacher, where)
+        follows = ready if w is None else taking_w(ready)
+        ends, condition = next(said.drawn(tuple(card.shape), conditions, w, where))
+        steps = torch.linspace(0, 1, self.columns, device=where)
+        eps = torch.cat([turned(ends[row], ends[row + self.rows], steps) for row in range(self.rows)])
+        condition = condition.each(lambda value: value[: self.rows].repeat_interleave(self.columns, 0))
+        along = Along(solver=fine.solver, steps=len(fine.times) - 1)
+        places = torch.linspace(0, along.steps, self.columns).round().long().tolist()
+        with torch.inference_mode(), said.compute.autocast(where):
+            signals = {
+                "teacher": exact_signals(fine, follows, eps, condition, places),
+                "student": [student(eps, fine.at(place, eps), condition) for place in places],
+            }
+        record = {
+            "suite": place.suite,
+            "method": place.name,
+            "rows": self.rows,
+            "columns": self.columns,
+            "t": fine.times[places].tolist(),
+            "solver": along.name,
+            "nfe": along.nfe * follows.evaluations,
+            "w": w,
+            "teacher_sha256": taught_by.weights,
+            "card": {"seed": said.seed, "weights_sha256": card.weights, **told, **provenance(where)},
+        }
+        with replacing_folder(place.out, holding=CARD) as folder:
+            for name, several in signals.items():
+                of_rows = torch.stack(several).float().unflatten(1, (self.rows, self.columns))
+                first = of_rows[:, :, 0].transpose(0, 1)
+                write_zip(folder / f"{name}_times.zip", to_pixels(first.flatten(0, 1)))
+                write_zip(folder / f"{name}_noises.zip", to_pixels(of_rows[-1].flatten(0, 1)))
+            write_json(folder / CARD, record)
+
+
+def exact_signals(
+    fine: Fine, teacher: Denoiser, eps: Tensor, condition: Condition, places: Sequence[int]
+) -> list[Tensor]:
+    """Returns the teacher's signals of noises, [B, C, H, W], at places of a fine solve, which start as `Fine` says."""
+
+    def level(place: int) -> Level:
+        return teacher.schedule(fine.at(place, eps))
+
+    x, found = diffuse(level(0), teacher(eps, fine.at(0, eps), condition), eps), []
+    for start, end in pairwise([0, *places]):
+        x = fine.solver.solve(teacher, x, fine.times[start : end + 1], condition)
+        found.append(signal(level(end), x, eps))
+    return found
 
 
 def spread(n: int, count: int) -> Any:

@@ -8,6 +8,7 @@ import typer
 Settings = Annotated[Path | None, typer.Option(help="a list of settings that are not as in git")]
 Training = Annotated[Path | None, typer.Option(help="a folder of prepared data, to show what is nearest to samples")]
 Profiles = Annotated[Path | None, typer.Option(help="the suite's folder of profiles, or any file if it has none")]
+Walks = Annotated[Path | None, typer.Option(help="the suite's folder of walks, or any file if it has none")]
 
 
 def leaderboard(
@@ -19,11 +20,12 @@ def leaderboard(
     settings: Settings = None,
     training: Training = None,
     profiles: Profiles = None,
+    walks: Walks = None,
 ) -> None:
     """Rank every row of a suite's methods, and write the report."""
     from evals.pages.results import leaderboard as write
 
-    write(scores, models, samples, method, out, settings, training, profiles)
+    write(scores, models, samples, method, out, settings, training, profiles, walks)
 
 
 def study(
@@ -85,6 +87,7 @@ def comparison(
     reasons: Annotated[Path | None, typer.Option(help="why results differ: a text, or a folder with SUITE.md")] = None,
     settings: Settings = None,
     profiles: Profiles = None,
+    walks: Walks = None,
 ) -> None:
     """Compare all methods on one teacher over training seeds: scores by NFE, costs, and the literature's findings."""
     from evals.pages.results import comparison as write
@@ -102,4 +105,5 @@ def comparison(
         reasons=reasons,
         settings=settings,
         profiles=profiles,
+        walks=walks,
     )

@@ -36,6 +36,7 @@ from evals.pages.nearest import pairs_of_rows
 from evals.pages.nearness import nearness_words
 from evals.pages.palette import in_page
 from evals.pages.plots import Style, comparison_plot, guidance_plot, leaderboard_plot, solvers_of, styles
+from evals.pages.trajectories import trajectories_of
 from evals.tables.comparison import Comparison
 from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.leaderboard import Leaderboard
@@ -59,10 +60,13 @@ class Panel:
     uris: Sequence[str]
 
 
-def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = None) -> str:
+def leaderboard_html(
+    table: Leaderboard, samples: Path, training: Path | None = None, walks: Path | None = None
+) -> str:
     """Returns the page; the samples of a row are samples/METHOD/SAMPLER.zip, or in the folder of its training seed.
 
-    training: a folder of prepared data, whose images stand beside the samples that are nearest to them.
+    training: a folder of prepared data, whose images stand beside the samples that are nearest to them. walks: a folder
+    like samples, of trajectories of some or none of the students.
 
     Image i of every zip starts from the same noise. DataFault: a zip is missing or damaged, or they differ in the names
     or the size of their images.
@@ -71,6 +75,9 @@ def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = 
     colours = {row.name: solver.colour for solver in solvers for row in solver.rows}
     cheapest_first = sorted(rows, key=lambda row: (row.nfe, row.fid))
     shown = list(samples_of(cheapest_first, samples, colours))
+    walked = [
+        Shown(path=_folder(walks, row), title=row.method, note="", colour=colours[row.name]) for row in rows if walks
+    ]
     names = [row.name for row in rows]
     cards = anchors("card", names)
     pictures = dict(
@@ -98,6 +105,7 @@ def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = 
         ids={one.path: pictures[id(row)] for row, one in zip(cheapest_first, shown, strict=True)},
         pairs=pairs_of_rows([(row, one.path) for row, one in zip(cheapest_first, shown, strict=True)], training),
         seeds=_seeds(table.card),
+        drawn=trajectories_of(walked),
         costs=cost_columns(table.trainings) if table.trainings else [],
         cards=[
             card_of(row.name, name, colours[row.name], [row], {**table.row(line), "card": None}, row.card.facts)
@@ -110,18 +118,23 @@ def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = 
 def samples_of(rows: Iterable[Row], samples: Path, colours: Mapping[str, str]) -> Iterator[Shown]:
     """Where the samples of the rows of a leaderboard are, and what a gallery says of them; colours by a row's name."""
     for row in rows:
-        folder = samples / row.method
-        seeded = folder / str(row.card.training_seed)  # of a method that was trained with several seeds
         yield Shown(
-            path=(seeded if seeded.is_dir() else folder) / f"{row.sampler}.zip",
+            path=_folder(samples, row) / f"{row.sampler}.zip",
             title=row.name,
             note=f"NFE {row.nfe}, FID {figures(row.fid)}",
             colour=colours.get(row.name, ""),
         )
 
 
-def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> str:
-    """Returns the page with the first seed's samples; raises as `leaderboard_html` does."""
+def _folder(samples: Path, row: Row) -> Path:
+    """Returns the folder of a row's model, or of its training seed, if the method has a folder of each."""
+    folder = samples / row.method
+    seeded = folder / str(row.card.training_seed)
+    return seeded if seeded.is_dir() else folder
+
+
+def comparison_html(table: Comparison, samples: Path, reasons: str | None, walks: Path | None = None) -> str:
+    """Returns the page with the first seed's samples and trajectories; raises as `leaderboard_html` does."""
     looks, groups, more = styles(table.methods), guided_lines(table.lines), more_columns(table)
     titles = [_title(line) for line in table.lines]
     cards = dict(zip(titles, anchors("card", titles), strict=True))
@@ -139,6 +152,13 @@ def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> st
             for line in lines
         ]
 
+    walked = [
+        Shown(
+            path=walks / line.folder / str(table.seeds[0]), title=line.name, note="", colour=looks[line.name].colour
+        )
+        for line in table.lines
+        if walks
+    ]
     firsts = {line.name: line for line in reversed(table.lines)} | {line.name: line for line in reversed(table.plain)}
     of_methods = dict(zip(firsts, marked(firsts.values()), strict=True))
     return rendered(
@@ -159,6 +179,7 @@ def comparison_html(table: Comparison, samples: Path, reasons: str | None) -> st
         seed=table.seeds[0],
         conclusions=table.findings,
         reasons=None if reasons is None else Markup(markdown(escape(reasons))),
+        drawn=trajectories_of(walked),
         guidance=guidance_columns(groups, "fid"),
         agreement=guidance_columns(groups, "agreement"),
         guidance_words=GUIDANCE_WORDS,

@@ -36,19 +36,21 @@ def leaderboard(
     settings: Path | None = None,
     training: Path | None = None,
     profiles: Path | None = None,
+    walks: Path | None = None,
 ) -> None:
     """Ranks the rows of a suite's methods; writes leaderboard.{json,csv,md}, training.json, metrics.json, report.html.
 
     settings: a file of those that are not the gin files', which the pages list; settings.json is added with them.
     training: the folder of prepared data, whose images the report shows beside the samples that are nearest to them.
     profiles: a folder of METHOD.json, of some or none of the methods; if there are any, profile.{json,svg} are added.
+    walks: a folder of METHOD, of some or none of them, whose trajectories the report shows.
 
     Adds gallery.png, a picture for other pages, if DDIM sampled the teacher or a student has a row with one evaluation.
 
     Raises as `read_leaderboard` and `leaderboard_html` do; like the others below, it then writes nothing.
     """
     table = read_leaderboard(scores, models, methods, settings, profiles)
-    texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples, training)}
+    texts = {**leaderboard_texts(table), "report.html": leaderboard_html(table, samples, training, walks)}
     rows = pictured(table.rows)
     png = picture(gallery(samples_of(rows, samples, {}), COLUMNS)) if rows else None
     _write(out, texts)
@@ -100,10 +102,12 @@ def comparison(
     reasons: Path | None = None,
     settings: Path | None = None,
     profiles: Path | None = None,
+    walks: Path | None = None,
 ) -> None:
     """Compares all methods on one teacher; writes comparison.{json,csv,md,svg,html} and metrics.json.
 
-    guidance.svg is added if samples were guided, profile.{json,svg} if the folder `profiles` has some.
+    guidance.svg is added if samples were guided, profile.{json,svg} if the folder `profiles` has some; walks: a folder
+    of STUDENT/SEED, of some or none of them, whose trajectories the page shows.
     reasons: a text that is appended unchanged, or a folder that may contain SUITE.md. Raises as `read_comparison` and
     `comparison_html` do.
     """
@@ -122,7 +126,7 @@ def comparison(
     texts = {
         **_texts(table, partial(comparison_page, reasons=words)),
         "comparison.svg": on_paper(comparison_plot(table)) + "\n",
-        "comparison.html": comparison_html(table, samples, words),
+        "comparison.html": comparison_html(table, samples, words, walks),
     }
     if any(line.first.w is not None for line in table.lines):
         texts["guidance.svg"] = on_paper(guidance_plot(table)) + "\n"

@@ -52,12 +52,19 @@ def walks_of(walks: Path) -> dict[str, tuple[str, list[Strip]]]:
 
 def strips_of(path: Path, titles: Sequence[str], columns: int) -> list[Strip]:
     """Returns the rows of a zip, one below another. DataFault: it has not as many images as its card says."""
-    images = iterate(path)
-    made = []
-    for title in titles:
+    names = [str(step) for step in range(columns)]
+    return [
+        Strip(shown=Shown(path=path, title=title, note="", colour=""), names=names, pixels=pixels)
+        for title, pixels in zip(titles, rows_of(path, len(titles), columns), strict=True)
+    ]
+
+
+def rows_of(path: Path, rows: int, columns: int) -> list[Images]:
+    """Returns the images of a zip, `columns` of them side by side in each row. DataFault: it has too few."""
+    images, made = iterate(path), []
+    for _ in range(rows):
         row: list[Images] = [image for _, image in islice(images, columns)]
         if len(row) != columns:
-            raise DataFault(f"{path} must hold {len(titles)} rows of {columns} images, got fewer; {CURE}")
-        shown, names = Shown(path=path, title=title, note="", colour=""), [str(step) for step in range(columns)]
-        made.append(Strip(shown=shown, names=names, pixels=side_by_side(row)))
+            raise DataFault(f"{path} must hold {rows} rows of {columns} images, got fewer; {CURE}")
+        made.append(side_by_side(row))
     return made
