@@ -150,12 +150,13 @@ class Trajectories:
             "method": place.name,
             "rows": self.rows,
             "columns": self.columns,
+            "seed": said.seed,
             "t": fine.times[places].tolist(),
             "solver": along.name,
             "nfe": along.nfe * follows.evaluations,
             "w": w,
             "teacher_sha256": taught_by.weights,
-            "card": {"seed": said.seed, "weights_sha256": card.weights, **told, **provenance(where)},
+            "card": {"weights_sha256": card.weights, **told, **provenance(where)},
         }
         with replacing_folder(place.out, holding=CARD) as folder:
             for name, several in signals.items():

@@ -60,9 +60,7 @@ class Panel:
     uris: Sequence[str]
 
 
-def leaderboard_html(
-    table: Leaderboard, samples: Path, training: Path | None = None, walks: Path | None = None
-) -> str:
+def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = None, walks: Path | None = None) -> str:
     """Returns the page; the samples of a row are samples/METHOD/SAMPLER.zip, or in the folder of its training seed.
 
     training: a folder of prepared data, whose images stand beside the samples that are nearest to them. walks: a folder
@@ -153,9 +151,7 @@ def comparison_html(table: Comparison, samples: Path, reasons: str | None, walks
         ]
 
     walked = [
-        Shown(
-            path=walks / line.folder / str(table.seeds[0]), title=line.name, note="", colour=looks[line.name].colour
-        )
+        Shown(path=walks / line.folder / str(table.seeds[0]), title=line.name, note="", colour=looks[line.name].colour)
         for line in table.lines
         if walks
     ]

@@ -15,11 +15,12 @@ from evals.tables.names import TEACHER
 class Drawn:
     """What is read of a card: of each zip its rows and columns; the time of each column of a trajectory; the teacher.
 
-    solver, nfe: of the teacher's signal; w: at which both are drawn.
+    seed: of the noises; solver, nfe: of the teacher's signal; w: at which both are drawn.
     """
 
     rows: int
     columns: int
+    seed: int
     t: list[float]
     solver: str
     nfe: int
@@ -47,13 +48,13 @@ class Block:
 def trajectories_of(students: Iterable[Shown]) -> dict[str, list[Block]]:
     """Returns the blocks of `times` and of `noises` of the students whose path is a folder of trajectories.
 
-    A teacher of several students is shown once. DataFault: a card or a zip is damaged, or two students were drawn at
-    other times.
+    A teacher of several students is shown once. DataFault: a card or a zip is damaged, or two students were drawn of
+    other noises or at other times.
     """
     each = {one.path: one for one in students if (one.path / CARD).is_file()}
     drawn = [(one, _read(one)) for one in each.values()]
-    if len({(card.rows, *card.t) for _, card in drawn}) > 1:
-        raise DataFault(f"{drawn[0][0].path} and the others must have the same rows and times, got others; {CURE}")
+    if len({(card.rows, card.seed, *card.t) for _, card in drawn}) > 1:
+        raise DataFault(f"{drawn[0][0].path} and the others must have the same noises and times, got others; {CURE}")
     zips: list[tuple[str, Shown, Drawn]] = []
     for teacher in dict.fromkeys(card.taught_by for _, card in drawn):
         taught = [(one, card) for one, card in drawn if card.taught_by == teacher]
@@ -79,7 +80,9 @@ def _blocks(kind: str, zips: Sequence[tuple[str, Shown, Drawn]]) -> list[Block]:
         ]
         for whose, one, card in zips
     ]
-    blocks = [Block(title=f"Noise {row}", strips=strips) for row, strips in enumerate(zip(*several, strict=True))]
-    if kind == "times":
-        return blocks
-    return [replace(one, title=f"{one.title} to noise {row + len(blocks)}") for row, one in enumerate(blocks)]
+    blocks = []
+    for row, strips in enumerate(zip(*several, strict=True)):
+        card = zips[0][2]
+        ends = f"noise {row}" if kind == "times" else f"noise {row} to noise {row + card.rows}"
+        blocks.append(Block(title=f"Seed {card.seed}, {ends}", strips=strips))
+    return blocks

@@ -473,7 +473,8 @@ def test_a_suite_of_captioned_images_gets_its_prompts_from_its_data_and_its_samp
     assert plan["prompts"]["emoji"] == {"source": "data/emoji"} and "emoji" in plan["references"]
     assert "emoji" not in [*plan["trained"], *plan["published"], *plan["galleries"], *plan["leaderboards"]]
     teachers = {f"{suite}-teacher" for suite in plan["captioned"]}
-    assert {*plan["captioned_runs"]} == teachers | {*plan["captioned_students"]} and "emoji-teacher" in teachers
+    walked = {key for key, line in plan["walked"].items() if line["source"].startswith("prompts/")}
+    assert {*plan["captioned_runs"]} == teachers | walked and "emoji-teacher" in teachers
     with contextlib.chdir(ROOT):
         assert places(Path("resolved/emoji/teacher/sample.json"), "sample")["prompts"] == Path("prompts/emoji")
         assert places(Path("resolved/emoji/boot_guided/0/walks.json"), "walks") == {

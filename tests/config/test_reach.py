@@ -13,7 +13,7 @@ from boot_exp.config.stages import Stage, run_again, stages_in
 from evals.ground.faults import ConfigurationFault
 
 ROOT = Path(__file__).parents[2]
-AFTER = ["profile@digits-boot-0", "sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"]
+AFTER = [*(f"{stage}@digits-boot-0" for stage in ("profile", "walks", "sample", "evaluate")), "leaderboard@digits"]
 BASELINES = ["sample@digits-teacher", "evaluate@digits-teacher"]
 
 
@@ -35,8 +35,8 @@ def said(change: str, *suites: str) -> list[str]:
         ("gin.bindings.Training.images = 6000", {"distil@digits-boot-0", *AFTER}),
         ("gin.ablation=no_boundary", {"distil@digits-boot-0", *AFTER}),
         ("gin.teacher.Training.images=6000", {"teacher@digits", "distil@digits-boot-0", *BASELINES, *AFTER}),
-        ("gin.both.KernelDistance.subsets=7", {BASELINES[1], *AFTER[2:]}),
-        ("ddim/samplers.Sweep.steps = (1, 2, 3)", {*BASELINES, *AFTER[2:]}),  # with which students are compared
+        ("gin.both.KernelDistance.subsets=7", {BASELINES[1], *AFTER[3:]}),
+        ("ddim/samplers.Sweep.steps = (1, 2, 3)", {*BASELINES, *AFTER[3:]}),  # with which students are compared
         ("+gin.bindings.Boot.times=@ProgressiveTimes()", {"distil@digits-boot-0", *AFTER}),
         ("gin.bindings.Boot.delta = 0.04", set()),
     ],
@@ -55,6 +55,7 @@ def test_stages_come_in_the_order_of_their_work_with_images_and_what_the_last_to
         "  distil@digits-boot-0: 6,000 images; the last time 150,000 images took 618,750 network calls and 506 s",
         "  sample@digits-boot-0: 2,000 images by each sampler",
         "  evaluate@digits-boot-0",
+        "  walks@digits-boot-0",
         "  profile@digits-boot-0: 1,000 noises",
         "  leaderboard@digits",
     ]

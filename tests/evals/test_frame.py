@@ -20,7 +20,7 @@ from tests.house.browser import CHROMIUM, Page, browser
 from tests.house.comparison_house import house as compared_house
 from tests.house.leaderboard import record as scored
 from tests.house.prompt_pages import prompt_house, write_prompt_pages
-from tests.house.report_house import house, report
+from tests.house.report_house import house, report, trajectories
 
 RESULTS = Path(__file__).parents[2] / "results"
 KEPT = ("digits/report.html", "digits_conditional/comparison.html", "study/study.html")
@@ -53,6 +53,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page of each kind, as the code that is tested writes it."""
     folder = tmp_path_factory.mktemp("pages")
     _, made = house(folder / "report")
+    trajectories(folder / "report/walks/boot")
     report(folder / "report")
     compared_house(folder / "comparison").compare()
     for ablation in ("none", "no_boundary"):

@@ -133,7 +133,13 @@ class House:
         made: dict[str, Any] = self.table(students, seeds).json()
         return made
 
-    def compare(self, reasons: Path | None = None, settings: Path | None = None, profiles: Path | None = None) -> None:
+    def compare(
+        self,
+        reasons: Path | None = None,
+        settings: Path | None = None,
+        profiles: Path | None = None,
+        walks: Path | None = None,
+    ) -> None:
         """The whole comparison, in folder/out."""
         comparison(
             "made",
@@ -148,6 +154,7 @@ class House:
             reasons=reasons,
             settings=settings,
             profiles=profiles,
+            walks=walks,
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from evals.ground.files import write_json
 from evals.pages.results import leaderboard
 from tests.house.leaderboard import training
 
@@ -69,4 +70,17 @@ def house(folder: Path, channels: int = 1, **changes: Any) -> tuple[Path, Path]:
 
 def report(folder: Path, out: str = "results") -> None:
     """The whole leaderboard of a house."""
-    leaderboard(folder / "scores", folder / "models", folder / "samples", ["teacher", "boot"], folder / out)
+    folders = [folder / name for name in ("scores", "models", "samples")]
+    leaderboard(*folders, ["teacher", "boot"], folder / out, walks=folder / "walks")
+
+
+def trajectories(folder: Path, *, seed: int = 0, **changes: Any) -> dict[str, NDArray[np.uint8]]:
+    """Two rows of three images by a teacher and its student: the images of each zip, [6, 4, 4, 1]."""
+    card = {"rows": 2, "columns": 3, "seed": 0, "t": [0.996, 0.5, 0.004], "solver": "heun-100", "nfe": 200, "w": None}
+    write_json(folder / "card.json", {**card, "teacher_sha256": "ab" * 32, **changes})
+    made = {}
+    for number, name in enumerate(("teacher_times", "student_times", "teacher_noises", "student_noises")):
+        of_teacher = number if name.startswith("teacher") else number + 10 * seed
+        made[name] = np.random.default_rng([of_teacher]).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
+        write_zip(folder / f"{name}.zip", made[name])
+    return made

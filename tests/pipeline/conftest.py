@@ -34,6 +34,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
         *(f"{stage}@digits-{run}" for stage in ("sample", "evaluate") for run in ("teacher", "boot-0")),
         "distil@digits-boot-0",
         "profile@digits-boot-0",
+        "walks@digits-boot-0",
     }
     run("git", "add", "-A")
     run("git", "commit", "-qm", "all")

@@ -29,7 +29,10 @@ def test_again_for_nothing_and_the_rows_are_there(run: Callable[..., str]) -> No
     )
 
 
-AFTER_A_STUDENT = {"profile@digits-boot-0", "sample@digits-boot-0", "evaluate@digits-boot-0", "leaderboard@digits"}
+AFTER_A_STUDENT = {
+    *(f"{stage}@digits-boot-0" for stage in ("profile", "walks", "sample", "evaluate")),
+    "leaderboard@digits",
+}
 BASELINES = {"sample@digits-teacher", "evaluate@digits-teacher", "leaderboard@digits"}
 RERUN = {
     "gin.both.KernelDistance.subsets=7": {
@@ -69,6 +72,7 @@ CODE = {
         "sample@digits-teacher",
         "distil@digits-boot-0",
         "profile@digits-boot-0",
+        "walks@digits-boot-0",
     },
     ("evals/scores/kid.py", "subsets: Annotated[int, Ge(1)] = 100", "subsets: Annotated[int, Ge(1)] = 50"): {
         "evaluate@digits-teacher",

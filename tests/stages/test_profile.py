@@ -12,22 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from boot_exp.diffusion.conditions import NOTHING, Condition
-from boot_exp.diffusion.denoisers import Networked
 from boot_exp.diffusion.levels import signal
-from boot_exp.diffusion.predictions import FromV
 from boot_exp.diffusion.samplers import Sweep
-from boot_exp.diffusion.solvers import Ddim, Dpmpp2M, Heun, OneStep, SignalRatio
+from boot_exp.diffusion.solvers import Ddim, Dpmpp2M, OneStep
 from boot_exp.diffusion.times import KarrasGrid, UniformGrid
-from boot_exp.engine.checkpoints import read_card, write_folder
-from boot_exp.engine.compute import Compute
-from boot_exp.methods.students import SignalStudent
+from boot_exp.engine.checkpoints import read_card
 from boot_exp.stages.place import Place
 from boot_exp.stages.profile import Fine, Profile, curve_of
 from evals.ground.faults import ConfigurationFault, NumericalFault
 from evals.tables.profiles import read_profile
 from tests.house.oracle import SCHEDULE, Exact, Gaussian, Mixture, noise, order_of
+from tests.house.profiled import HEUN, rewritten, stored
 
-HEUN = Heun(coordinate=SignalRatio())
 INTERVALS = 5
 
 
@@ -131,41 +127,6 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
         curve_of(torch.arange(2.0), torch.tensor([[1.0, 2.0], [1.0, float("inf")]]))
 
 
-class Small(nn.Module):
-    """A network of four weights, which class and w shift where they are given."""
-
-    def __init__(self, guidance: object = None) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.tensor([0.6, -0.3, 0.2, 0.1]))
-        self.guidance = guidance
-
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None, w: Tensor | None = None) -> Tensor:
-        a, b, c, d = self.weights
-        shift = 0 if label is None else 0.1 * label
-        if self.guidance is not None and w is not None:
-            shift = shift + d * w
-        return torch.tanh(a * x + b) + (c * t + shift)[:, None, None, None]
-
-
-def stored(home: Path, *, w: float | None = None, takes_w: bool = False, **teacher: Any) -> Profile:
-    """A teacher and a student of it in home/teacher and home/student; the profile of both."""
-    home.mkdir(exist_ok=True)
-    net = Networked(net=Small(), prediction=FromV(), schedule=SCHEDULE, **teacher)
-    student = SignalStudent(net, net=Small("told") if takes_w else None)
-    with torch.no_grad():
-        student.net.weights.mul_(1.1)  # type: ignore[operator, union-attr]
-    card = {"shape": [1, 2, 2], "classes": net.classes, "seed": 4, "label_dropout": 0.1, "architecture": ""}
-    write_folder(home / "teacher", {"weights": net.state_dict()}, card)
-    taught_by = read_card(home / "teacher")["sha256"]["weights.safetensors"]
-    distilled = {**card, "starts_from": "noise", "w": w, "inputs": {"teacher": taught_by}}
-    write_folder(home / "student", {"weights": student.state_dict()}, distilled)
-    sweep = Sweep(solver=Ddim(), steps=(5, 10))
-    cpu = Compute(device="cpu")
-    return Profile(
-        model=student, teacher=net, solver=HEUN, baselines=[sweep], intervals=5, substeps=2, n=7, batch=3, compute=cpu
-    )
-
-
 def profiled(home: Path, stage: Profile, name: str = "profile") -> dict[str, Any]:
     out = home / f"{name}.json"
     stage.run(Place(out=out, suite="made", name="boot", config=""), model=home / "student", teacher=home / "teacher")
@@ -196,8 +157,7 @@ def test_a_profile_says_what_it_is_of_and_is_the_same_in_any_batches(tmp_path: P
 def test_the_student_that_starts_as_its_teacher_agrees_with_it_at_t_max_alone(tmp_path: Path) -> None:
     stage = stored(tmp_path)
     state = {name: value for name, value in stage.teacher.state_dict().items() if name.startswith("net.")}
-    card = {name: value for name, value in read_card(tmp_path / "student").items() if name != "sha256"}
-    write_folder(tmp_path / "student", {"weights": state}, card)
+    rewritten(tmp_path / "student", state)
     error = profiled(tmp_path, stage)["curves"][0]["rms"]
     assert error[0] == 0 and min(error[1:]) > 1e-3
 
@@ -217,11 +177,7 @@ def test_students_of_a_guided_teacher_are_compared_with_it_at_their_own_w(tmp_pa
 
 def test_a_profile_against_another_teacher_is_refused(tmp_path: Path) -> None:
     stage = stored(tmp_path)
-    other = Networked(net=Small(), prediction=FromV(), schedule=SCHEDULE)
-    with torch.no_grad():
-        other.net.weights.mul_(2)  # type: ignore[operator, union-attr]
-    card = {name: value for name, value in read_card(tmp_path / "teacher").items() if name != "sha256"}
-    write_folder(tmp_path / "teacher", {"weights": other.state_dict()}, card)
+    rewritten(tmp_path / "teacher", {name: 2 * value for name, value in stage.teacher.state_dict().items()})
     with pytest.raises(
         ConfigurationFault, match=r"against the teacher that it was distilled from, got .*; give its own"
     ):
