@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import torch
 from annotated_types import Ge
@@ -18,6 +18,7 @@ from boot_exp.diffusion.conditions import Condition, Prompts
 from boot_exp.diffusion.denoisers import Denoiser, taking_w
 from boot_exp.diffusion.levels import Level, diffuse, signal
 from boot_exp.diffusion.samplers import Along, OneJump
+from boot_exp.diffusion.solvers import Integrator
 from boot_exp.engine.cards import Model
 from boot_exp.engine.checkpoints import load_weights
 from boot_exp.engine.compute import Compute
@@ -138,7 +139,7 @@ class Trajectories:
         steps = torch.linspace(0, 1, self.columns, device=where)
         eps = torch.cat([turned(ends[row], ends[row + self.rows], steps) for row in range(self.rows)])
         condition = condition.each(lambda value: value[: self.rows].repeat_interleave(self.columns, 0))
-        along = Along(solver=fine.solver, steps=len(fine.times) - 1)
+        along = Along(solver=cast(Integrator, fine.solver), steps=len(fine.times) - 1)  # for its name and its calls
         places = torch.linspace(0, along.steps, self.columns).round().long().tolist()
         with torch.inference_mode(), said.compute.autocast(where):
             signals = {

@@ -70,8 +70,8 @@ def test_a_comparison_shows_a_teacher_once_for_all_its_students_of_one_w(tmp_pat
     made = compared_house(tmp_path, teacher=teacher, students=STUDENTS)
     for number, name in enumerate(("direct", "progressive_1", "boot")):
         w = 2.0 if number == 1 else None
-        trajectories(tmp_path / f"walks/{name}/{made.seeds[0]}", seed=number, w=w)
-        trajectories(tmp_path / f"walks/{name}/{made.seeds[1]}", seed=number, w=w, nfe=777)
+        trajectories(tmp_path / f"walks/{name}/{made.seeds[0]}", student=number, w=w)
+        trajectories(tmp_path / f"walks/{name}/{made.seeds[1]}", student=number, w=w, nfe=777)
     made.compare(walks=tmp_path / "walks")
     page = (tmp_path / "out/comparison.html").read_text()
     assert_tags_are_balanced(page)
@@ -83,7 +83,7 @@ def test_a_comparison_shows_a_teacher_once_for_all_its_students_of_one_w(tmp_pat
 def test_what_was_drawn_otherwise_or_is_damaged_is_refused(tmp_path: Path) -> None:
     students = [Shown(path=tmp_path / name, title=name, note="", colour="") for name in ("a", "b", "nowhere")]
     trajectories(tmp_path / "a")
-    trajectories(tmp_path / "b", seed=1)
+    trajectories(tmp_path / "b", student=1)
     assert [one.shown.title for one in trajectories_of(students)["times"][0].strips] == ["teacher heun-100", "a", "b"]
     for other in ({"t": [0.9, 0.5, 0.1]}, {"rows": 1}, {"seed": 1}):
         trajectories(tmp_path / "b", **other)

@@ -74,13 +74,13 @@ def report(folder: Path, out: str = "results") -> None:
     leaderboard(*folders, ["teacher", "boot"], folder / out, walks=folder / "walks")
 
 
-def trajectories(folder: Path, *, seed: int = 0, **changes: Any) -> dict[str, NDArray[np.uint8]]:
-    """Two rows of three images by a teacher and its student: the images of each zip, [6, 4, 4, 1]."""
+def trajectories(folder: Path, *, student: int = 0, **changes: Any) -> dict[str, NDArray[np.uint8]]:
+    """Two rows of three images by a teacher and one of its students: the images of each zip, [6, 4, 4, 1]."""
     card = {"rows": 2, "columns": 3, "seed": 0, "t": [0.996, 0.5, 0.004], "solver": "heun-100", "nfe": 200, "w": None}
     write_json(folder / "card.json", {**card, "teacher_sha256": "ab" * 32, **changes})
     made = {}
     for number, name in enumerate(("teacher_times", "student_times", "teacher_noises", "student_noises")):
-        of_teacher = number if name.startswith("teacher") else number + 10 * seed
+        of_teacher = number if name.startswith("teacher") else number + 10 * student
         made[name] = np.random.default_rng([of_teacher]).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
         write_zip(folder / f"{name}.zip", made[name])
     return made
