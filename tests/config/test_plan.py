@@ -328,14 +328,14 @@ def test_a_file_of_a_family_binds_for_one_kind_of_run_by_its_scope(
         (family / f"{kind}.gin").write_text((digits / f"{kind}.gin").read_text())
     (family.parent / "digits").symlink_to(digits)
     (family / "one.gin").write_text(
-        "from boot_exp.engine import loop\n"
-        "teacher/loop.Training.images = 11\nstudent/loop.Training.images = 12\nloop.Training.batch = 13\n"
+        "from boot_exp.engine import averages\nfrom boot_exp.engine import loop\n"
+        "teacher/loop.Training.images = 11\nstudent/loop.Training.images = 12\naverages.Ema.half_life = 13\n"
         "student/boot/loop.Training.clip = 2.0\nstudent/direct/loop.Training.clip = 3.0\n"
     )
     assert runs.suite_names() == ["digits", "one"]
     teacher, student = stages("one/teacher")["teacher"].settings(), stages("one/boot")["distil"].settings()
     assert (teacher["loop.Training.images"], student["loop.Training.images"]) == (11, 12)
-    assert teacher["loop.Training.batch"] == student["loop.Training.batch"] == 13
+    assert teacher["averages.Ema.half_life"] == student["averages.Ema.half_life"] == 13
     assert (teacher["loop.Training.clip"], student["loop.Training.clip"]) == (1.0, 2.0)
 
 
