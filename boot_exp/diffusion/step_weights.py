@@ -42,6 +42,14 @@ class InverseSquareCoefficient:
 
 
 @component
+class InverseNoiseStep:
+    """1 / (sigma_t / alpha_t - sigma_s / alpha_s), for consistency training (arXiv 2310.14189, section 3.1)."""
+
+    def __call__(self, level_t: Level, level_s: Level, delta: Tensor) -> Tensor:
+        return 1 / (level_t.noise_ratio - level_s.noise_ratio)
+
+
+@component
 class Unweighted:
     """1, an ablation: once the residual has converged to O(delta), the boundary loss outweighs it."""
 

@@ -71,6 +71,36 @@ def drawn_steps(generator: torch.Generator, count: int, steps: int) -> Tensor:
     return (stratified(generator, count) * steps).long().clamp(max=steps - 1)
 
 
+class StepDraw(Protocol):
+    """Draws the steps of a grid to train on: [count] int64; step k goes from grid[k] down to grid[k + 1]."""
+
+    def __call__(self, generator: torch.Generator, count: int, schedule: Schedule, grid: Tensor) -> Tensor: ...
+
+
+@component
+class EvenSteps:
+    """Each step of the grid equally often."""
+
+    def __call__(self, generator: torch.Generator, count: int, schedule: Schedule, grid: Tensor) -> Tensor:
+        return drawn_steps(generator, count, len(grid) - 1)
+
+
+@component
+class LognormalSteps:
+    """Each step as often as log(sigma / alpha) ~ N(mean, deviation^2) lies in it, given that it lies on the grid.
+
+    The probabilities are differences of erf(lam), with the paper's mean and deviation (arXiv 2310.14189, section 3.5).
+    """
+
+    mean: float = -1.1
+    deviation: Positive = 2.0
+
+    def __call__(self, generator: torch.Generator, count: int, schedule: Schedule, grid: Tensor) -> Tensor:
+        below = torch.special.ndtr((schedule(grid).lam - self.mean) / self.deviation)
+        share = (below[0] - below[1:]) / (below[0] - below[-1])  # of the draws that fall in this step or before it
+        return torch.searchsorted(share, stratified(generator, count), right=True).clamp(max=len(share) - 1)
+
+
 @component
 class UniformTimes:
     """Times that are uniform in [low, high] throughout training."""

@@ -14,7 +14,7 @@ from boot_exp.diffusion.distances import Distance, SquaredError
 from boot_exp.diffusion.levels import diffuse
 from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.step_weights import StepWeight, Unweighted
-from boot_exp.diffusion.times import Discretisation, Grid, KarrasGrid, drawn_steps
+from boot_exp.diffusion.times import Discretisation, EvenSteps, Grid, KarrasGrid, StepDraw
 from boot_exp.engine.averages import Average
 from boot_exp.engine.compute import on
 from boot_exp.engine.terms import Term
@@ -26,14 +26,15 @@ from boot_exp.methods.neighbours import Neighbour
 class Consistency:
     """w d( f(x_t, t), f-(x_s, s) ), where f- is the self-teacher and x_s the neighbour of x_t on a grid.
 
-    self_teaching: how the target network f- follows f. steps: the number of steps of the grid as training goes on. d is
-    `distance`, w is `weight`.
+    self_teaching: how the target network f- follows f. steps: the number of steps of the grid as training goes on.
+    draw: how often each of them is trained on. d is `distance`, w is `weight`.
     """
 
     neighbour: Neighbour
     self_teaching: Average
     steps: Discretisation
     grid: Grid = field(default_factory=KarrasGrid)
+    draw: StepDraw = field(default_factory=EvenSteps)
     weight: StepWeight = field(default_factory=Unweighted)
     distance: Distance = field(default_factory=SquaredError)
 
@@ -50,9 +51,8 @@ class Consistency:
     ) -> dict[str, Term]:
         assert self_teacher is not None, "training makes one for a method with self_teaching"
         refuse_pure_noise(teacher.schedule, self)  # a consistency function is a multiple of x / alpha
-        steps = self.steps(batch.progress)
-        grid = on(batch.eps.device, self.grid(teacher.schedule, steps))
-        first = drawn_steps(batch.generator, len(batch.eps), steps)
+        grid = on(batch.eps.device, self.grid(teacher.schedule, self.steps(batch.progress)))
+        first = self.draw(batch.generator, len(batch.eps), teacher.schedule, grid)
         t, s = grid[first], grid[first + 1]
         x_t = diffuse(teacher.schedule(t), batch.images, batch.eps)
         with torch.no_grad():

@@ -83,6 +83,7 @@ ARGUMENTS[times.KarrasGrid] = [{}, {"rho": 3.0}]
 ARGUMENTS[times.FixedSteps] = [{"steps": 18}]
 GRIDS: list[times.Grid] = every(times, times.Grid)
 TIMES: list[times.Times] = every(times, times.Times)
+STEP_DRAWS: list[times.StepDraw] = every(times, times.StepDraw)
 DISCRETISATIONS: list[times.Discretisation] = every(times, times.Discretisation)
 
 ARGUMENTS[distances.AdaptiveError] = [{}, {"power": 0.5}, {"power": 2.0, "eps": 0.1}]

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import Guided, Networked
+from boot_exp.diffusion.distances import PseudoHuber
 from boot_exp.diffusion.levels import carry, diffuse, over
 from boot_exp.diffusion.predictions import FromEps, FromV, FromX, Prediction
 from boot_exp.diffusion.schedules import Clamped, Cosine
 from boot_exp.diffusion.solvers import Ddim, Heun, SignalRatio, Solver
-from boot_exp.diffusion.step_weights import InverseSquareStep
-from boot_exp.diffusion.times import DoublingSteps, FixedSteps, KarrasGrid, UniformGrid
+from boot_exp.diffusion.step_weights import InverseNoiseStep, InverseSquareStep
+from boot_exp.diffusion.times import DoublingSteps, FixedSteps, KarrasGrid, LognormalSteps, UniformGrid
 from boot_exp.engine.averages import Momentum
 from boot_exp.methods import Method
 from boot_exp.methods.consistency import Consistency
@@ -45,6 +46,14 @@ EXAMPLES: list[Method] = [
         steps=DoublingSteps(first=2, last=16),
         grid=UniformGrid(),
         weight=InverseSquareStep(),
+    ),
+    Consistency(
+        neighbour=ByData(),
+        self_teaching=Momentum(share=0),
+        steps=DoublingSteps(first=10, last=80),
+        draw=LognormalSteps(),
+        weight=InverseNoiseStep(),
+        distance=PseudoHuber(),
     ),
 ]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from boot_exp.diffusion.step_weights import InverseSquareCoefficient, InverseSquareStep, StepWeight
+from boot_exp.diffusion.step_weights import InverseNoiseStep, InverseSquareCoefficient, InverseSquareStep, StepWeight
+from boot_exp.diffusion.times import KarrasGrid
 from boot_exp.diffusion.weights import Snr, TruncatedSnr, Weight
 from tests.house.made_components import STEP_WEIGHTS, WEIGHTS
 from tests.house.oracle import SCHEDULE
@@ -43,3 +46,12 @@ def test_a_step_weight_is_of_its_step_and_its_level() -> None:
     share = 1 - torch.exp(SCHEDULE(T - 0.1).lam - SCHEDULE(T).lam)
     found = InverseSquareCoefficient(floor=0.2)(SCHEDULE(T), SCHEDULE(T - 0.1), DELTA)
     torch.testing.assert_close(found, share.clamp(min=0.2) ** -2)
+
+
+def test_an_error_counts_over_the_change_of_noise_as_edm_measures_it() -> None:
+    """1 / (sigma_{i+1} - sigma_i), where sigma = sigma_t / alpha_t = exp(lam); the grid is even in its seventh root."""
+    grid = KarrasGrid(rho=7.0)(SCHEDULE, 40)
+    low, high = math.exp(SCHEDULE.lam_min / 7), math.exp(SCHEDULE.lam_max / 7)
+    sigmas = torch.tensor([(high + k / 40 * (low - high)) ** 7 for k in range(41)], dtype=torch.float64)
+    found = InverseNoiseStep()(SCHEDULE(grid[:-1]), SCHEDULE(grid[1:]), grid[:-1] - grid[1:])
+    torch.testing.assert_close(found, 1 / (sigmas[:-1] - sigmas[1:]), rtol=1e-6, atol=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -9,16 +11,20 @@ from boot_exp.diffusion.schedules import Clamped, Cosine
 from boot_exp.diffusion.times import (
     Discretisation,
     DoublingSteps,
+    EvenSteps,
     FixedSteps,
     Grid,
     KarrasGrid,
+    LognormalSteps,
     ProgressiveTimes,
+    StepDraw,
     Times,
+    UniformGrid,
     UniformTimes,
     drawn_steps,
 )
 from boot_exp.engine.seeds import generator
-from tests.house.made_components import DISCRETISATIONS, GRIDS, TIMES
+from tests.house.made_components import DISCRETISATIONS, GRIDS, STEP_DRAWS, TIMES
 from tests.house.oracle import SCHEDULE
 
 
@@ -91,6 +97,39 @@ def test_a_step_is_drawn_as_often_as_another_where_there_are_few_samples() -> No
     drawn = torch.cat([drawn_steps(generator(k), 3, 8) for k in range(2000)])
     spread = 5 * (6000 * 1 / 8 * 7 / 8) ** 0.5
     assert (drawn.bincount(minlength=8) - 750).abs().max() < spread
+
+
+@pytest.mark.parametrize("draw", STEP_DRAWS, ids=repr)
+@pytest.mark.parametrize("steps", [1, 17])
+def test_drawn_steps_are_of_their_grid_and_a_function_of_their_generator(draw: StepDraw, steps: int) -> None:
+    grid = KarrasGrid()(SCHEDULE, steps)
+    first, again = (draw(generator(1), 64, SCHEDULE, grid) for _ in range(2))
+    assert first.shape == (64,) and first.dtype == torch.int64 and torch.equal(first, again)
+    assert int(first.min()) >= 0 and int(first.max()) < steps
+    assert steps == 1 or not torch.equal(first, draw(generator(2), 64, SCHEDULE, grid))
+
+
+def test_even_steps_are_the_draw_of_the_methods_that_have_no_other() -> None:
+    grid = KarrasGrid()(SCHEDULE, 17)
+    assert torch.equal(EvenSteps()(generator(5), 100, SCHEDULE, grid), drawn_steps(generator(5), 100, 17))
+
+
+@pytest.mark.parametrize("grid", [KarrasGrid(), UniformGrid()], ids=repr)
+@pytest.mark.parametrize(("mean", "deviation"), [(-1.1, 2.0), (1.0, 0.5)])
+def test_lognormal_steps_have_the_probabilities_of_the_paper(grid: Grid, mean: float, deviation: float) -> None:
+    """Proportional to the difference of erf((log sigma - mean) / (sqrt(2) deviation)) between the two ends of a step.
+
+    sigma is that of arXiv 2206.00364, sigma / alpha. A stratified draw is off by less than one sample at each end.
+    """
+    count, times = 50_000, grid(SCHEDULE, 20)
+    levels = SCHEDULE(times)
+    logs = [math.log(float(ratio)) for ratio in levels.sigma / levels.alpha]
+    ends = [math.erf((log - mean) / (math.sqrt(2) * deviation)) for log in logs]
+    proportional = torch.tensor([upper - lower for upper, lower in zip(ends[:-1], ends[1:], strict=True)])
+    drawn = LognormalSteps(mean=mean, deviation=deviation)(generator(0), count, SCHEDULE, times)
+    expected = count * proportional / proportional.sum()
+    assert (drawn.bincount(minlength=20) - expected).abs().max() < 2
+    assert float(expected.max()) > 2 * count / 20  # far from even
 
 
 @pytest.mark.parametrize(("first", "last"), [(10, 1280), (10, 100), (3, 3), (1, 7), (2, 3)])
