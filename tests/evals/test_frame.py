@@ -313,6 +313,7 @@ def test_lines_and_marks_stand_out_from_the_paper(theme: dict[str, str]) -> None
         ("boot", "2306.05544"),
         ("boot_guided", "2306.05544"),
         ("consistency_training", "2303.01469"),
+        ("improved_consistency_training", "2310.14189"),
         ("teacher ddim-10", "2010.02502"),
         ("teacher dpmpp2m", "2211.01095"),
         ("midpoint", None),
