@@ -27,6 +27,7 @@ from boot_exp.config.parse import parse
 from boot_exp.config.source import Definition
 from evals.ground.faults import ConfigurationFault
 from tests.house.alike import unlike
+from tests.house.once import check_networks_once
 
 ROOT = Path(__file__).parents[2]
 PARAMS = read_params(ROOT / "params.yaml")
@@ -267,14 +268,16 @@ def test_what_is_frozen_is_what_gin_builds(name: str, tmp_path: Path, monkeypatc
     assert found
     leaf = tmp_path / "leaf.gin"
     leaf.write_text(as_one_file(run))
+    check_networks_once(monkeypatch)
+    gin.clear_config(clear_constants=True)
+    with torch.device("meta"):
+        gin.parse_config_files_and_bindings([str(leaf)], [], print_includes_and_imports=False)
     for stage, frozen in found.items():
         frozen.write(tmp_path / f"{stage}.json")
         again = Frozen.read(tmp_path / f"{stage}.json")
         assert again.text() == frozen.text()
         with torch.device("meta"):  # networks of hundreds of millions of weights are compared by their words
             built = runtime.build(again)
-            gin.clear_config(clear_constants=True)
-            gin.parse_config_files_and_bindings([str(leaf)], [], print_includes_and_imports=False)
             module = importlib.import_module(f"boot_exp.stages.{stage}")
             direct = gin.get_configurable(getattr(module, frozen.root.split(".")[-1]))()
             assert not unlike(built, direct)

@@ -69,7 +69,7 @@ def warmed(folder: Path) -> Iterator[Path]:
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     server = subprocess.Popen([sys.executable, __file__, str(place)], env=kept, cwd=folder, stdin=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not place.exists():
             assert server.poll() is None and time.monotonic() < until
             time.sleep(0.05)

@@ -24,7 +24,7 @@ from evals.scores import protocols
 from tests.house import formats, made_data, made_teachers
 from tests.house.made_inception import write_inception
 from tests.house.pipeline import commands, copied, ran
-from tests.house.pooled import Pooled
+from tests.house.pooled import Pooled, pooled_in
 from tests.house.stages import boot_exp
 
 ROOT = Path(__file__).parents[2]
@@ -439,10 +439,11 @@ def test_on_dvc_what_starts_from_noise_or_pairs_needs_no_data(
     """A comparison on a published teacher, tiny: nothing that is run has a data set, and the table is there."""
     pytest.importorskip("boot_exp.methods.direct")
     house = copied(tmp_path_factory.mktemp("house"), warm)
+    pooled_in(house.path)
     (house.path / "gin/suites/made").mkdir()
     leaves = written(house.path, "edm ddpm++", "folder", inception)
     statistics = house.path / "statistics.npz"
-    np.savez(statistics, mu=np.zeros(2048), sigma=np.eye(2048))
+    np.savez(statistics, mu=np.zeros(Pooled.dimensions), sigma=np.eye(Pooled.dimensions))
     with_one_baseline(house.path / "gin/kinds/published.gin")
     with_one_baseline(leaves / "teacher.gin")
     teacher = (leaves / "teacher.gin").read_text()
@@ -492,6 +493,7 @@ def test_the_page_on_a_checkpoint_of_ones_own_does_what_it_says(
 ) -> None:
     """Its leaves as they stand, its commands in their order, on a network and images made here."""
     house = copied(tmp_path_factory.mktemp("house"), warm)
+    pooled_in(house.path)
     with_one_baseline(house.path / "gin/kinds/published.gin")
     page = (ROOT / "docs/teachers.md").read_text()
     for block in re.findall(r"^```gin\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,13 +23,14 @@ from boot_exp.diffusion.schedules import Clamped, KarrasTime, LinearTable
 from boot_exp.stages.checks import dry_run, room
 from boot_exp.stages.checks.costs import costs, network_cost
 from boot_exp.stages.checks.dry_run import check
-from boot_exp.stages.checks.memory import memory_of
+from boot_exp.stages.checks.memory import Memory, images_at_once, memory_of
 from boot_exp.stages.teacher import PublishedTeacher
 from boot_exp.teachers.diffusers import Diffusers
 from boot_exp.teachers.edm import Edm
 from boot_exp.teachers.pipelines import Pipeline
 from evals.ground.faults import ConfigurationFault
 from tests.house import formats, pipelines
+from tests.house.once import check_networks_once, count_activations_once
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -51,7 +53,8 @@ WITHOUT = {f"{suite}/boot_guided" for suite in TRIED_WITHOUT_W}
 # Phases of one method differ in a number of steps: one of each method is tried.
 LEAVES = sorted({*one_of_each_method(PARAMS).values(), "digits/boot_derivative"} - WITHOUT)
 # A training's memory is counted layer by layer, for up to half a minute on the networks of papers. No layer knows its
-# suite: of each kind of teacher one run is counted whole, and all others on the network of their reduced step.
+# suite: of each kind of teacher one run is counted whole, and all others on the network of their reduced step, once
+# for equal calls. What another microbatch takes, which `room` asks, is counted for the whole ones and in test_room.py.
 COUNTED_WHOLE = ("cifar10/boot", "imagenet_64/guided_1", "lsun_bedroom_256/consistency", "emoji/boot_fixed_w")
 
 
@@ -84,11 +87,21 @@ def test_a_dry_run_of_every_leaf(leaf: str, tmp_path: Path, monkeypatch: pytest.
         assert type(reduced()) is type(whole)
         return replace(reduced(), training=whole.training)
 
+    check_networks_once(monkeypatch)
     if leaf not in COUNTED_WHOLE:
+        count_activations_once(monkeypatch, leaf.partition("/")[0])
         monkeypatch.setattr(
             dry_run, "memory_of", lambda stage, model: memory_of(smaller(stage), room.trained(reduced()))
         )
-        monkeypatch.setattr(dry_run, "room", lambda stage, memory: room.room(smaller(stage), memory))
+
+        def of_room(stage: Any, known: Memory) -> Iterator[str]:
+            each = known.activations / images_at_once(stage)
+            monkeypatch.setattr(
+                room, "memory_of", lambda other, model: replace(known, activations=each * images_at_once(other))
+            )
+            return room.room(smaller(stage), known)
+
+        monkeypatch.setattr(dry_run, "room", of_room)
     lines = list(check(found))
     assert lines[0].startswith("network: ") and "GFLOP a call" in lines[0]
     assert lines[-1].endswith("on the CPU, passed"), lines
@@ -130,6 +143,7 @@ def test_what_drawing_costs_is_its_calls(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_what_a_suite_costs_is_a_table_of_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A row for each training and each way to draw; a published teacher is not trained, and verified."""
     monkeypatch.chdir(ROOT)
+    check_networks_once(monkeypatch)
     result = CliRunner().invoke(app, ["check", "--all", "cifar10"])
     assert result.exit_code == 0, repr(result.exception)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.output.splitlines()[2:]]
