@@ -23,9 +23,9 @@ def uses(definition: Definition) -> frozenset[Definition]:
     found = set()
     parts = list(ast.walk(definition.node))
     factories = {part.value for part in parts if isinstance(part, ast.keyword) and part.arg == "default_factory"}
-    named = {_dotted(part) for part in parts if isinstance(part, ast.Name | ast.Attribute) and part not in factories}
-    for dotted in named - {""}:
-        used = source.lookup(definition.module, dotted) if not _foreign(definition.module, dotted) else None
+    for part in parts:
+        dotted = _dotted(part) if part not in factories else ""
+        used = source.lookup(definition.module, dotted) if dotted and not _foreign(definition.module, dotted) else None
         if used is not None and source.is_project(used.module):
             found.add(used)
     return frozenset(found - {definition})
