@@ -49,25 +49,19 @@ def done(*command: str) -> str:
     return out + err
 
 
-REAL = (sys.executable, "-m", "dvc", "repro", "join")
-
-
-def locked_repro(*repro: str) -> str:
-    """Whole commands, which start at once; `repro`: how DVC is started instead."""
-    return done("boot-exp", "lock") + done(*repro or ("dvc", "repro", "join"))
+def locked_repro() -> str:
+    return done(sys.executable, "-m", "boot_exp", "lock") + done(sys.executable, "-m", "dvc", "repro", "join")
 
 
 @pytest.fixture
-def project(tmp_path: Path, warm: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    monkeypatch.setenv("PATH", f"{warm}{os.pathsep}{os.environ['PATH']}")
-
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     def make(name: str) -> Path:
         (tmp_path / name / "made").mkdir(parents=True)
         monkeypatch.chdir(tmp_path / name)
         Path("dvc.yaml").write_text(DVC_YAML)
         Path("first").write_text("2000")
         done("git", "init", "-q")
-        done("dvc", "init", "-q")
+        done(sys.executable, "-m", "dvc", "init", "-q")
         return tmp_path / name
 
     return make
@@ -82,13 +76,13 @@ def contents() -> dict[str, object]:
 def test_a_dvc_killed_at_any_moment_gives_the_same_results_when_rerun(project: Callable[[str], Path]) -> None:
     project("whole")
     began = time.monotonic()
-    locked_repro(*REAL)
+    locked_repro()
     seconds, expected = time.monotonic() - began, contents()
     project("killed")
     kills, rng = 20, random.Random(0)
     for _ in range(kills):
         keep_or_restore()  # what `boot-exp lock` does, without a process of its own
-        process = run(*REAL, start_new_session=True)
+        process = run(sys.executable, "-m", "dvc", "repro", "join", start_new_session=True)
         time.sleep(rng.uniform(0, seconds))
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
