@@ -192,14 +192,18 @@ def own_bindings(run: Run, methods: Set[str], faults: Faults) -> list[Binding]:
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
     shared = _of_kind(run.kind, [binding for file in rest for binding in file])
-    if run.student is None:
-        return [*first, *shared]
-    read = {run.student.method, *(path.stem for b in first if (path := Path(b.spot.file)).parent == METHODS)}
-    common = [*first, *(binding for binding in shared if binding.scope.split("/")[0] not in methods)]
+    read = {path.stem for b in first if (path := Path(b.spot.file)).parent == METHODS}
+    if run.student is not None:
+        read.add(run.student.method)
+    elif read:  # one file, which includes its method's and perhaps a suite's
+        first, shared = [], first
+    common = [*first, *(binding for binding in shared if not read or binding.scope.split("/")[0] not in methods)]
     for binding in shared:
         method, _, scope = binding.scope.partition("/")
         if method in methods & read:
             common.append(replace(binding, scope=scope))
+    if run.student is None:
+        return common
     spot = f"{STUDENTS}.{run.student.method}"
     lines = [f"{name} = {literal(value)}" for name, value in run.student.macros.items()]
     if run.student.teacher is not None:

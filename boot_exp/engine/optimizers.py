@@ -56,13 +56,13 @@ class Soap(Optimizer):
             parameter -= group["lr"] * self._direction(state, gradient, group).view(parameter.shape)
             for side in sides:
                 state[side].lerp_(_moment(side, gradient), 1 - group["betas"][1])
-            if int(state["step"]) % group["every"] == 0:
+            if sides and int(state["step"]) % group["every"] == 0:
                 for side in sides:
                     _turn(state, side)
 
     @staticmethod
     def _begin(state: dict[str, Any], gradient: Tensor, largest: int) -> None:
-        state["step"] = torch.zeros(())
+        state["step"] = torch.zeros((), dtype=torch.float64, device="cpu")
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         for side, length in zip(("left", "right"), gradient.shape, strict=True):
             state[side], state[f"{side}_basis"] = gradient.new_ones(()), gradient.new_ones(())
@@ -77,9 +77,8 @@ class Soap(Optimizer):
         state["step"] += 1
         mean = state["exp_avg"].lerp_(gradient, 1 - kept)
         square = state["exp_avg_sq"].lerp_(_into(gradient, left, right).square(), 1 - kept_square)
-        steps = int(state["step"])
-        divisor = (square / (1 - kept_square**steps)).sqrt() + group["eps"]
-        return _back(_into(mean / (1 - kept**steps), left, right) / divisor, left, right)
+        divisor = (square / (1 - kept_square ** state["step"])).sqrt() + group["eps"]
+        return _back(_into(mean / (1 - kept ** state["step"]), left, right) / divisor, left, right)
 
 
 def _moment(side: str, gradient: Tensor) -> Tensor:

@@ -253,7 +253,10 @@ def as_one_file(run: runs.Run) -> str:
         lines += ["distil.Distil.teacher = %STUDENT"] * (run.student.teacher is not None)
         lines += [f"loop.Training.images = {run.images}"] * (run.images is not None)
     if run.ablation != runs.NONE:
+        ablation = ROOT / f"gin/ablations/{run.ablation}.gin"
         includes.append(f"include 'gin/ablations/{run.ablation}.gin'")
+        bound = re.findall(r"^([\w.]+) =", ablation.read_text(), flags=re.M)
+        lines = [line for line in lines if line.partition(" =")[0] not in bound]
     return "\n".join(["from __gin__ import dynamic_registration", *includes, *dict.fromkeys(imports), *lines, ""])
 
 
@@ -365,7 +368,7 @@ def test_scopes_calls_and_sharing_are_gins(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_a_value_that_is_used_and_not_recorded_is_an_error(house: Path, name: str, words: str) -> None:
     """Also where the component is only called later."""
-    frozen = stages(Path("digits/boot"))["distil"]
+    frozen = stages(Path("digits_conditional/boot"), "Training.images = 4")["distil"]
     cut = tuple(replace(c, values={k: v for k, v in c.values.items() if k != name}) for c in frozen.components)
     assert cut != frozen.components
     with pytest.raises(ConfigurationFault, match=f"used what its frozen file does not record: {words}"):
@@ -495,8 +498,8 @@ def test_what_differs_is_said_value_by_value(house: Path) -> None:
 @pytest.mark.parametrize("ablation", sorted(path.stem for path in (ROOT / "gin/ablations").glob("*.gin")))
 def test_an_ablation_is_short_and_changes_the_distillation_alone(house: Path, ablation: str) -> None:
     assert len((ROOT / f"gin/ablations/{ablation}.gin").read_text().splitlines()) <= 10
-    leaf = Path("digits/boot")
-    plain, ablated = stages(leaf), stages(leaf, ablation=ablation)
+    given = Path("digits_conditional/boot"), "Training.images = 4"
+    plain, ablated = stages(*given), stages(*given, ablation=ablation)
     assert plain["distil"].text() != ablated["distil"].text()
     assert plain["evaluate"].text() == ablated["evaluate"].text()
 
@@ -538,15 +541,15 @@ def test_a_suite_may_replace_a_component_that_its_method_binds(house: Path) -> N
     imports = "from boot_exp.engine import loop\nfrom boot_exp.engine import optimizers\nfrom torch import optim\n"
     file = suite / "student.gin"
     file.write_text(
-        f"from __gin__ import dynamic_registration\ninclude 'gin/suites/digits/student.gin'\n{imports}"
+        f"from __gin__ import dynamic_registration\ninclude 'gin/suites/digits_conditional/student.gin'\n{imports}"
         "loop.Training.optimizer = @optimizers.Soap\n"
     )
-    frozen = stages(Path("replacing/boot"))["distil"]
+    frozen = stages(Path("replacing/boot"), "Training.images = 4")["distil"]
     names = {component.name for component in frozen.components}
     assert "Soap" in names and "Adam" not in names
     file.write_text(file.read_text() + "optim.Adam.eps = 1e-6\n")
     with pytest.raises(ConfigurationFault, match=r"student\.gin:7: unused binding optim\.Adam\.eps"):
-        stages(Path("replacing/boot"))
+        stages(Path("replacing/boot"), "Training.images = 4")
 
 
 def test_an_override_that_applies_to_nothing_is_an_error(house: Path) -> None:
