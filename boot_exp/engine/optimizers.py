@@ -38,6 +38,12 @@ class Soap(Optimizer):
                 "bind Training.optimizer = @optim.Adam"
             )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes a state, each tensor into memory of its own: sums of products depend on where a matrix begins there."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            state.update({name: tensor.clone() for name, tensor in state.items()})
+
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Takes one step."""
