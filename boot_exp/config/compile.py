@@ -31,7 +31,7 @@ Key = tuple[Definition, str, str]  # component, scope, parameter
 class Compiler:
     """Compiles the bindings of one run; `used` gathers the bindings that some stage uses.
 
-    replaced: bindings that a later one of the same parameter replaced, and that one.
+    replaced: bindings that may use others and that a later one of the same parameter replaced, and that one.
     """
 
     bindings: Sequence[Binding]
@@ -61,7 +61,7 @@ class Compiler:
                 self.used.add(binding.spot)
                 continue
             key = (definition, binding.scope, binding.parameter)
-            if (before := self.bound.get(key)) and isinstance(before.value, Pointer):
+            if (before := self.bound.get(key)) and isinstance(before.value, Pointer | Macro | list | tuple | dict):
                 self.replaced.append((before, binding))
             self.bound[key] = binding
             if not binding.anywhere:

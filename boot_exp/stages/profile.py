@@ -13,7 +13,7 @@ from torch import Tensor
 
 from boot_exp.config.components import Count, Natural, NonNegative, component
 from boot_exp.diffusion.conditions import NOTHING, Condition, Conditions, Prompts
-from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel, Networked, taking_w
+from boot_exp.diffusion.denoisers import Denoiser, DiffusionModel, Guided, Networked, taking_w
 from boot_exp.diffusion.levels import Level, diffuse, over, signal
 from boot_exp.diffusion.samplers import Along, Sweep
 from boot_exp.diffusion.solvers import OneStep
@@ -102,6 +102,25 @@ class Fine:
         return self.times[:: self.every][1 if name == RESIDUAL else 0 :]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """A student and its teacher on a device, ready to be asked, and the conditions that samples of both are given.
+
+    w: at which they are compared; the teacher is guided with it. card: the student's; taught_by: its teacher's. told:
+    what a card says of the conditions.
+    """
+
+    student: DiffusionModel
+    teacher: Networked | Guided
+    fine: Fine
+    w: float | None
+    card: Model
+    taught_by: Model
+    conditions: Conditions
+    told: Mapping[str, Any]
+    where: torch.device
+
+
 @component
 class Profile:
     """A student that answers at times, y(eps, t), beside its teacher's exact signal for the same n noises of a seed.
@@ -130,27 +149,13 @@ class Profile:
 
     def run(self, place: Place, *, model: Path, teacher: Path, prompts: Path | None = None) -> None:
         """Writes one JSON file: each curve with its times, root mean squares and standard errors, and a card."""
-        where = self.compute.find()
-        said = load_weights(self.model, model)
-        card, taught_by = Model.of(said, model), Model.of(load_weights(self.teacher, teacher), teacher)
-        if (said.get("inputs") or {}).get("teacher") != taught_by.weights:
-            raise ConfigurationFault(
-                f"a student must be profiled against the teacher that it was distilled from, got {model} and another, "
-                f"{teacher}; give its own"
-            )
-        w, fine = self.weight_of(card, taught_by), self.fine(where)
-        conditions, told = conditions_of(
-            self.teacher, where, classes=card.classes, seed=self.seed, prompts=self.prompts, folder=prompts
-        )
-        student, ready = self.compute.frozen(self.model, where), self.compute.frozen(self.teacher, where)
-        follows = ready if w is None else taking_w(ready)
-        parts = []
+        both, parts = self.both(model, teacher, prompts), []
         with Meter(title=f"{place.suite} {place.name} profile", total=self.n, unit="noises") as meter:
-            for eps, condition in self.drawn(tuple(card.shape), conditions, w, where):
-                with torch.inference_mode(), self.compute.autocast(where):
-                    parts.append(fine.squares(student, follows, eps, condition))
+            for eps, condition in self.drawn(both):
+                with torch.inference_mode(), self.compute.autocast(both.where):
+                    parts.append(both.fine.squares(both.student, both.teacher, eps, condition))
                 meter.advance(len(eps))
-        calls = {one.name: one.nfe * follows.evaluations for one in self.coarser}
+        calls = {one.name: one.nfe * both.teacher.evaluations for one in self.coarser}
         record = {
             "suite": place.suite,
             "method": place.name,
@@ -158,7 +163,7 @@ class Profile:
                 {
                     "name": name,
                     "nfe": calls.get(name),
-                    **curve_of(fine.times_of(name), torch.cat([part[name] for part in parts], 1)),
+                    **curve_of(both.fine.times_of(name), torch.cat([part[name] for part in parts], 1)),
                 }
                 for name in parts[0]
             ],
@@ -166,18 +171,45 @@ class Profile:
                 "n": self.n,
                 "seed": self.seed,
                 "solver": repr(self.solver),
-                "steps": len(fine.times) - 1,
+                "steps": len(both.fine.times) - 1,
                 "grid": repr(self.grid),
-                "w": w,
-                "training_seed": card.seed,
-                "weights_sha256": card.weights,
-                "teacher_sha256": taught_by.weights,
-                **conditions.record,
-                **told,
-                **provenance(where),
+                "w": both.w,
+                "training_seed": both.card.seed,
+                "weights_sha256": both.card.weights,
+                "teacher_sha256": both.taught_by.weights,
+                **both.conditions.record,
+                **both.told,
+                **provenance(both.where),
             },
         }
         write_json(place.out, record)
+
+    def both(self, model: Path, teacher: Path, prompts: Path | None) -> Both:
+        """Loads student and teacher. ConfigurationFault: they do not belong together, or w is missing or unused."""
+        where = self.compute.find()
+        said = load_weights(self.model, model)
+        card, taught_by = Model.of(said, model), Model.of(load_weights(self.teacher, teacher), teacher)
+        if (said.get("inputs") or {}).get("teacher") != taught_by.weights:
+            raise ConfigurationFault(
+                f"a student must be compared with the teacher that it was distilled from, got {model} and another, "
+                f"{teacher}; give its own"
+            )
+        w, fine = self.weight_of(card, taught_by), self.fine(where)
+        conditions, told = conditions_of(
+            self.teacher, where, classes=card.classes, seed=self.seed, prompts=self.prompts, folder=prompts
+        )
+        student, ready = self.compute.frozen(self.model, where), self.compute.frozen(self.teacher, where)
+        return Both(
+            student=student,
+            teacher=ready if w is None else taking_w(ready),
+            fine=fine,
+            w=w,
+            card=card,
+            taught_by=taught_by,
+            conditions=conditions,
+            told=told,
+            where=where,
+        )
 
     @property
     def coarser(self) -> list[Along]:
@@ -212,16 +244,14 @@ class Profile:
             baselines[one.name] = (one.solver, places.tolist())
         return Fine(solver=self.solver, times=on(where, times), every=self.substeps, baselines=baselines)
 
-    def drawn(
-        self, shape: tuple[int, ...], conditions: Conditions, w: float | None, where: torch.device
-    ) -> Iterator[tuple[Tensor, Condition]]:
+    def drawn(self, both: Both) -> Iterator[tuple[Tensor, Condition]]:
         """Yields batches of noise, [B, C, H, W], that samples of the same seed start from, and their conditions."""
         for start in range(0, self.n, self.batch):
-            indices = numbered(range(start, min(start + self.batch, self.n)), where)
-            condition = conditions.of(self.seed, indices)
-            if w is not None:
-                condition = replace(condition, w=torch.full((len(indices),), float(w), device=where))
-            yield sample_noise(self.seed, indices, shape), condition
+            indices = numbered(range(start, min(start + self.batch, self.n)), both.where)
+            condition = both.conditions.of(self.seed, indices)
+            if both.w is not None:
+                condition = replace(condition, w=torch.full((len(indices),), float(both.w), device=both.where))
+            yield sample_noise(self.seed, indices, tuple(both.card.shape)), condition
 
 
 def curve_of(times: Tensor, squares: Tensor) -> dict[str, Any]:

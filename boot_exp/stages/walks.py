@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from boot_exp.config.components import Count, Natural, NonNegative, component
 from boot_exp.diffusion.conditions import Condition, Prompts
-from boot_exp.diffusion.denoisers import Denoiser, taking_w
+from boot_exp.diffusion.denoisers import Denoiser
 from boot_exp.diffusion.levels import Level, diffuse, signal
 from boot_exp.diffusion.samplers import Along, OneJump
 from boot_exp.diffusion.solvers import Integrator
@@ -121,21 +121,9 @@ class Trajectories:
         of all noises of each way.
         """
         said = replace(self.profile, n=2 * self.rows, batch=2 * self.rows)  # to draw both ends of the ways
-        where = said.compute.find()
-        distilled = load_weights(said.model, model)
-        card, taught_by = Model.of(distilled, model), Model.of(load_weights(said.teacher, teacher), teacher)
-        if (distilled.get("inputs") or {}).get("teacher") != taught_by.weights:
-            raise ConfigurationFault(
-                f"a student must be shown beside the teacher that it was distilled from, got {model} and another, "
-                f"{teacher}; give its own"
-            )
-        w, fine = said.weight_of(card, taught_by), said.fine(where)
-        conditions, told = conditions_of(
-            said.teacher, where, classes=card.classes, seed=said.seed, prompts=said.prompts, folder=prompts
-        )
-        student, ready = said.compute.frozen(said.model, where), said.compute.frozen(said.teacher, where)
-        follows = ready if w is None else taking_w(ready)
-        ends, condition = next(said.drawn(tuple(card.shape), conditions, w, where))
+        both = said.both(model, teacher, prompts)
+        where, fine = both.where, both.fine
+        ends, condition = next(said.drawn(both))
         steps = torch.linspace(0, 1, self.columns, device=where)
         eps = torch.cat([turned(ends[row], ends[row + self.rows], steps) for row in range(self.rows)])
         condition = condition.each(lambda value: value[: self.rows].repeat_interleave(self.columns, 0))
@@ -143,8 +131,8 @@ class Trajectories:
         places = torch.linspace(0, along.steps, self.columns).round().long().tolist()
         with torch.inference_mode(), said.compute.autocast(where):
             signals = {
-                "teacher": exact_signals(fine, follows, eps, condition, places),
-                "student": [student(eps, fine.at(place, eps), condition) for place in places],
+                "teacher": exact_signals(fine, both.teacher, eps, condition, places),
+                "student": [both.student(eps, fine.at(place, eps), condition) for place in places],
             }
         record = {
             "suite": place.suite,
@@ -154,10 +142,10 @@ class Trajectories:
             "seed": said.seed,
             "t": fine.times[places].tolist(),
             "solver": along.name,
-            "nfe": along.nfe * follows.evaluations,
-            "w": w,
-            "teacher_sha256": taught_by.weights,
-            "card": {"weights_sha256": card.weights, **told, **provenance(where)},
+            "nfe": along.nfe * both.teacher.evaluations,
+            "w": both.w,
+            "teacher_sha256": both.taught_by.weights,
+            "card": {"weights_sha256": both.card.weights, **both.told, **provenance(where)},
         }
         with replacing_folder(place.out, holding=CARD) as folder:
             for name, several in signals.items():

@@ -179,7 +179,7 @@ def test_a_profile_against_another_teacher_is_refused(tmp_path: Path) -> None:
     stage = stored(tmp_path)
     rewritten(tmp_path / "teacher", {name: 2 * value for name, value in stage.teacher.state_dict().items()})
     with pytest.raises(
-        ConfigurationFault, match=r"against the teacher that it was distilled from, got .*; give its own"
+        ConfigurationFault, match=r"compared with the teacher that it was distilled from, got .*; give its own"
     ):
         profiled(tmp_path, stage)
 

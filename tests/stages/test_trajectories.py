@@ -108,7 +108,7 @@ def test_another_teacher_is_refused(tmp_path: Path) -> None:
     profile = stored(tmp_path)
     rewritten(tmp_path / "teacher", {name: 2 * value for name, value in profile.teacher.state_dict().items()})
     with pytest.raises(
-        ConfigurationFault, match=r"beside the teacher that it was distilled from, got .*; give its own"
+        ConfigurationFault, match=r"compared with the teacher that it was distilled from, got .*; give its own"
     ):
         drawn(tmp_path, profile)
 
