@@ -26,9 +26,9 @@ def main() -> None:
     with browser() as page:
         page.open(ROOT / "results/digits/report.html")
         shot(page, "report", 1280, 1100, "light")
-        page.look(1100, 350)
+        page.look(1100, 420)
         page.run("document.querySelector('#trajectories').scrollIntoView()")
-        shot(page, "trajectories", 1100, 350, "light")
+        shot(page, "trajectories", 1100, 420, "light")
         page.open(ROOT / "results/digits_conditional/comparison.html")
         page.look(1440, 640, scheme="dark")
         page.run("document.querySelector('#methods').scrollIntoView()")
