@@ -18,7 +18,7 @@ from boot_exp.diffusion.predictions import FromEps, Prediction
 from boot_exp.diffusion.schedules import Schedule, SquaredCosineTable, Table
 from boot_exp.teachers import differences, folders, schedulers
 from boot_exp.teachers.text_to_image import TextToImage
-from boot_exp.teachers.text_unet import PixelTextUNet, TextUNet, UpscalingUNet
+from boot_exp.teachers.text_unet import PixelTextUNet, TextUNet, UpscalingUNet, reduced
 from boot_exp.teachers.unet_folders import time_scale
 from evals.ground.faults import ConfigurationFault, StateFault
 
@@ -69,8 +69,15 @@ def _check_w(w_dimensions: object) -> None:
         )
 
 
+def _reduced(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the same network at small size: of its text, which it pools, each head gets one number (64 of 4096)."""
+    return {**reduced(config), "encoder_hid_dim": int(config.get("addition_embed_type_num_heads", 64))}
+
+
 class _Pixels(TextToImage, ABC):
     """A teacher of pixels, whose guided x0 is bounded."""
+
+    reduced: ClassVar[dict[str, object]] = {"config": _reduced}
 
     @abstractmethod
     def __init__(
