@@ -24,7 +24,7 @@ LAST = 25.0
 def bindings(name: str, small: bool) -> list[str]:
     """Returns the overrides of the run: how networks run, which of the teacher's rows, and its size in a rehearsal."""
     rows = places.ROWS if name == "teacher" else []
-    return [*places.FAST, *rows, *(places.SMALL if small else places.WHOLE)]
+    return [*rows, *(places.SMALL if small else places.WHOLE)]
 
 
 def of_data(root: Path, small: bool) -> list[str]:
