@@ -9,10 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +27,7 @@ from boot_exp.config.frozen import Frozen, differences
 from boot_exp.config.params import planned_images, read_params
 from boot_exp.config.parse import parse
 from boot_exp.config.source import Definition
+from boot_exp.teachers import text_unet
 from evals.ground.faults import ConfigurationFault
 from tests.house.alike import unlike
 from tests.house.once import check_networks_once
@@ -260,6 +263,18 @@ def as_one_file(run: runs.Run) -> str:
     return "\n".join(["from __gin__ import dynamic_registration", *includes, *dict.fromkeys(imports), *lines, ""])
 
 
+def few_layers(patch: pytest.MonkeyPatch) -> None:
+    """Builds a text-to-image network small, with all that its configuration says beside it."""
+    build = text_unet.unet_of
+
+    def small(kind: Any, config: Mapping[str, Any], who: str) -> Any:
+        made = build(kind, text_unet.reduced(config), who)
+        made.configured = config
+        return made
+
+    patch.setattr(text_unet, "unet_of", small)
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_what_is_frozen_is_what_gin_builds(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Part by part, with gin's own reading of the same files, for each stage; what is called later is called, too."""
@@ -272,6 +287,7 @@ def test_what_is_frozen_is_what_gin_builds(name: str, tmp_path: Path, monkeypatc
     leaf = tmp_path / "leaf.gin"
     leaf.write_text(as_one_file(run))
     check_networks_once(monkeypatch)
+    few_layers(monkeypatch)
     gin.clear_config(clear_constants=True)
     with torch.device("meta"):
         gin.parse_config_files_and_bindings([str(leaf)], [], print_includes_and_imports=False)

@@ -31,6 +31,11 @@ TINY = [
     "pairs.Pairs.batch = 8",
     "pairs.Pairs.shard = 16",
     "reference.Reference.updates = 20",
+    "ddim/samplers.Sweep.steps = (1, 2)",
+    "heun/samplers.Sweep.steps = (2,)",
+    "dpm/samplers.Sweep.steps = (4,)",
+    "guided/samplers.Sweep.steps = (2,)",
+    "samplers.GuidanceSweep.w = (1, 3)",
 ]
 ACCELERATE = ["-m", "accelerate.commands.launch", "--num_machines", "1", "--num_processes", "2"]
 ACCELERATE += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -55,8 +60,8 @@ def boot_exp(verb: str, leaf: str, *arguments: str, by: str = "alone") -> None:
 
 
 def knows(verb: str, leaf: str, line: str) -> bool:
-    """Only the teacher's leaf has the stages pairs and reference."""
-    return leaf == "teacher" or line.split(".")[0] not in ("pairs", "reference")
+    """Only the teacher's leaf has the stages pairs and reference, and these samplers."""
+    return leaf == "teacher" or line.split(".")[0] in ("unet", "embeddings", "loop", "sample")
 
 
 @pytest.fixture(scope="module")

@@ -51,12 +51,20 @@ def one_of_each_method(params: Any) -> dict[tuple[str, str], str]:
 # Suites of text-to-image models have the same students: those that take w are tried with one model.
 TRIED_WITHOUT_W = ("stable_diffusion_2_1", "stable_diffusion_xl", "deepfloyd_if_m", "deepfloyd_if_2_m")
 WITHOUT = {f"{suite}/boot_guided" for suite in TRIED_WITHOUT_W}
-# Phases of one method differ in a number of steps: one of each method is tried.
-LEAVES = sorted({*one_of_each_method(PARAMS).values(), "digits/boot_derivative"} - WITHOUT)
+# Phases of one method differ in a number of steps: one of each method is tried. These suites have the methods of
+# digits_conditional and imagenet_64, which are all tried; of the others the teacher and BOOT are, each on its network.
+OTHERS = ("cifar10", "fashion_mnist_conditional", "ffhq_64")
+OTHERS += ("imagenet_64_adm", "imagenet_64_edm", "lsun_bedroom_256")
+TRIED = {
+    leaf
+    for (suite, method), leaf in one_of_each_method(PARAMS).items()
+    if leaf not in WITHOUT and (suite not in OTHERS or method in ("teacher", "boot"))
+}
+LEAVES = sorted({*TRIED, "digits/boot_derivative"})
 # A training's memory is counted layer by layer, for up to half a minute on the networks of papers. No layer knows its
 # suite: of each kind of teacher one run is counted whole, and all others on the network of their reduced step, once
 # for equal calls. What another microbatch takes, which `room` asks, is counted for the whole ones and in test_room.py.
-COUNTED_WHOLE = ("cifar10/boot", "imagenet_64/guided_1", "lsun_bedroom_256/consistency", "emoji/boot_fixed_w")
+COUNTED_WHOLE = ("cifar10/boot", "imagenet_64/guided_1", "imagenet_64/consistency", "emoji/boot_fixed_w")
 # The steps of all others are in float32: many CPUs take up to fifty times as long in bfloat16.
 IN_BFLOAT16 = ("stable_diffusion_1_5/boot_fixed_w", "deepfloyd_if_2_m/boot_fixed_w")
 
