@@ -31,9 +31,14 @@ sample.Sample.n = 20
 
 
 TINY_STUDENT = """
+from boot_exp.diffusion import samplers
 from boot_exp.stages import profile
 boot/loop.Training.batch = 64
 boot/profile.Profile.n = 4
+boot/profile.Profile.intervals = 5
+boot/profile.Profile.substeps = 1
+boot/profile_ddim/samplers.Sweep.steps = (5,)
+boot/profile_heun/samplers.Sweep.steps = (5,)
 """
 
 

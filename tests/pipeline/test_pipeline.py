@@ -42,7 +42,6 @@ RERUN = {
     },
     # A student is compared with the teacher's best samples, so it is evaluated again beside others of these.
     "gin.overrides=['ddim/samplers.Sweep.steps = (1, 2, 3)']": {*BASELINES, "evaluate@digits-boot-0"},
-    "gin.bindings.Boot.delta=0.2": {"distil@digits-boot-0", *AFTER_A_STUDENT},
     "gin.bindings.Training.images=320": {"distil@digits-boot-0", *AFTER_A_STUDENT},
     "gin.teacher.Training.images=320": {"teacher@digits", "distil@digits-boot-0", *BASELINES, *AFTER_A_STUDENT},
 }
