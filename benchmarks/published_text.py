@@ -60,7 +60,7 @@ class Held:
         """Builds the student's stage with a batch of few microbatches; a rehearsal computes in float32, as CPUs can."""
         frozen = compiled(leaf(self.suite, RUN), *self.asked.bind)["distil"]
         built = runtime.build(reduced(frozen) if self.asked.reduced else frozen)
-        size = built.training.microbatch or built.training.batch
+        size = 1 if self.asked.reduced else built.training.microbatch or built.training.batch
         training = replace(built.training, batch=PORTIONS * size, microbatch=size, images=PORTIONS * size)
         compute = built.compute if self.asked.gpu else replace(built.compute, bfloat16=False)
         return replace(built, training=training, compute=compute)
