@@ -32,11 +32,13 @@ class Compiler:
     """Compiles the bindings of one run; `used` gathers the bindings that some stage uses.
 
     replaced: bindings that may use others and that a later one of the same parameter replaced, and that one.
+    hashed: whether components get the hash of their code, which takes time, and which lint does not need.
     """
 
     bindings: Sequence[Binding]
     faults: Faults
     whole: bool = True  # else what is REQUIRED may be bound by an override
+    hashed: bool = True
     used: set[Spot] = field(default_factory=set)
     bound: dict[Key, Binding] = field(default_factory=dict)
     own: dict[Definition, Binding] = field(default_factory=dict)
@@ -284,7 +286,7 @@ class Compiler:
                 module=places[definition][0],
                 name=places[definition][1],
                 values={key: plain(item, selectors) for key, item in values.items()},
-                sha256=code.sha256(definition) if source.is_project(definition.module) else "",
+                sha256=code.sha256(definition) if self.hashed and source.is_project(definition.module) else "",
             )
             for (scope, definition), values in nodes.items()
         )

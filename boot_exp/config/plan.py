@@ -213,10 +213,12 @@ def suite_of(
     *,
     seeds: int | None = None,
     bindings: Sequence[str] = (),
+    hashed: bool = True,
 ) -> Suite:
     """Compiles a suite, or the study; `images`: the number of training images of each run, by key.
 
-    seeds: how many seeds of each run to compile; None: all. A seed changes one number only.
+    seeds: how many seeds of each run to compile; None: all. A seed changes one number only. hashed: whether components
+    get the hash of their code.
     """
     runs = runs_of(params, name, faults, images)
     calls = params["suites"][name]["calls"] if runs and is_compared(params, name) else None
@@ -224,7 +226,7 @@ def suite_of(
     chosen = {None, *sorted({run.seed for run in seeded if run.seed is not None})[:seeds]}
     own = Faults()
     asked = [run for run in runs if run.seed in chosen]
-    made = compiled(asked, overrides(params, name), own, bindings) if runs else []
+    made = compiled(asked, overrides(params, name), own, bindings, hashed=hashed) if runs else []
     profiled = name in (params.get("profiled") or [])
     suite = Suite(name=name, calls=calls, runs=made, seeded=seeded, profiled=profiled)
     if not own.found:
@@ -250,7 +252,7 @@ def _phase(method: Path) -> dict[str, object]:
 def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     """Compiles every suite, every ablation, and every method without a suite; returns the number of configurations."""
     images = planned_images()
-    suites = [suite_of(params, name, faults, images, seeds=1) for name in params["suites"]]
+    suites = [suite_of(params, name, faults, images, seeds=1, hashed=False) for name in params["suites"]]
     control = [replace(run, ablation=NONE) for run in study_runs(params)[:1]] if params.get(STUDY) else []
     more = [replace(run, ablation=path.stem) for run in control for path in sorted(ABLATIONS.glob("*.gin"))]
     first = control[0].suite if control else next(iter(params["suites"]))
@@ -260,7 +262,7 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
         for path in sorted(METHODS.glob("*.gin"))
         if path.stem not in listed
     ]
-    compiled([*control, *more], {}, faults)
+    compiled([*control, *more], {}, faults, hashed=False)
     faults.raise_if_any()
     for suite in suites:
         check_fresh(suite)

@@ -227,12 +227,12 @@ def _of_kind(kind: str, bindings: Iterable[Binding]) -> list[Binding]:
 
 
 def compiled(
-    runs: Sequence[Run], said: Mapping[str, Any], faults: Faults, bindings: Sequence[str] = ()
+    runs: Sequence[Run], said: Mapping[str, Any], faults: Faults, bindings: Sequence[str] = (), *, hashed: bool = True
 ) -> list[tuple[Run, dict[str, Frozen]]]:
     """Compiles the stages of each run: files < seed < gin.files < ablation < bindings < overrides. Gathers faults.
 
     `said`: the section gin of params.yaml, of which each kind of run takes its own part; `bindings`: more lines of gin,
-    as from the command line.
+    as from the command line; `hashed`: whether components get the hash of their code.
     """
     result, compilers, alone = [], [], {}
     methods = method_names()
@@ -251,7 +251,7 @@ def compiled(
             more += parse_file(path, faults, said=spot, anywhere=True)
         more = _of_kind(run.kind, [*more, *from_params(said, run.kind, faults)])
         more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
-        compiler = Compiler([*own, *more], faults)
+        compiler = Compiler([*own, *more], faults, hashed=hashed)
         stages = compiler.stages(run.suite, run.name)
         if not stages and not faults.found:
             faults.add(Spot(str(run.files[0])), "a run must configure a stage, got none; include one of gin/kinds")
@@ -260,7 +260,7 @@ def compiled(
         # An override may make the files' own bindings unused; they count as used if the files alone use them.
         which = (run.files, run.student and run.student.name)
         if more and which not in alone:  # once for all seeds
-            alone[which] = Compiler(own, faults, whole=False)
+            alone[which] = Compiler(own, faults, whole=False, hashed=False)
             alone[which].stages(run.suite, run.name)
         judge = alone[which] if more else compiler
         if not faults.found:  # a misspelt binding is also unused; one fault is enough

@@ -18,6 +18,7 @@ from boot_exp.config import check, parse, runs, source
 from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
+from boot_exp.config.params import plan as read_plan
 from boot_exp.config.parse import parse_file
 from boot_exp.config.places import places
 from boot_exp.config.plan import Suite, check_all, check_fresh, suite_of
@@ -482,3 +483,10 @@ def test_a_suite_of_captioned_images_gets_its_prompts_from_its_data_and_its_samp
             "prompts": Path("prompts/emoji"),
             "out": Path("walks/emoji/boot_guided/0"),
         }
+
+
+def test_a_plan_is_read_as_yaml_says_and_its_words_stay_words(tmp_path: Path) -> None:
+    """With another library than all other YAML files; a suite may be called `off`, or like a number."""
+    assert read_plan(ROOT / "plan.yaml") == YAML(typ="safe").load(ROOT / "plan.yaml")["plan"]
+    (tmp_path / "plan.yaml").write_text("plan:\n  frozen: [off, 1e3, no, 1.5]\n  calls: {a: 400000}\n")
+    assert read_plan(tmp_path / "plan.yaml") == {"frozen": ["off", "1e3", "no", "1.5"], "calls": {"a": 400_000}}
