@@ -1,4 +1,4 @@
-"""Every command and every block of the pages is run by a test, or parsed here by the program that it is for."""
+"""Every command of the pages is parsed here by its program, and run by the test that `RUNS` names, or says why not."""
 
 from __future__ import annotations
 
@@ -28,6 +28,45 @@ RUN = {
     "CONTRIBUTING.md": "pipeline/test_contributing.py",
 }
 """The tests that run the Python of a page."""
+PIPELINE, PUBLISHED = "pipeline/test_pipeline.py", "pipeline/test_published.py"
+RUNS: list[tuple[str, str, str, str]] = [
+    ("README.md", "", PIPELINE, "def test_the_commands_of_the_readme_do_what_they_say"),
+    ("ablation.md", "", PIPELINE, "docs/ablation.md"),
+    ("CONTRIBUTING.md", "boot-exp resolve", PIPELINE, "def test_a_change_of_code_is_compared_as_contributing_says"),
+    ("teachers.md", "", PUBLISHED, "docs/teachers.md"),
+    ("images.md", "boot-exp (lint|data|check)", "docs/test_images.py", "docs/images.md"),
+    ("images.md", "boot-exp plan|dvc repro", PUBLISHED, "docs/teachers.md"),  # the same, after its leaves
+    ("library.md", "boot-exp init|make -C", "test_wheel.py", '"init", "mine"'),
+    ("library.md", "pip install", "test_wheel.py", '"--no-deps"'),
+    ("export.md", "--push", "stages/test_export_plain.py", "hub.push("),
+    ("export.md", "--plain", "stages/test_export_plain.py", "--plain"),
+    ("export.md", "boot-exp export (mine|resolved)", "stages/test_export_commands.py", '"export"'),
+    ("text.md", "boot-exp export", "stages/test_export_commands.py", '"export"'),
+    ("gpu.md", "benchmarks.gpu|make gpu|pytest", "gpu/test_rehearsal.py", '"REDUCED=1"'),
+    ("gpu.md", "accelerate launch", "pipeline/test_launched.py", '"accelerate": [*ACCELERATE'),
+    ("gpu.md", "boot-exp check --all", "stages/test_dry_run.py", '"check", "--all", "cifar10"'),
+    ("gpu.md", "boot-exp distil", "pipeline/test_launched.py", '("--bind", line)'),
+    ("gpu.md", "sbatch", "gpu/test_page.py", '"job.sh"'),
+    ("gpu.md", "pack.sh", "gpu/test_page.py", "benchmarks/gpu/pack.sh"),
+    ("scores.md", "boot-exp (profile|walks)", "pipeline/conftest.py", "profile@digits-boot-0"),
+    ("scores.md", "boot-exp verify-teacher", PUBLISHED, '"verify-teacher"'),
+    ("scores.md", "evals clip-score", "evals/test_clip.py", '"clip-score"'),
+    ("scores.md", "evals cmmd", "evals/test_cmmd.py", '"cmmd"'),
+    ("scores.md", "coco", "evals/test_coco.py", "coco-30k"),
+    ("scores.md", "dinov2", "evals/test_cli.py", "dinov2"),
+    ("scores.md", "evals fid", "evals/test_cli.py", '"fid"'),
+    ("scores.md", "evals report (OURS|SAMPLES)", "evals/test_scored.py", '"report"'),
+    ("scores.md", "evals report results", "evals/test_several.py", "results/digits@{revision}"),
+    ("suites.md", "boot-exp check", "stages/test_dry_run.py", '"check", "--all", "cifar10"'),
+    ("suites.md", "boot-exp data", "docs/test_images.py", "ffhq_64/teacher"),
+]
+"""Page, pattern of its commands, the test that runs them on small files, and words by which that does."""
+NOT_RUN = {
+    "pip install": "needs the network",
+    "apt-get install": "needs the network",
+    "make emoji": "takes an hour; test_captioned.py runs its stages, small",
+    "captioned@emoji_gpu": "needs a GPU; test_captioned.py runs its stages, small",
+}
 WHOLE = "CONTRIBUTING.md"
 """Its test writes and runs all of its blocks."""
 OTHERS = {"printf", "git", "pip", "apt-get", "pre-commit", "cp", "diff", "."}
@@ -103,6 +142,20 @@ def test_a_command_is_one_that_its_program_takes(page: str, line: str) -> None:
         if words[:end]:
             check(words[:end])
         words = words[end + 2 :] if words[end : end + 1] == [">"] else words[end + 1 :]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:60]}" for page, line in COMMANDS])
+def test_a_command_is_run_by_a_test_or_says_why_not(page: str, line: str) -> None:
+    found = [(test, words) for of, pattern, test, words in RUNS if of == page and re.search(pattern, line)]
+    assert found or any(words in line for words in NOT_RUN), f"name the test that runs it in RUNS: {line}"
+    for test, words in found:
+        assert words in (ROOT / "tests" / test).read_text(), (test, words)
+
+
+def test_no_line_of_the_table_is_of_a_command_that_is_gone() -> None:
+    for of, pattern, _, _ in RUNS:
+        assert any(page == of and re.search(pattern, line) for page, line in COMMANDS), (of, pattern)
+    assert all(any(words in line for _, line in COMMANDS) for words in NOT_RUN)
 
 
 def test_a_mistake_is_found() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,7 @@ def done(*arguments: str) -> str:
 def test_the_files_of_the_page_lint_and_their_data_is_read(house: Path) -> None:
     assert "2 configurations, no fault" in done("lint", "photos/teacher", "photos/boot")
     assert "6 images of 3x32x32, no labels" in done("data", "photos/teacher", "--out", "data/photos")
+    assert "step: one update" in done("check", "photos/boot")
     assert (house / "data/photos/images.npy").exists() and not (house / "data/photos/labels.npy").exists()
 
 
@@ -60,3 +63,16 @@ def test_images_without_labels_have_no_in_domain_reference_and_are_told_what_to_
     line = str(said.exception)
     assert "\n" not in line and "got none in data/photos; include gin/parts/edm_50k.gin and bind" in line
     assert not (house / "reference").exists() or not list((house / "reference").iterdir())
+
+
+def test_the_data_of_a_published_suite_may_be_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command of docs/suites.md as it stands, on three images of the suite's size."""
+    for name in ("gin", "params.yaml", "plan.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        for number in range(3):
+            with archive.open(f"{number}.png", "w") as file:
+                Image.new("RGB", (64, 64), (number, 100, 200)).save(file, "PNG")
+    [command] = re.findall(r"^    boot-exp (data ffhq_64/teacher .*)$", (ROOT / "docs/suites.md").read_text(), re.M)
+    assert "data/mine: 3 images of 3x64x64, no labels" in done(*shlex.split(command, comments=True))
