@@ -38,7 +38,7 @@ from boot_exp.engine.work import Work
 from boot_exp.stages.sample import Sample
 from evals.features.indomain import InDomain, to_input, train_extractor
 from evals.images.reading import images_of
-from evals.scores.see import see
+from evals.scores.one_pass import see
 
 SAMPLES = 1000
 NONE: Mapping[str, Any] = MappingProxyType({})

@@ -28,9 +28,9 @@ from benchmarks.timing import Comparison, Row, compared, seconds
 from evals.features.extractors import CleanFidInception, Extractor, TorchFidelityInception, at_once
 from evals.ground.files import sha256_of
 from evals.images.reading import images_of
+from evals.scores.one_pass import see
 from evals.scores.references import reference
 from evals.scores.scoring import fid
-from evals.scores.see import see
 
 MANY = 1000
 """Images beside whose scores, on a CPU, what is loaded at first does not count."""

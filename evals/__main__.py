@@ -48,7 +48,7 @@ def fid(
     from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
     from evals.scores.scoring import evaluate
     from evals.scores.scoring import fid as fid_of
-    from evals.tables.few import with_warnings
+    from evals.tables.few_samples import with_warnings
 
     images = [samples] if is_statistics(reference) else [reference, samples]
     network = counted(extractor_of(extractor, weights, weights_sha256, device), "fid", lambda: images)

@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from boot_exp import _evals
-from boot_exp.config.laying import lay
+from boot_exp.config.new_project import lay
 from boot_exp.config.parse import GIN
 from evals.ground.faults import ConfigurationFault
 

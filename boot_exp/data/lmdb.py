@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from boot_exp.config.components import Count, component
-from boot_exp.data.btree import Pages
 from boot_exp.data.dataset import Example, read_example
+from boot_exp.data.lmdb_pages import Pages
 from evals.ground.faults import DataFault, reading
 
 

@@ -15,7 +15,7 @@ def init(
     suite: Annotated[str, typer.Option(help="the suite of the package to start from")] = "digits",
 ) -> None:
     """Lays a project anywhere: the leaves of a suite, dvc.yaml, params.yaml, a Makefile and a README."""
-    from boot_exp.config.laying import lay
+    from boot_exp.config.new_project import lay
 
     lay(folder, suite)
 

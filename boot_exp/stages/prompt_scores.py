@@ -23,9 +23,9 @@ from evals.ground.faults import DataFault
 from evals.ground.files import write_json
 from evals.images.reading import open_images
 from evals.images.samples import SamplesCard, read_samples_card
+from evals.scores.one_pass import see
 from evals.scores.prompted import Asked, prompt_scores
 from evals.scores.references import load_reference
-from evals.scores.see import see
 
 CHOSEN = {repr(chosen): chosen for chosen in (HeldOutInTurn(), TrainingInTurn(), EachInTurn())}
 """How samples may have chosen their prompts, by what their card says."""

@@ -20,7 +20,7 @@ def run_at(
     more: Mapping[str, Path | None] | None = None,
 ) -> None:
     """Runs a stage on the folders that the options name; if none is named, on those of the frozen file's run."""
-    from boot_exp.config.places import folders_of
+    from boot_exp.config.stage_folders import folders_of
 
     given = folders_of(stage, config, needed, more or {})
     run_stage(stage, config, bind, given.pop("out"), **given)
@@ -36,7 +36,7 @@ def run_stage(stage: str, config: Path, bind: Sequence[str], out: Path, **inputs
     here = launched()
     frozen = stage_of(config, bind, stage)
     from boot_exp.config import runtime
-    from boot_exp.config.places import label_of
+    from boot_exp.config.stage_folders import label_of
     from boot_exp.stages.place import Place
     from boot_exp.stages.progress import ToldPlace, told
 
@@ -87,8 +87,8 @@ def run_export(
 
     ConfigurationFault: a source is given for plain torch, which has no use for one.
     """
-    from boot_exp.config.places import folders_of
     from boot_exp.config.runs import stage_of
+    from boot_exp.config.stage_folders import folders_of
 
     if plain and source is not None:
         raise ConfigurationFault(

@@ -19,7 +19,7 @@ from evals.pages.profiles import HEADING, profile_columns, profile_words
 from evals.scores.floor import is_floor
 from evals.tables.comparison import Comparison
 from evals.tables.conclusions import Finding
-from evals.tables.few import few_sentences
+from evals.tables.few_samples import few_sentences
 from evals.tables.guidance import guided_lines
 from evals.tables.leaderboard import Leaderboard
 from evals.tables.level import RULE

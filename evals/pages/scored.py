@@ -19,7 +19,7 @@ from evals.scores.references import ReferenceCard
 from evals.scores.scoring import Record
 from evals.scores.sets import Against, every_scored
 from evals.tables.checks import check_columns
-from evals.tables.few import with_warnings
+from evals.tables.few_samples import with_warnings
 from evals.tables.row import FID_NAMES, shared
 from evals.tables.several import short_names
 from evals.tables.text import MISSING, Column, around, count, figures, leaves, numbers, share_around, spoken

@@ -16,10 +16,10 @@ from evals.images.reading import open_images
 from evals.scores.frechet import Array
 from evals.scores.jackknife import RULE, Estimate, groups, left_out, runs
 from evals.scores.moments import Features
+from evals.scores.one_pass import MOST_KEPT, see
 from evals.scores.pairwise import squared_distances
 from evals.scores.references import ReferenceStatistics, is_statistics, load_reference
 from evals.scores.scoring import EVALUATOR
-from evals.scores.see import MOST_KEPT, see
 
 SIGMA, SCALE = 10.0, 1000.0
 """The kernel's width and the factor of the result, those of the paper and of its code."""

@@ -17,8 +17,8 @@ from evals.images.reading import ImageSet, open_images
 from evals.images.samples import SamplesCard, read_samples_card
 from evals.scores.frechet import Array
 from evals.scores.moments import Features
+from evals.scores.one_pass import BATCH, Share, one_by_one
 from evals.scores.pairwise import pairwise_distance
-from evals.scores.see import BATCH, Share, one_by_one
 
 MOST = 5_000
 """Images that are compared, the first ones: their mean is then known to about a hundredth of it."""

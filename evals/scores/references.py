@@ -19,8 +19,8 @@ from evals.scores.gaussians import read_stored
 from evals.scores.manifold import nearest
 from evals.scores.memorisation import Nearest, nearest_others
 from evals.scores.moments import Features
+from evals.scores.one_pass import see
 from evals.scores.pairwise import pairwise_distance
-from evals.scores.see import see
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,10 @@ from evals.scores.manifold import COVERAGE_NEIGHBOURS, NEIGHBOURS, manifold, nea
 from evals.scores.memorisation import memorised
 from evals.scores.mind import MIND
 from evals.scores.moments import Features
+from evals.scores.one_pass import Seen, Share, one_by_one, see
 from evals.scores.pairwise import Within, pairwise_distance
 from evals.scores.protocols import ScoreProtocol
 from evals.scores.references import ReferenceStatistics
-from evals.scores.see import Seen, Share, one_by_one, see
 from evals.scores.spaces import RATIOS, Space, mean_ratio
 
 CURE = "look at the samples, the reference and the extractor's features"

@@ -16,9 +16,9 @@ from evals.scores.equal_noise import FineSolve
 from evals.scores.held_out import HeldOut
 from evals.scores.memorisation import Nearest, memorised, nearest_others, pixels_of
 from evals.scores.moments import Features
+from evals.scores.one_pass import MOST_KEPT, one_by_one
 from evals.scores.references import ReferenceStatistics, is_statistics, load_reference, size_of
 from evals.scores.scoring import Record, evaluate
-from evals.scores.see import MOST_KEPT, one_by_one
 
 STATISTICS, EXTRACTOR = "statistics.npz", "extractor"
 """What a suite's reference folder holds."""

@@ -11,8 +11,8 @@ from evals.images.reading import ImageSet
 from evals.scores.fid import fid_of
 from evals.scores.floor import ratios
 from evals.scores.mind import MIND
+from evals.scores.one_pass import Share, one_by_one, see
 from evals.scores.references import ReferenceStatistics
-from evals.scores.see import Share, one_by_one, see
 
 RATIOS = {"fid": "fdr", "mind": "mind_ratio"}
 """The names of ratios to the floor."""

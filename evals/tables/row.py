@@ -9,7 +9,7 @@ from typing import Any, Literal
 from evals.ground.faults import DataFault, reading
 from evals.ground.fields import Facts, from_json
 from evals.scores.coco import NAMED
-from evals.tables.few import is_of_all
+from evals.tables.few_samples import is_of_all
 from evals.tables.names import signal_time, unguided
 
 FD_NAMES = {"dinov2-vit-l-14": "FD-DINOv2"}

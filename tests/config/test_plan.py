@@ -20,8 +20,8 @@ from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import Student, planned_images, read_params
 from boot_exp.config.params import plan as read_plan
 from boot_exp.config.parse import parse_file
-from boot_exp.config.places import places
 from boot_exp.config.plan import Suite, check_all, check_fresh, suite_of
+from boot_exp.config.stage_folders import places
 from boot_exp.stages.budget import plan
 from evals.ground.faults import ConfigurationFault
 

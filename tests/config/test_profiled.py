@@ -10,10 +10,10 @@ from ruamel.yaml import YAML
 
 from boot_exp.config.fault_list import Faults
 from boot_exp.config.params import planned_images, read_params
-from boot_exp.config.places import places
 from boot_exp.config.plan import Suite, suite_of
 from boot_exp.config.plan_text import profile_lines, table_line, walk_lines
 from boot_exp.config.runs import stage_of, stages_of
+from boot_exp.config.stage_folders import places
 from evals.ground.faults import ConfigurationFault
 
 ROOT = Path(__file__).parents[2]

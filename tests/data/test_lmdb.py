@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from boot_exp.data import Lmdb
-from boot_exp.data.btree import Pages
+from boot_exp.data.lmdb_pages import Pages
 from evals.ground.faults import DataFault
 from tests.house.made_data import noise, write_lmdb
 

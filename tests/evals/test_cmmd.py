@@ -167,7 +167,7 @@ def test_statistics_of_the_same_clip_give_the_same_and_others_are_refused(
 def test_more_embeddings_than_are_kept_are_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.scores.see.MOST_KEPT", 12 * 19)
+    monkeypatch.setattr("evals.scores.one_pass.MOST_KEPT", 12 * 19)
     images = np.random.default_rng(3).integers(0, 256, (20, 32, 32, 3), np.uint8)
     np.save(tmp_path / "real.npy", images)
     write_zip(tmp_path / "ours.zip", images[:19])

@@ -14,9 +14,9 @@ from evals.ground.faults import DataFault, NumericalFault, StateFault
 from evals.images.reading import Images, open_images
 from evals.images.zips import write_zip
 from evals.scores.kid import KernelDistance
+from evals.scores.one_pass import see
 from evals.scores.references import ReferenceStatistics, is_statistics, load_reference, reference
 from evals.scores.scoring import evaluate, evaluate_folder, fid
-from evals.scores.see import see
 from tests.house.evaluate import Pixels, claim, pictures
 
 

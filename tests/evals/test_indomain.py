@@ -20,9 +20,9 @@ from evals.scores.frechet import frechet_distance
 from evals.scores.kid import KernelDistance
 from evals.scores.manifold import manifold, nearest
 from evals.scores.moments import Moments
+from evals.scores.one_pass import see
 from evals.scores.references import ReferenceStatistics
 from evals.scores.scoring import evaluate
-from evals.scores.see import see
 from tests.house.registration import clean_fid_model, register, unresized
 
 Digits = tuple[Images, np.ndarray]

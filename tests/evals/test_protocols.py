@@ -15,10 +15,10 @@ from evals.ground.fields import from_json
 from evals.images.reading import open_images
 from evals.images.zips import write_zip
 from evals.pages.columns import reported_columns
+from evals.scores.one_pass import see
 from evals.scores.protocols import PROTOCOLS, ScoreProtocol, Standard
 from evals.scores.references import ReferenceStatistics
 from evals.scores.scoring import evaluate, evaluate_folder, fid
-from evals.scores.see import see
 from evals.tables.leaderboard import leaderboard
 from evals.tables.reported import Reported, reported
 from evals.tables.row import Card, row_of

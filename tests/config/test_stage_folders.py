@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from boot_exp.config.places import label_of
+from boot_exp.config.stage_folders import label_of
 from boot_exp.stages.place import Place
 
 MINE = {"run": "boot/0", "stages": "distil, sample", "setting": "student/rates.CosineRate.peak", "here": "0.1"}
