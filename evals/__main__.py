@@ -197,8 +197,7 @@ def report(
     if reference is None:
         from evals.pages.several import several
 
-        several(results, out)
-        tell(f"{len(results)} results compared in {out}")
+        tell(several(results, out))
         return
     from evals.pages.scored import scored_page
     from evals.scores.sets import images_to_see, own_extractor

@@ -22,6 +22,9 @@ NOBODY_READS = 128 + signal.SIGPIPE
 
 def run(command: Callable[[], object], who: str) -> NoReturn:
     """Runs a command and exits: 0, a Fault's own code, 74 if output cannot be written, 75 if stopped."""
+    # Before torch is loaded: else its threads spin while they wait, which costs several times as much on a machine with
+    # other work. A value that the user has set stays.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _standard_streams()
     code: str | int | None = None
     try:

@@ -12,8 +12,10 @@ from evals.pages.palette import SERIES, in_page
 from evals.pages.plots import several_plot
 from evals.tables.level import least
 from evals.tables.settings import other_than_git, settings_columns
-from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results
+from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results, same
 from evals.tables.text import MISSING, Column, count, figures, numbers, said, spoken
+
+SAME = "the same result as one before it; if an experiment was to change it, that has not ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +29,17 @@ class Comparable:
     plot: str
 
 
-def several(places: Sequence[str], out: Path) -> None:
-    """Writes the page that compares the results at several places; raises as `read_results` does."""
-    page = several_html(read_results(places))
+def several(places: Sequence[str], out: Path) -> str:
+    """Writes the page that compares the results at several places; returns what to tell of it.
+
+    Raises as `read_results` does.
+    """
+    results = read_results(places)
+    page = several_html(results)
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
+    told = f"{len(results)} results compared in {out}"
+    return f"{told}; {', '.join(again)}: {SAME}" if (again := same(results)) else told
 
 
 def several_html(results: Sequence[Result]) -> str:
@@ -46,6 +54,7 @@ def several_html(results: Sequence[Result]) -> str:
     return rendered(
         "several.html.j2",
         names=names,
+        same=same(results) and f"{', '.join(same(results))}: {SAME}.",
         others=[
             (one.name, other, settings_columns(one.settings))
             for one in results

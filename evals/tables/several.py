@@ -109,6 +109,16 @@ def read_result(place: str, name: str) -> Result:
         return _read(Path(temporary), name, place)
 
 
+def same(results: Sequence[Result]) -> list[str]:
+    """Returns the names of results that hold the same scores of the same trainings as one before them."""
+    found, known = [], list[Result]()
+    for one in results:
+        plain = replace(one, name="", rows=[replace(row, result="") for row in one.rows])
+        found += [one.name] if plain in known else []
+        known.append(plain)
+    return found
+
+
 def differing(results: Sequence[Result]) -> dict[str, dict[str, list[str]]]:
     """Returns {training: {key: its value in each result}} of the bindings that are not the same in all that have it.
 

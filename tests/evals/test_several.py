@@ -51,6 +51,15 @@ def test_two_experiments_differ_in_what_was_bound_and_in_nothing_else(tmp_path: 
     assert "No training that two results have in common differs" in alike
 
 
+def test_a_result_that_is_there_twice_is_said(tmp_path: Path) -> None:
+    """As after an experiment that failed, when what is in the workspace is what git has."""
+    a, b, c = (leaderboard_in(tmp_path / name, delta) for name, delta in (("a", "0.08"), ("b", "0.05"), ("c", "0.08")))
+    said = "c/results/digits: the same result as one before it; if an experiment was to change it"
+    assert said in page_of(a, b, c) and "the same result" not in page_of(a, b)
+    assert said in several([str(a), str(c)], tmp_path / "page.html")
+    assert several([str(a), str(b)], tmp_path / "page.html").endswith(f"compared in {tmp_path / 'page.html'}")
+
+
 def test_a_setting_that_older_code_did_not_have_is_told_from_one_that_was_not_used(tmp_path: Path) -> None:
     def settings(*lines: str) -> dict[str, str]:
         return bindings_of("\n".join(lines))
