@@ -22,7 +22,7 @@ STUDENT = (ROOT / "gin/suites/digits/student.gin").read_text()
 LEAF = STUDENT.replace(NETWORK, f"include 'gin/methods/boot.gin'\n{NETWORK}")
 assert LEAF != STUDENT
 PARAMS, PLAN = (ROOT / "params.yaml").read_text(), (ROOT / "plan.yaml").read_text()
-SECONDS = 10
+SECONDS = 20
 
 
 @pytest.fixture(autouse=True)

@@ -169,7 +169,7 @@ def test_randomly_changed_text_is_read_or_refused(tmp_path: Path, monkeypatch: p
     kinds, end, case = formats(tmp_path), time.monotonic() + SECONDS, 0
     before = signal.signal(signal.SIGALRM, too_long)
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < end or case <= SECONDS:  # one a second, however busy the machine is
             for kind in kinds:
                 draw = random.Random(f"{SEED} {kind.name} {case}")
                 text = mutated(draw.choice(kind.seeds), draw) if case else kind.seeds[0]
@@ -190,4 +190,3 @@ def test_randomly_changed_text_is_read_or_refused(tmp_path: Path, monkeypatch: p
                 parse._statements.cache_clear()
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert case > SECONDS
