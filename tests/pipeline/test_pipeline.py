@@ -195,41 +195,6 @@ def test_make_baseline_goes_back_after_an_experiment_that_was_cut_off(house: Hou
     house.run("git", "checkout", "params.yaml")
 
 
-NOT_HERE = {
-    ". .venv/bin/activate": "the environment of all tests",
-    "make test": "runs all tests",
-    "make compare": "test_comparison_pipeline.py runs its stages",
-    "make tensorboard": "a server; test_stages.py reads what it shows",
-}
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_readme_do_what_they_say(house: House) -> None:
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        (house.path / name).write_bytes((ROOT / name).read_bytes())
-    said = {}
-    page = re.sub(r"^```.*?^```$", "", (ROOT / "README.md").read_text(), flags=re.M | re.S)
-    for command in [line.partition(" #")[0].strip() for line in commands(page)]:
-        if command not in NOT_HERE:
-            said[command] = house.run(command.replace("make ", "make -o .venv/ready "), shell=True)
-    assert "Open:     results/digits/report.html" in said["make repro"] and "| one-jump |" in said["make repro"]
-    assert "no fault" in said["boot-exp lint"] and "settings: no override" in said["boot-exp doctor"]
-    [reached] = [output for command, output in said.items() if command.startswith("boot-exp reach")]
-    assert "distil@digits-boot-0" in reached and "teacher@digits" not in reached
-    [one, ablation] = [output for command, output in said.items() if command.startswith("dvc exp run")]
-    assert {"distil@digits-boot-0"} <= ran(ablation) | ran(one) <= {"distil@digits-boot-0", *AFTER_A_STUDENT}
-    assert "The scores equal those in git" in said["make baseline"]
-    assert "no_boundary" in said["make study"]
-
-
-@pytest.mark.slow
-def test_a_change_of_code_is_compared_as_contributing_says(run: Callable[..., str], tmp_path: Path) -> None:
-    asked = [line for line in commands((ROOT / "CONTRIBUTING.md").read_text()) if line.startswith("boot-exp resolve")]
-    first, then = (line.replace("/tmp/before", str(tmp_path / "before")) for line in asked)
-    run(first, shell=True)
-    assert not run(then, shell=True), "nothing was changed"
-
-
 @pytest.mark.slow
 def test_the_page_on_ablations_does_what_it_says(run: Callable[..., str]) -> None:
     said = {}
