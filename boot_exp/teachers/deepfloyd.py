@@ -70,7 +70,7 @@ def _check_w(w_dimensions: object) -> None:
 
 
 def _reduced(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the same network at small size: of its text, which it pools, each head gets one number (64 of 4096)."""
+    """Returns the same network at small size, with text as wide as it has heads to pool it: 64 numbers, not 4096."""
     return {**reduced(config), "encoder_hid_dim": int(config.get("addition_embed_type_num_heads", 64))}
 
 

@@ -15,7 +15,7 @@ from evals.tables.settings import other_than_git, settings_columns
 from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results, same
 from evals.tables.text import MISSING, Column, count, figures, numbers, said, spoken
 
-SAME = "the same result as one before it; if an experiment was to change it, that has not ended"
+SAME = "the same scores and settings as another result here; an experiment that should change it has not finished"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +50,11 @@ def several_html(results: Sequence[Result]) -> str:
         for row in one.rows:
             groups.setdefault(row.measure, []).append(row)
     fids = {row.measure: one.fid_name for one in results for row in one.rows}
-    trainings, facts = differing(results), differing_facts(results)
+    trainings, facts, again = differing(results), differing_facts(results), same(results)
     return rendered(
         "several.html.j2",
         names=names,
-        same=same(results) and f"{', '.join(same(results))}: {SAME}.",
+        same=again and f"{', '.join(again)}: {SAME}.",
         others=[
             (one.name, other, settings_columns(one.settings))
             for one in results

@@ -54,8 +54,8 @@ def test_two_experiments_differ_in_what_was_bound_and_in_nothing_else(tmp_path: 
 def test_a_result_that_is_there_twice_is_said(tmp_path: Path) -> None:
     """As after an experiment that failed, when what is in the workspace is what git has."""
     a, b, c = (leaderboard_in(tmp_path / name, delta) for name, delta in (("a", "0.08"), ("b", "0.05"), ("c", "0.08")))
-    said = "c/results/digits: the same result as one before it; if an experiment was to change it"
-    assert said in page_of(a, b, c) and "the same result" not in page_of(a, b)
+    said = "c/results/digits: the same scores and settings as another result here; an experiment that should change it"
+    assert said in page_of(a, b, c) and "the same scores" not in page_of(a, b)
     assert said in several([str(a), str(c)], tmp_path / "page.html")
     assert several([str(a), str(b)], tmp_path / "page.html").endswith(f"compared in {tmp_path / 'page.html'}")
 
