@@ -167,7 +167,8 @@ def _weights() -> Iterator[Finding]:
             if not Path(name).exists():
                 missing.setdefault(suite, []).append(name)
     for suite, names in missing.items():
-        said = f"suite {suite} would need {', '.join(dict.fromkeys(names))} (docs/suites.md says where from)"
+        needed = ", ".join(dict.fromkeys(names))
+        said = f"suite {suite} would need {needed} (its gin files and docs/suites.md say from where)"
         yield Finding(name="weights and data", said=said)
     if not missing:
         yield Finding(name="weights and data", said="all that gin files name are there")

@@ -27,8 +27,8 @@ from evals.pages.markdown import (
     SPACES,
     bold_words,
     few_words,
+    leaderboard_words,
     main_words,
-    other_words,
     rank_words,
     shares_words,
 )
@@ -86,7 +86,7 @@ def leaderboard_html(table: Leaderboard, samples: Path, training: Path | None = 
         first=rows[0],
         count=len(rows),
         fid=rows[0].card.fid_name,
-        others=other_words(rows),
+        others=leaderboard_words(rows),
         bold=bold_words(rows),
         ranks=rank_words(rows),
         spaces=space_columns(rows),

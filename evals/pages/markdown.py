@@ -49,7 +49,7 @@ def leaderboard_page(table: Leaderboard) -> str:
         f"# {table.title}",
         *_other(table),
         markdown(leaderboard_columns(table)),
-        f"Lower FID and KID are better, higher precision and recall. {other_words(table.rows)}"
+        f"Lower FID and KID are better, higher precision and recall. {leaderboard_words(table.rows)}"
         "All scores are taken in the same features. NFE is network evaluations per image. " + bold_words(table.rows),
         rank_words(table.rows),
         *_spaces(table.rows),
@@ -134,6 +134,12 @@ def bold_words(rows: Sequence[Row]) -> str:
     return BOLD if best_students(rows) else ""
 
 
+def leaderboard_words(rows: Sequence[Row]) -> str:
+    """Returns sentences that explain the further scores of a leaderboard, each with a space at its end."""
+    score = "Score is the Inception Score in the same features: higher is better. "
+    return (score if any(row.score is not None for row in rows) else "") + other_words(rows)
+
+
 def other_words(rows: Iterable[Row]) -> str:
     """Returns sentences that explain the scores that some row has, each with a space at its end."""
     rows, words = list(rows), ""
@@ -166,7 +172,8 @@ def floor_words(rows: Sequence[Row]) -> str:
     shares = ", ".join(f"{name} {share(floor.get(name))}" for name in ("precision", "recall", "coverage"))
     return (
         f"Real images against real images ({floor['of']}; {floor['n']:,} against {floor['reference_n']:,}): FID {fid}, "
-        f"MIND {figures(floor['mind'])}, {shares}. FDr is the FID of as many samples over that FID: 1 is real images. "
+        f"MIND {figures(floor['mind'])}, {shares}. FDr is the FID of {floor['n']:,} samples of a row, which the table "
+        "does not show, over that FID: 1 is real images. "
     )
 
 

@@ -1,7 +1,7 @@
 """One HTML page that compares several results: their scores, and what differs in their bindings and facts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +76,23 @@ def several_html(results: Sequence[Result]) -> str:
 
 def _comparable(number: int, measure: Measured, rows: Sequence[Scored], names: Sequence[str], fid: str) -> Comparable:
     facts = dict(measure)
-    ordered = sorted(rows, key=lambda row: (row.fid.mean is None, row.fid.mean or 0.0))
+    once = sorted(_once(rows), key=lambda row: (row.fid.mean is None, row.fid.mean or 0.0))
     plain = [row for row in rows if row.w is None and row.nfe > 0 and row.fid.mean]
     return Comparable(
         id=f"scores-{number + 1}",
         heading=f"{facts['suite']}: {fid} of {count(facts['n'])} samples",
-        columns=_score_columns(ordered, fid),
-        marks=[Mark(colour=_colour(names, row.result)) for row in ordered],
+        columns=_score_columns(once, fid),
+        marks=[Mark(colour=_colour(names, row.result) if row.result in names else "") for row in once],
         plot=in_page(several_plot(plain, fid)) if len({row.nfe for row in plain}) > 1 else "",
     )
+
+
+def _once(rows: Sequence[Scored]) -> list[Scored]:
+    """Returns each row once: results that did not run it again share it, and it names them all."""
+    of: dict[str, list[Scored]] = {}
+    for row in rows:
+        of.setdefault(repr(replace(row, result="")), []).append(row)
+    return [replace(same[0], result=", ".join(row.result for row in same)) for same in of.values()]
 
 
 def _score_columns(rows: Sequence[Scored], fid: str) -> list[Column]:
