@@ -8,14 +8,8 @@ BIN := .venv/bin
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Before and after a run, `boot-exp lock` keeps a copy of a valid dvc.lock; it restores one that a killed DVC damaged.
 DVC := export $(IN) && boot-exp lock && dvc repro
-# Says whether a suite's scores are those in git; timings, which always differ, are not among them.
-KEPT = results/$(SUITE)/metrics.json
-# Scores are compared to nine decimals; those after them depend on the threads of libraries.
-DECIMALS = sed -E 's/(\.[0-9]{9})[0-9]+/\1/g'
-SAME = if git cat-file -e HEAD:$(KEPT) 2>/dev/null; then \
-	if [ "$$(git show HEAD:$(KEPT) | $(DECIMALS))" = "$$($(DECIMALS) $(KEPT))" ]; \
-	then echo 'The scores equal those in git; only timings may differ.'; \
-	else echo 'The scores differ from those in git: dvc metrics diff shows where.'; fi; fi
+# Says whether a suite's scores are those in git.
+SAME = $(BIN)/python -m evals beside-git results/$(SUITE)
 # `make gpu` also runs without a .venv. It uses PYTHON if that is set, else the Python in .venv, else the system's.
 GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.

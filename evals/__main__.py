@@ -209,6 +209,15 @@ def report(
     tell(f"{len(places)} sets of images scored in {out} and {out.with_suffix('.json').name}")
 
 
+@app.command("beside-git")
+def beside_git_(result: Annotated[str, typer.Argument(help="a folder such as results/digits")]) -> None:
+    """Say how the scores of a result differ from those that git has of it."""
+    from evals.tables.beside_git import beside_git
+
+    if said := beside_git(result):
+        print(said)
+
+
 for command in (leaderboard, study, gallery, captioned, comparison):
     app.command()(command)
 

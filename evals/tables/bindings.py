@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 CODE = "# "
 """Before the name of a component, of whose code the configuration has the hash."""
+UNKNOWN = "no such setting"
+"""Stands for the value of a parameter that the code did not have."""
 
 
 def bindings_of(config: str) -> dict[str, str]:
@@ -23,4 +25,4 @@ def value_of(bindings: Mapping[str, str], key: str) -> str:
     ends = [name.rpartition("/")[2].rpartition(".") for name in bindings]
     has = {last for first, _, last in ends if first == component}
     used = bool(has) or f"{CODE}{component}" in bindings
-    return "no such setting" if used and parameter not in has else "not used"
+    return UNKNOWN if used and parameter not in has else "not used"

@@ -6,7 +6,6 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,22 +14,11 @@ from evals.pages.several import several, several_html
 from evals.tables.bindings import bindings_of
 from evals.tables.several import differing, differing_facts, read_results
 from tests.house.comparison_house import house
-from tests.house.leaderboard import record, training, write_leaderboard
+from tests.house.leaderboard import leaderboard_in, record
 from tests.house.markup import assert_nothing_is_fetched, assert_tags_are_balanced
 
 NOT = "Not as in git."
 DELTA = {"run": "boot", "stages": "distil", "setting": "boot.Boot.delta", "git": "0.08", "here": "0.05"}
-CONFIG = "boot.Boot.beta = 8.0\nboot.Boot.delta = {}\n# boot.Boot: code 1234"
-
-
-def leaderboard_in(folder: Path, delta: str, card: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """Writes a leaderboard of a teacher and a student; the student was trained with this delta."""
-    folder.mkdir(parents=True)
-    scores, models = folder / "scores.json", folder / "model.json"
-    scores.write_text(json.dumps([record("ddim-10", card), record("one-jump", card, **changes)]))
-    models.write_text(json.dumps(training("boot", config=CONFIG.format(delta))))
-    write_leaderboard([scores], [models], folder / "results/digits")
-    return folder / "results/digits"
 
 
 def page_of(*places: Path) -> str:

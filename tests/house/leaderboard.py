@@ -1,6 +1,7 @@
 """What tests of the leaderboard share with others."""
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,16 @@ def markdown_rows(text: str) -> list[dict[str, str]]:
     lines = itertools.takewhile(bool, text.splitlines()[2:])
     heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [dict(zip(heading, row, strict=True)) for row in rows]
+
+
+CONFIG = "boot.Boot.beta = 8.0\nboot.Boot.delta = {}\n# boot.Boot: code 1234"
+
+
+def leaderboard_in(folder: Path, delta: str, card: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """Writes a leaderboard of a teacher and a student; the student was trained with this delta."""
+    folder.mkdir(parents=True)
+    scores, models = folder / "scores.json", folder / "model.json"
+    scores.write_text(json.dumps([record("ddim-10", card), record("one-jump", card, **changes)]))
+    models.write_text(json.dumps(training("boot", config=CONFIG.format(delta))))
+    write_leaderboard([scores], [models], folder / "results/digits")
+    return folder / "results/digits"
