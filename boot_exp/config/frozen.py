@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Frozen:
         """Returns the stage's name, which is also its command."""
         return self.root.partition(".")[0]
 
-    @property
+    @cached_property
     def alias(self) -> dict[str, str]:
         """Returns the alias of each module."""
         return aliases({item.module for item in self.components})

@@ -267,8 +267,9 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     for suite in suites:
         check_fresh(suite)
     head = plan_text([*suites, *([Suite(name=STUDY, runs=())] if params.get(STUDY) else [])])
+    there = set(PLAN.read_text(encoding="utf-8").splitlines())
     for line in head.partition("  students:")[0].splitlines():
-        if line not in PLAN.read_text(encoding="utf-8").splitlines():
+        if line not in there:
             raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, and lacks {line}; {CURE}")
     return sum(len(suite.runs) for suite in suites) + len(control) + len(more)
 
@@ -281,12 +282,12 @@ def write_plan(text: str) -> None:
 
 def check_fresh(suite: Suite) -> None:
     """ConfigurationFault: plan.yaml differs from params.yaml and gin for a suite."""
-    text = PLAN.read_text() if PLAN.exists() else ""
-    if suite.calls is not None and f"    {suite.name}: {suite.calls}\n" not in text:
+    there = set(PLAN.read_text(encoding="utf-8").splitlines()) if PLAN.exists() else set()
+    if suite.calls is not None and f"    {suite.name}: {suite.calls}" not in there:
         raise ConfigurationFault(f"{PLAN} must be of params.yaml as it is, got other calls of {suite.name}; {CURE}")
     given = {key for key, line in planned().items() if str(line.get("run")).startswith(f"{suite.name}/")}
     for key, line in suite.lines().items():
-        if key in given and f"    {key}: {line}\n" not in text:
+        if key in given and f"    {key}: {line}" not in there:
             raise ConfigurationFault(f"{PLAN} must be of params.yaml and gin as they are, got another {key}; {CURE}")
     for key in sorted(given ^ {run.key for run in suite.seeded}):
         what = "more" if key in given else "less"
