@@ -76,4 +76,9 @@ def data_uri(pixels: Images) -> str:
     """Returns an image uint8 [H, W, 1 or 3] as a PNG in a data URI."""
     png = io.BytesIO()
     Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(png, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    return file_uri(png.getvalue(), "png")
+
+
+def file_uri(content: bytes, kind: str) -> str:
+    """Returns the file of a picture as a data URI; kind: png or svg+xml."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

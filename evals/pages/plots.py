@@ -1,6 +1,7 @@
 """Draws FID over NFE of a leaderboard and a comparison, FID over the weight, and FID of each ablation."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from evals.tables.table import Line
 from evals.tables.text import around, figures
 
 NFE = "NFE, network evaluations per image"
+BESIDE = 1.09
+"""How far apart models of one NFE stand, as a factor of it."""
 GREYS = ("ink", "quiet", "faint")
 DASHES: Sequence[Any] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
 HUES = [f"series-{k}" for k in range(SERIES - 1)]  # the last is a grey, which is the teacher's
@@ -150,23 +153,30 @@ def study_plot(table: Study) -> str:
         return svg(figure)
 
 
-def several_plot(rows: Sequence[Scored], fid: str) -> str:
-    """Draws FID over NFE of several results, both logarithmic, in placeholders: a colour a result, a dash a curve."""
-    results = list(dict.fromkeys(row.result for row in rows))
+def several_plot(rows: Sequence[Scored], fid: str, results: Sequence[str]) -> str:
+    """Draws FID over NFE of several results, both logarithmic, in placeholders: a colour a result, a dash a curve.
+
+    What several results share is grey. Models with one sampler stand beside one another, so that none hides another.
+    """
+    alone = [series for series, count in Counter(row.series for row in rows).items() if count == 1]
     series = {name: [row for row in rows if row.series == name] for name in dict.fromkeys(row.series for row in rows)}
     with _axes(fid, NFE, size=(6.6, 4.6), xscale="log") as (figure, axes):
         for name, own in series.items():
             own = sorted(own, key=lambda row: row.nfe)
-            hue = STAND_INS[f"series-{results.index(own[0].result) % SERIES}"]
+            known = own[0].result in results
+            hue = STAND_INS[f"series-{results.index(own[0].result) % SERIES}" if known else "quiet"]
+            aside = BESIDE ** (alone.index(name) - (len(alone) - 1) / 2) if name in alone else 1.0
             place = [one for one in series if series[one][0].result == own[0].result].index(name)
-            nfe, level = [row.nfe for row in own], [row.fid.mean or math.nan for row in own]
+            nfe, level = [row.nfe * aside for row in own], [row.fid.mean or math.nan for row in own]
             look: dict[str, Any] = {"color": hue, "marker": MARKERS[place % len(MARKERS)], "markersize": 5}
             axes.plot(nfe, level, linestyle=DASHES[place % len(DASHES)], linewidth=1.2, label=name, **look)
             for row, height in zip(own, level, strict=True):
-                spot(axes, row.nfe, height, f"{name}: NFE {row.nfe}, {fid} {around(row.fid.mean, row.fid.deviation)}")
+                said = f"{name}: NFE {row.nfe}, {fid} {around(row.fid.mean, row.fid.deviation)}"
+                spot(axes, row.nfe * aside, height, said)
         values_as_ticks(axes.xaxis, {row.nfe for row in rows})
         decades_as_ticks(axes.yaxis)
-        figure.legend(loc="outside upper left", ncols=2, frameon=False, handlelength=3)
+        long = max(map(len, series), default=0) > 40
+        figure.legend(loc="outside upper left", ncols=1 if long else 2, frameon=False, handlelength=3)
         return svg(figure)
 
 

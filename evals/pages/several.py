@@ -1,29 +1,54 @@
 """One HTML page that compares several results: their scores, and what differs in their bindings and facts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evals.ground.files import replacing
-from evals.pages.columns import fid_words, share_words, shortened
+from evals.pages.columns import FDR, fid_words, share_words, shortened
 from evals.pages.frame import Mark, rendered
+from evals.pages.gallery import file_uri
+from evals.pages.markdown import BOLD
 from evals.pages.palette import SERIES, in_page
 from evals.pages.plots import several_plot
-from evals.tables.level import least
+from evals.tables.level import RULE, least
 from evals.tables.settings import other_than_git, settings_columns
 from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results, same
-from evals.tables.text import MISSING, Column, count, figures, numbers, said, spoken
+from evals.tables.spread import Score
+from evals.tables.text import MISSING, Column, around, count, figures, numbers, said, spoken
 
+Words = Callable[[Score | None], str]
+
+
+def _kid_words(score: Score | None) -> str:
+    return MISSING if score is None else around(score.mean, score.deviation, scale=1e3)
+
+
+FURTHER: Mapping[str, tuple[str, Words]] = {
+    "fdr": (FDR, fid_words),
+    "mind": ("MIND", fid_words),
+    "kid_mean": ("KID × 10³", _kid_words),
+    **{name: (spoken(name), share_words) for name in ("density", "coverage", "memorised", "teacher_distance")},
+}
+"""The headings and the form of the scores that stand in a table of their own."""
+
+ALL = "all"
+"""Stands for the names of all results, in a row that they share."""
 SAME = "the same scores and settings as another result here; an experiment that should change it has not finished"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparable:
-    """Rows whose FIDs are comparable: a heading with its id, a table, a mark of each row, and a drawing, maybe none."""
+    """Rows whose FIDs are comparable: a heading with its id, the rule of level rows and what it says of students.
+
+    Then a table with a mark for each row, and maybe a drawing.
+    """
 
     id: str
     heading: str
+    rule: str
+    verdicts: Sequence[str]
     columns: Sequence[Column]
     marks: Sequence[Mark]
     plot: str
@@ -71,28 +96,61 @@ def several_html(results: Sequence[Result]) -> str:
         without=[one.name for one in results if not one.bindings],
         facts=_columns("fact", {spoken(name): each for name, each in facts.items()}, names) if facts else [],
         costs=_cost_columns(results),
+        galleries=_pictures(results, "gallery.png"),
+        profiles=_pictures(results, "profile.svg"),
     )
+
+
+def _pictures(results: Sequence[Result], name: str) -> list[tuple[str, str]]:
+    """Returns each result that has a picture of this name, with the picture as a data URI."""
+    kind = {"png": "png", "svg": "svg+xml"}[name.rpartition(".")[2]]
+    return [(one.name, file_uri(one.pictures[name], kind)) for one in results if name in one.pictures]
 
 
 def _comparable(number: int, measure: Measured, rows: Sequence[Scored], names: Sequence[str], fid: str) -> Comparable:
     facts = dict(measure)
-    once = sorted(_once(rows), key=lambda row: (row.fid.mean is None, row.fid.mean or 0.0))
-    plain = [row for row in rows if row.w is None and row.nfe > 0 and row.fid.mean]
+    once = sorted(_once(rows, names), key=lambda row: (row.fid.mean is None, row.fid.mean or 0.0))
+    plain = [row for row in once if row.w is None and row.nfe > 0 and row.fid.mean]
+    guided = " Rows with another w than 1 are never bold." if any(row.w not in (None, 1) for row in rows) else ""
+    rule = f"{BOLD}{guided} {RULE}" if any(not row.teacher for row in rows) else RULE
     return Comparable(
         id=f"scores-{number + 1}",
         heading=f"{facts['suite']}: {fid} of {count(facts['n'])} samples",
         columns=_score_columns(once, fid),
         marks=[Mark(colour=_colour(names, row.result) if row.result in names else "") for row in once],
-        plot=in_page(several_plot(plain, fid)) if len({row.nfe for row in plain}) > 1 else "",
+        rule=rule,
+        verdicts=_verdicts(once),
+        plot=in_page(several_plot(plain, fid, names)) if len({row.nfe for row in plain}) > 1 else "",
     )
 
 
-def _once(rows: Sequence[Scored]) -> list[Scored]:
-    """Returns each row once: results that did not run it again share it, and it names them all."""
+def _once(rows: Sequence[Scored], names: Sequence[str]) -> list[Scored]:
+    """Returns each row once: results that did not run it again share it, and it names them, or says that all do."""
     of: dict[str, list[Scored]] = {}
     for row in rows:
         of.setdefault(repr(replace(row, result="")), []).append(row)
-    return [replace(same[0], result=", ".join(row.result for row in same)) for same in of.values()]
+    every = [[row.result for row in same] for same in of.values()]
+    named = [ALL if len(each) == len(names) > 1 else ", ".join(each) for each in every]
+    return [replace(same[0], result=name) for name, same in zip(named, of.values(), strict=True)]
+
+
+def _verdicts(rows: Sequence[Scored]) -> list[str]:
+    """Returns a sentence for each student that several results have: which are level, and which is best."""
+    of: dict[tuple[str, str, int, float | None], list[Scored]] = {}
+    for row in rows:
+        if not row.teacher and row.result != ALL and row.fid.mean is not None:
+            of.setdefault((row.method, row.sampler, row.nfe, row.w), []).append(row)
+    said = []
+    for (method, sampler, nfe, w), each in of.items():
+        if len(each) < 2:
+            continue
+        first = [each[place] for place in least([row.fid for row in each])]
+        who = " and ".join(f"{row.result} ({fid_words(row.fid).strip()})" for row in first)
+        rest = ", ".join(f"{row.result} ({fid_words(row.fid).strip()})" for row in each if row not in first)
+        what = f"{method} {sampler}, {nfe} NFE" + (f", w {w:g}" if w is not None else "")
+        over = f"; worse: {rest}" if rest else ""
+        said.append(f"{what}: {who} {'are level' if len(first) > 1 else 'is best'}{over}.")
+    return said
 
 
 def _score_columns(rows: Sequence[Scored], fid: str) -> list[Column]:
@@ -109,6 +167,10 @@ def _score_columns(rows: Sequence[Scored], fid: str) -> list[Column]:
             for name in ("precision", "recall", "diversity")
         ),
         numbers("ms / image", [figures(row.seconds_per_image.mean, digits=3, scale=1e3) for row in rows]),
+        *(
+            numbers(heading, [words(row.more.get(name)) for row in rows], further=True)
+            for name, (heading, words) in FURTHER.items()
+        ),
     ]
     return [column for column in columns if {cell.strip() for cell in column.cells} != {MISSING}]
 
@@ -134,15 +196,21 @@ def _result_columns(results: Sequence[Result]) -> list[Column]:
         Column(heading="kind", cells=[one.kind for one in results]),
         Column(heading="suite", cells=[one.suite for one in results]),
         numbers("rows", [count(len(one.rows)) for one in results]),
-        Column(heading="commit", cells=[shortened(said(one.card.get("commit"))) for one in results]),
+        Column(heading="overrides", cells=[", ".join(one.overrides) or "none" for one in results]),
+        Column(heading="commits", cells=[_commits_of(one) for one in results]),
     ]
+
+
+def _commits_of(result: Result) -> str:
+    """Returns the commits of a result's rows, shortened; a + after one stands for changes that were not committed."""
+    return ", ".join(shortened(one) for one in dict.fromkeys(filter(None, result.commits))) or MISSING
 
 
 def _columns(heading: str, values: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[Column]:
     return [
         Column(heading=heading, cells=list(values)),
         *(
-            Column(heading=name, cells=[said(each[place]) for each in values.values()])
+            Column(heading=name, cells=[shortened(said(each[place])) for each in values.values()])
             for place, name in enumerate(names)
         ),
     ]

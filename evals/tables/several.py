@@ -5,7 +5,7 @@ A result is a folder, or FOLDER@REVISION: the folder as a git revision or an exp
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,18 @@ from evals.tables.spread import Score
 from evals.tables.table import shared_facts
 
 KINDS = ("leaderboard", "comparison", "study")
+PICTURES = ("gallery.png", "profile.svg")
+MORE = ("fdr", "mind", "kid_mean", "density", "coverage", "memorised", "teacher_distance")
+"""The scores that a result may lack."""
 CURE = "make it again: dvc repro"
+OVERRIDES, ABLATION = "gin.", "gin.ablation"
 Measured = tuple[tuple[str, Any], ...]
 """Facts that two rows must share for their FIDs to be comparable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """A sampler of a model in one of the results; scores are over its training seeds."""
+    """A sampler of a model in one of the results; scores are over its training seeds. more: those of MORE it has."""
 
     result: str
     method: str
@@ -40,6 +44,7 @@ class Scored:
     diversity: Score
     seconds_per_image: Score
     measure: Measured
+    more: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def teacher(self) -> bool:
@@ -57,7 +62,8 @@ class Result:
     """What one folder holds. fid_name: of its features; card: the facts that its rows share.
 
     bindings: `bindings_of` each training, by its name; empty where the result keeps none. commits: of its rows;
-    None: not known. settings: those that are not the gin files'.
+    None: not known. settings: those that are not the gin files'; the name says which ablation. pictures: those of
+    PICTURES that it has, as files.
     """
 
     name: str
@@ -70,6 +76,12 @@ class Result:
     trainings: Sequence[Facts]
     commits: Sequence[str | None]
     settings: Sequence[Setting] = ()
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def overrides(self) -> list[str]:
+        """Returns what params.yaml overrides, such as gin.ablation = no_boundary."""
+        return [f"{one.setting} = {one.here}" for one in self.settings if one.setting.startswith(OVERRIDES)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +116,7 @@ def read_result(place: str, name: str) -> Result:
     if not revision:
         return _read(Path(folder), name, place)
     with tempfile.TemporaryDirectory() as temporary:
-        files = [*(f"{kind}.json" for kind in KINDS), "training.json", FILE]
+        files = [*(f"{kind}.json" for kind in KINDS), "training.json", FILE, *PICTURES]
         copy_from(commit_of(revision), folder, files, Path(temporary))
         return _read(Path(temporary), name, place)
 
@@ -113,7 +125,7 @@ def same(results: Sequence[Result]) -> list[str]:
     """Returns the names of results that hold the same scores of the same trainings as one before them."""
     found, known = [], list[Result]()
     for one in results:
-        plain = replace(one, name="", rows=[replace(row, result="") for row in one.rows])
+        plain = replace(one, name="", pictures={}, rows=[replace(row, result="") for row in one.rows])
         found += [one.name] if plain in known else []
         known.append(plain)
     return found
@@ -155,7 +167,13 @@ def _read(folder: Path, name: str, place: str) -> Result:
         )
     path, settings = folder / f"{kinds[0]}.json", folder / FILE
     made = {"leaderboard": _leaderboard, "comparison": _comparison, "study": _study}[kinds[0]](path, name)
-    return replace(made, settings=read_settings(settings, CURE)) if settings.is_file() else made
+    pictures = {name: (folder / name).read_bytes() for name in PICTURES if (folder / name).is_file()}
+    made = replace(made, pictures=pictures)
+    if not settings.is_file():
+        return made
+    known = read_settings(settings, CURE)
+    said = "".join(f"{name} ({one.here})" for one in known if one.setting == ABLATION) or name
+    return replace(made, name=said, settings=known, rows=[replace(row, result=said) for row in made.rows])
 
 
 def _leaderboard(path: Path, name: str) -> Result:
@@ -195,6 +213,7 @@ def _of_row(row: Row, name: str) -> Scored:
         diversity=score("diversity"),
         seconds_per_image=score("seconds_per_image"),
         measure=tuple(row.comparable.items()),
+        more={name: score(name) for name in MORE if row.of(name) is not None},
     )
 
 
@@ -237,12 +256,19 @@ def _study(path: Path, name: str) -> Result:
 
 
 def _of_line(path: Path, line: ComparisonLine, name: str, measure: Measured) -> Scored:
-    scores = {}
-    for score in ("fid", "precision", "recall", "diversity", "seconds_per_image"):
-        read = from_json(_Numbers, line.facts.get(score), where=path, cure=CURE, of=f"{score}.")
-        scores[score] = Score(mean=read.mean, std=read.std, values=read.values, error=read.error)
+    def score(name: str) -> Score:
+        read = from_json(_Numbers, line.facts.get(name), where=path, cure=CURE, of=f"{name}.")
+        return Score(mean=read.mean, std=read.std, values=read.values, error=read.error)
+
     return Scored(
-        result=name, method=line.method, sampler=line.sampler, nfe=line.nfe, w=line.w, measure=measure, **scores
+        result=name,
+        method=line.method,
+        sampler=line.sampler,
+        nfe=line.nfe,
+        w=line.w,
+        measure=measure,
+        **{name: score(name) for name in ("fid", "precision", "recall", "diversity", "seconds_per_image")},
+        more={name: score(name) for name in MORE if isinstance(line.facts.get(name), dict)},
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from evals.ground.faults import DataFault
 from evals.pages.several import several, several_html
 from evals.tables.bindings import bindings_of
-from evals.tables.several import differing, differing_facts, read_results
+from evals.tables.several import differing, differing_facts, read_results, same
 from tests.house.comparison_house import house
 from tests.house.leaderboard import leaderboard_in, record
 from tests.house.markup import assert_nothing_is_fetched, assert_tags_are_balanced
@@ -101,9 +101,9 @@ def test_every_row_is_there_and_the_best_student_of_one_measure_is_bold(tmp_path
     page = page_of(*places)
     assert page.count('class="number best"') == 1
     assert page[page.index('class="number best"') :].partition(">")[2].startswith("1.250<")
-    assert page.count("<td>one-jump</td>") == 2
+    assert page.count("<td>one-jump</td>") == 4, "in the table, and in that of further scores"
     # The teacher was not run again, so its row stands there once, for both results.
-    assert page.count("<td>ddim-10</td>") == 1
+    assert page.count("<td>ddim-10</td>") == 2
     assert "do not compare" not in page
     assert_nothing_is_fetched(page)
 
@@ -194,3 +194,29 @@ def test_a_revision_that_nobody_knows_is_refused(tmp_path: Path, revision: str) 
     with pytest.raises(DataFault, match="must be a git revision, or an experiment"):
         several([f"results/digits@{revision}"], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_page_says_which_of_two_students_is_best_or_that_they_are_level(tmp_path: Path) -> None:
+    def page(fid: float) -> str:
+        place = tmp_path / str(fid)
+        errors = {"fid": 0.25}
+        one = leaderboard_in(place / "a", "0.08", fid=1.25, standard_errors=errors)
+        return page_of(one, leaderboard_in(place / "b", "0.05", fid=fid, standard_errors=errors))
+
+    a, b = "a/results/digits (1.25 ± 0.25)", "b/results/digits"
+    assert f"<strong>boot one-jump, 1 NFE: {a} and {b} (1.75 ± 0.25) are level.</strong>" in page(1.75)
+    assert f"<strong>boot one-jump, 1 NFE: {a} is best; worse: {b} (2.00 ± 0.25).</strong>" in page(2.0)
+
+
+def test_an_ablation_is_named_and_its_pictures_stand_beside_the_others(tmp_path: Path) -> None:
+    """With the scores that a leaderboard has, in a table of their own."""
+    a, b = leaderboard_in(tmp_path / "a", "0.08", mind=0.5), leaderboard_in(tmp_path / "b", "0.05", mind=0.75)
+    (b / "settings.json").write_text(json.dumps([DELTA | {"setting": "gin.ablation", "here": "small_delta"}, DELTA]))
+    for place in (a, b):
+        (place / "gallery.png").write_bytes(b"a picture of " + str(place).encode())
+        (place / "profile.svg").write_bytes(b"<svg/>")
+    page = page_of(a, b)
+    assert page.count("b/results/digits (small_delta)") > 3 and "gin.ablation = small_delta" in page
+    assert page.count("data:image/png;base64,") == page.count("data:image/svg+xml;base64,") == 2
+    assert "further scores" in page and page.count("0.7500") == page.count("0.5000") == 1
+    assert same(read_results([str(a), str(b)])) == []
