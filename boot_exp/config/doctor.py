@@ -159,19 +159,14 @@ def _threads() -> Iterator[Finding]:
 
 def _weights() -> Iterator[Finding]:
     """Files and folders that gin files name and that must be fetched first."""
-    missing: dict[str, list[str]] = {}
-    suites = suite_names()
+    suites, missing = suite_names(), list[str]()
     for file in sorted(Path("gin/suites").rglob("*.gin")):
         suite = file.stem if file.stem in suites else file.parent.name  # a file of a family is a suite
-        for name in NAMED.findall(file.read_text(encoding="utf-8", errors="replace")):
-            if not Path(name).exists():
-                missing.setdefault(suite, []).append(name)
-    for suite, names in missing.items():
-        needed = ", ".join(dict.fromkeys(names))
-        said = f"suite {suite} would need {needed} (its gin files and docs/suites.md say from where)"
-        yield Finding(name="weights and data", said=said)
-    if not missing:
-        yield Finding(name="weights and data", said="all that gin files name are there")
+        named = NAMED.findall(file.read_text(encoding="utf-8", errors="replace"))
+        if suite not in missing and not all(Path(name).exists() for name in named):
+            missing.append(suite)
+    said = f"not all here that the gin files of {', '.join(missing)} name; fetch it before you run one of these"
+    yield Finding(name="weights and data", said=said if missing else "all that gin files name are there")
 
 
 def _disk() -> Iterator[Finding]:

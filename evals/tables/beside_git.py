@@ -36,7 +36,8 @@ def beside_git(folder: str) -> str:
         most = max(_gap(one.fid, other.fid) / one.fid.mean for one, other in pairs if one.fid.mean)
         return (
             f"The scores are those in git but for rounding: FIDs differ by at most {most:.1%}, less than their "
-            "standard errors. Another kind of processor, or other threads, can have that effect."
+            "standard errors. Another kind of processor, or other threads, can have that effect. Commit them before "
+            "you compare anything with them: git commit -am 'Results on this machine'."
         )
     one, other = max(far, key=lambda pair: _gap(pair[0].fid, pair[1].fid) / (pair[0].fid.mean or 1.0))
     return (

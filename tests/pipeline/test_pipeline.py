@@ -196,7 +196,8 @@ def test_make_baseline_goes_back_after_an_experiment_that_was_cut_off(house: Hou
 
 
 @pytest.mark.slow
-def test_the_page_on_ablations_does_what_it_says(run: Callable[..., str]) -> None:
+def test_the_page_on_ablations_does_what_it_says(house: House, run: Callable[..., str]) -> None:
+    (house.path / "results/notes.md").write_text("Something to commit, as the first results on a machine are.\n")
     said = {}
     for command in commands((ROOT / "docs/ablation.md").read_text()):
         said[command] = run(command, shell=True)
@@ -206,6 +207,13 @@ def test_the_page_on_ablations_does_what_it_says(run: Callable[..., str]) -> Non
     assert ran(one) == {"distil@digits-boot-0", *AFTER_A_STUDENT}
     assert re.search(r"boot\.Boot\.delta\s+0\.04\s+0\.05", by_start["dvc params diff"])
     assert re.search(r"boot\.one-jump\.fid", by_start["dvc metrics diff"])
-    assert "no_boundary" in by_start["dvc exp show --only-changed"]
+    assert "no_boundary" in by_start["dvc exp show --only-changed --drop '.*teacher.*'"]
+    assert (
+        "CosineRate.warmup = 0.1"
+        in by_start["boot-exp show digits/boot -b \"include 'gin/ablations/long_warmup.gin'\""]
+    )
+    assert "distil@digits-boot-0" in by_start["boot-exp reach gin.ablation=long_warmup digits"]
+    page = (house.path / ".work/compared.html").read_text()
+    assert "digits (long_warmup)" in page and "boot one-jump, 1 NFE: " in page
     study = json.loads(run("cat", "results/study/study.json"))
     assert "no_boundary" in json.dumps(study)
