@@ -247,14 +247,16 @@ def compiled(
                 faults.add(spot, f"{rule}, got {file}; move it there")
             more += parse_file(Path(file), faults, said=spot, anywhere=True)
         if run.ablation != NONE:
-            path, spot = ABLATIONS / f"{run.ablation}.gin", Spot(f"{PARAMS}, ablation")
-            more += parse_file(path, faults, said=spot, anywhere=True)
+            path = ABLATIONS / f"{run.ablation}.gin"
+            more += parse_file(path, faults, said=Spot(f"{PARAMS}, ablation"), anywhere=True)
         more = _of_kind(run.kind, [*more, *from_params(said, run.kind, faults)])
         more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
         compiler = Compiler([*own, *more], faults, hashed=hashed)
         stages = compiler.stages(run.suite, run.name)
         if not stages and not faults.found:
-            faults.add(Spot(str(run.files[0])), "a run must configure a stage, got none; include one of gin/kinds")
+            asked, cure = run.files[0], "include one of gin/kinds"
+            cure = f"give SUITE/METHOD --bind \"include '{asked}'\"" if asked.parent == ABLATIONS else cure
+            faults.add(Spot(str(asked)), f"a run must configure a stage, got none; {cure}")
         result.append((run, stages))
         compilers.append(compiler)
         # An override may make the files' own bindings unused; they count as used if the files alone use them.

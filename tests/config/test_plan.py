@@ -390,6 +390,7 @@ def test_a_misspelt_teacher_is_refused_by_lint_and_resolve_without_torch(house: 
         ("digits/bot", "there is no student bot; did you mean boot"),
         ("digts/boot", "there is no suite digts; did you mean digits"),
         ("digits", "got the suite digits; add the run, such as digits/teacher"),
+        ("gin/ablations/soap.gin", "got none; give SUITE/METHOD --bind \"include 'gin/ablations/soap.gin'\""),
         ("digits_conditional/progressive_9", "there is no student progressive_9; did you mean progressive_8"),
     ],
 )
