@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 from boot_exp.engine.launcher import launched
 from evals.ground.faults import ConfigurationFault
+
+SCORING = ("evaluate", "reference", "verify_teacher")
+"""Stages whose time numpy takes."""
 
 
 def run_at(
@@ -35,6 +39,8 @@ def run_stage(stage: str, config: Path, bind: Sequence[str], out: Path, **inputs
 
     here = launched()
     frozen = stage_of(config, bind, stage)
+    if stage in SCORING:
+        leave_busy_cores()
     from boot_exp.config import runtime
     from boot_exp.config.stage_folders import label_of
     from boot_exp.stages.place import Place
@@ -112,3 +118,14 @@ def run_export(
         from boot_exp.stages.exports.hub import push as pushed
 
         pushed(given["out"], push)
+
+
+def leave_busy_cores() -> None:
+    """Lets numpy's products of matrices use the cores that are idle now, and one at least, if it is not yet loaded.
+
+    On a busy core one of its threads keeps the others waiting, and they spin. A number in the environment stays.
+    """
+    import psutil
+
+    idle = (os.cpu_count() or 1) * (1 - psutil.cpu_percent(interval=0.1) / 100)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(max(1, round(idle))))
