@@ -60,6 +60,7 @@ RUNS: list[tuple[str, str, str, str]] = [
     ("scores.md", "evals fid", "evals/test_cli.py", '"fid"'),
     ("scores.md", "evals report (OURS|SAMPLES)", "evals/test_scored.py", '"report"'),
     ("scores.md", "evals report results", "evals/test_several.py", "results/digits@{revision}"),
+    ("scores.md", "benchmarks.at_scale", "evals/test_at_scale.py", "at_scale.part("),
     ("suites.md", "boot-exp check", "stages/test_dry_run.py", '"check", "--all", "cifar10"'),
     ("suites.md", "boot-exp data", "docs/test_images.py", "ffhq_64/teacher"),
 ]
