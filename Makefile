@@ -31,6 +31,7 @@ repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or mak
 	@echo "Try next: boot-exp reach 'gin.bindings.Boot.delta = 0.05' $(SUITE)            what a change would run again"
 	@echo '          dvc exp run -S gin.bindings.Boot.delta=0.05 leaderboard@$(SUITE)    and run it; make baseline goes back'
 	@echo '          make compare    every method on one teacher;    make study    the ablations of BOOT'
+	@echo '          docs/ablation.md    an ablation of your own, beside these results'
 	@echo '          (. .venv/bin/activate gives boot-exp and dvc)'
 
 baseline: .venv/ready  ## go back to the settings in git, and to the results that they gave here, also after an experiment that was cut off

@@ -75,6 +75,12 @@ def several_html(results: Sequence[Result]) -> str:
         for row in one.rows:
             groups.setdefault(row.measure, []).append(row)
     fids = {row.measure: one.fid_name for one in results for row in one.rows}
+    images = {
+        (one.name, str(training.get("stage"))): number
+        for one in results
+        for training in one.trainings
+        if isinstance(number := training.get("images"), int)
+    }
     trainings, facts, again = differing(results), differing_facts(results), same(results)
     return rendered(
         "several.html.j2",
@@ -88,7 +94,7 @@ def several_html(results: Sequence[Result]) -> str:
         results=_result_columns(results),
         marks=[Mark(colour=_colour(names, name)) for name in names],
         groups=[
-            _comparable(number, measure, rows, names, fids[measure])
+            _comparable(number, measure, rows, names, fids[measure], images)
             for number, (measure, rows) in enumerate(groups.items())
         ],
         apart=_apart(list(groups)),
@@ -107,7 +113,14 @@ def _pictures(results: Sequence[Result], name: str) -> list[tuple[str, str]]:
     return [(one.name, file_uri(one.pictures[name], kind)) for one in results if name in one.pictures]
 
 
-def _comparable(number: int, measure: Measured, rows: Sequence[Scored], names: Sequence[str], fid: str) -> Comparable:
+def _comparable(
+    number: int,
+    measure: Measured,
+    rows: Sequence[Scored],
+    names: Sequence[str],
+    fid: str,
+    images: Mapping[tuple[str, str], int],
+) -> Comparable:
     facts = dict(measure)
     once = sorted(_once(rows, names), key=lambda row: (row.fid.mean is None, row.fid.mean or 0.0))
     plain = [row for row in once if row.w is None and row.nfe > 0 and row.fid.mean]
@@ -119,7 +132,7 @@ def _comparable(number: int, measure: Measured, rows: Sequence[Scored], names: S
         columns=_score_columns(once, fid),
         marks=[Mark(colour=_colour(names, row.result) if row.result in names else "") for row in once],
         rule=rule,
-        verdicts=_verdicts(once),
+        verdicts=_verdicts(once, images),
         plot=in_page(several_plot(plain, fid, names)) if len({row.nfe for row in plain}) > 1 else "",
     )
 
@@ -134,8 +147,11 @@ def _once(rows: Sequence[Scored], names: Sequence[str]) -> list[Scored]:
     return [replace(same[0], result=name) for name, same in zip(named, of.values(), strict=True)]
 
 
-def _verdicts(rows: Sequence[Scored]) -> list[str]:
-    """Returns a sentence for each student that several results have: which are level, and which is best."""
+def _verdicts(rows: Sequence[Scored], images: Mapping[tuple[str, str], int]) -> list[str]:
+    """Returns a sentence for each student that several results have: which are level, and which is best.
+
+    images: of the trainings, by result and method.
+    """
     of: dict[tuple[str, str, int, float | None], list[Scored]] = {}
     for row in rows:
         if not row.teacher and row.result != ALL and row.fid.mean is not None:
@@ -149,7 +165,9 @@ def _verdicts(rows: Sequence[Scored]) -> list[str]:
         rest = ", ".join(f"{row.result} ({fid_words(row.fid).strip()})" for row in each if row not in first)
         what = f"{method} {sampler}, {nfe} NFE" + (f", w {w:g}" if w is not None else "")
         over = f"; worse: {rest}" if rest else ""
-        said.append(f"{what}: {who} {'are level' if len(first) > 1 else 'is best'}{over}.")
+        seen = [images.get((row.result, method)) for row in each]
+        unlike = f"; unlike numbers of training images: {' and '.join(map(count, seen))}" if len({*seen}) > 1 else ""
+        said.append(f"{what}: {who} {'are level' if len(first) > 1 else 'is best'}{over}{unlike}.")
     return said
 
 

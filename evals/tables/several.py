@@ -24,7 +24,9 @@ PICTURES = ("gallery.png", "profile.svg")
 MORE = ("fdr", "mind", "kid_mean", "density", "coverage", "memorised", "teacher_distance")
 """The scores that a result may lack."""
 CURE = "make it again: dvc repro"
-OVERRIDES, ABLATION = "gin.", "gin.ablation"
+ABLATION = "gin.ablation"
+NOT_ONE = "not one for all rows"
+"""Stands for a fact in which the rows of a result differ, or which they lack."""
 Measured = tuple[tuple[str, Any], ...]
 """Facts that two rows must share for their FIDs to be comparable."""
 
@@ -80,8 +82,8 @@ class Result:
 
     @property
     def overrides(self) -> list[str]:
-        """Returns what params.yaml overrides, such as gin.ablation = no_boundary."""
-        return [f"{one.setting} = {one.here}" for one in self.settings if one.setting.startswith(OVERRIDES)]
+        """Returns the settings that are not the gin files', such as gin.ablation = no_boundary."""
+        return list(dict.fromkeys(f"{one.setting} = {one.here}" for one in self.settings))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,7 @@ def differing(results: Sequence[Result]) -> dict[str, dict[str, list[str]]]:
 def differing_facts(results: Sequence[Result]) -> dict[str, list[Any]]:
     """Returns {fact: its value in each result} of the facts that a result's rows share, and in which results differ."""
     names = dict.fromkeys(name for one in results for name in one.card)
-    values = {name: [one.card.get(name) for one in results] for name in names}
+    values = {name: [one.card.get(name, NOT_ONE) for one in results] for name in names}
     return {name: each for name, each in values.items() if any(value != each[0] for value in each)}
 
 
@@ -213,7 +215,8 @@ def _of_row(row: Row, name: str) -> Scored:
         diversity=score("diversity"),
         seconds_per_image=score("seconds_per_image"),
         measure=tuple(row.comparable.items()),
-        more={name: score(name) for name in MORE if row.of(name) is not None},
+        more={name: score(name) for name in MORE if row.of(name) is not None}
+        | ({} if row.kid_mean is None else {"kid_mean": Score.over([row.kid_mean], [row.kid_std])}),
     )
 
 

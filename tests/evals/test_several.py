@@ -220,3 +220,11 @@ def test_an_ablation_is_named_and_its_pictures_stand_beside_the_others(tmp_path:
     assert page.count("data:image/png;base64,") == page.count("data:image/svg+xml;base64,") == 2
     assert "further scores" in page and page.count("0.7500") == page.count("0.5000") == 1
     assert same(read_results([str(a), str(b)])) == []
+
+
+def test_students_of_unlike_trainings_are_not_judged_without_a_word(tmp_path: Path) -> None:
+    a, b = leaderboard_in(tmp_path / "a", "0.08", fid=1.25), leaderboard_in(tmp_path / "b", "0.05", fid=9.0)
+    assert "unlike numbers" not in page_of(a, b)
+    cards = json.loads((b / "training.json").read_text())
+    (b / "training.json").write_text(json.dumps([one | {"images": 10_000} for one in cards]))
+    assert "; unlike numbers of training images: 512,000 and 10,000.</strong>" in page_of(a, b)
