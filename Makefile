@@ -11,7 +11,7 @@ DVC := export $(IN) && boot-exp lock && dvc repro
 # Prints the first table of a page.
 TABLE = sed -e '/^Lower FID/,$$d' -e '/^\#\# /,$$d'
 # Says whether a suite's scores are those in git.
-SAME = $(BIN)/python -m evals beside-git results/$(SUITE)
+SAME = $(IN) python -m evals beside-git results/$(SUITE)
 # `make gpu` also runs without a .venv. It uses PYTHON if that is set, else the Python in .venv, else the system's.
 GPU_PYTHON = $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
 # Waiting threads sleep instead of spinning. On a machine with other work this is several times faster.
