@@ -121,9 +121,9 @@ def run_export(
 
 
 def leave_busy_cores() -> None:
-    """Lets numpy's products of matrices use the cores that are idle now, and one at least, if it is not yet loaded.
+    """Lets numpy's products of matrices use the cores that are idle now, at least one; call it before numpy is loaded.
 
-    On a busy core one of its threads keeps the others waiting, and they spin. A number in the environment stays.
+    A thread on a busy core keeps the others waiting, and they spin. A number that the environment has stays.
     """
     import psutil
 

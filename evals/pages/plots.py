@@ -15,8 +15,8 @@ from evals.pages.palette import INK, MARKERS, PAPER, RULE, SERIES, STAND_INS
 from evals.tables.comparison import Comparison, Method
 from evals.tables.guidance import GuidedLines, guided_lines
 from evals.tables.names import TEACHER, solver_of
+from evals.tables.result import Scored
 from evals.tables.row import Row
-from evals.tables.several import Scored
 from evals.tables.study import Study
 from evals.tables.table import Line
 from evals.tables.text import around, figures

@@ -13,8 +13,9 @@ from evals.pages.markdown import BOLD
 from evals.pages.palette import SERIES, in_page
 from evals.pages.plots import several_plot
 from evals.tables.level import RULE, least
+from evals.tables.result import Measured, Result, Scored
 from evals.tables.settings import other_than_git, settings_columns
-from evals.tables.several import Measured, Result, Scored, differing, differing_facts, read_results, same
+from evals.tables.several import differing, differing_facts, read_results, same
 from evals.tables.spread import Score
 from evals.tables.text import MISSING, Column, around, count, figures, numbers, said, spoken
 
@@ -166,7 +167,11 @@ def _verdicts(rows: Sequence[Scored], images: Mapping[tuple[str, str], int]) -> 
         what = f"{method} {sampler}, {nfe} NFE" + (f", w {w:g}" if w is not None else "")
         over = f"; worse: {rest}" if rest else ""
         seen = [images.get((row.result, method)) for row in each]
-        unlike = f"; unlike numbers of training images: {' and '.join(map(count, seen))}" if len({*seen}) > 1 else ""
+        unlike = (
+            f"; unlike numbers of training images: {' and '.join(map(count, seen))}"
+            if len({*seen} - {None}) > 1
+            else ""
+        )
         said.append(f"{what}: {who} {'are level' if len(first) > 1 else 'is best'}{over}{unlike}.")
     return said
 

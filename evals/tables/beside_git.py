@@ -2,14 +2,15 @@
 
 from evals.ground.faults import DataFault
 from evals.tables.bindings import UNKNOWN
-from evals.tables.several import Result, Scored, differing, read_result
+from evals.tables.result import Result, Scored, read_result
+from evals.tables.several import differing
 from evals.tables.spread import Score
 from evals.tables.text import around
 
 SCORES = ("fid", "precision", "recall", "diversity")
 EXACT = 1e-9
 """Differences below this depend on the threads of libraries."""
-ALL = "python -m evals report {0} {0}@HEAD --out compared.html shows all"
+ALL = "python -m evals report {0} {0}@HEAD --out .work/compared.html shows all"
 
 
 def beside_git(folder: str) -> str:
@@ -35,8 +36,8 @@ def beside_git(folder: str) -> str:
     if not far:
         most = max(_gap(one.fid, other.fid) / one.fid.mean for one, other in pairs if one.fid.mean)
         return (
-            f"The scores are those in git but for rounding: FIDs differ by at most {most:.1%}, less than their "
-            "standard errors. Another kind of processor, or other threads, can have that effect. Commit them before "
+            f"The scores differ from those in git by less than their standard errors, FIDs by at most {most:.1%}. "
+            "Another kind of processor, or other threads, can have that effect. Commit them before "
             "you compare anything with them: git commit -am 'Results on this machine'."
         )
     one, other = max(far, key=lambda pair: _gap(pair[0].fid, pair[1].fid) / (pair[0].fid.mean or 1.0))

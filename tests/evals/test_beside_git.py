@@ -47,9 +47,9 @@ def test_equal_scores_are_said_to_be_equal(place: Path, capsys: pytest.CaptureFi
     assert end.value.code in (0, None) and capsys.readouterr().out == said + "\n"
 
 
-def test_a_difference_below_the_standard_error_is_called_rounding(place: Path) -> None:
+def test_a_difference_below_the_standard_error_is_said_to_be_one(place: Path) -> None:
     said = with_student(place, fid=0.125, recall=1e-3)
-    assert said.startswith("The scores are those in git but for rounding: FIDs differ by at most ")
+    assert said.startswith("The scores differ from those in git by less than their standard errors, FIDs by at most ")
 
 
 def test_a_larger_difference_is_named_with_both_scores(place: Path) -> None:
