@@ -74,6 +74,7 @@ ARGUMENTS[schedules.Clamped] = [{"schedule": schedule, "lam_min": -3.0, "lam_max
 SCHEDULES: list[Schedule] = [*every(schedules, Schedule), *every(pure_noise, Schedule)]
 
 ARGUMENTS[solvers.Heun] = [{"coordinate": coordinate} for coordinate in every(solvers, Coordinate)]
+ARGUMENTS[solvers.Dpmpp2S] = [{}, {"r": 0.1}]
 ONE_STEP: list[Any] = every(solvers, OneStep)
 INTEGRATORS: list[Integrator] = every(solvers, Integrator)
 ARGUMENTS[solvers.OnSignal] = [{"solver": solver} for solver in ONE_STEP]

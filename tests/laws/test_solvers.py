@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, HeunDiscreteScheduler
 from torch import Tensor
 
 from boot_exp.diffusion.denoisers import Networked
@@ -14,7 +14,7 @@ from boot_exp.diffusion.levels import diffuse, signal
 from boot_exp.diffusion.predictions import FromEps, FromV, FromX
 from boot_exp.diffusion.samplers import Along
 from boot_exp.diffusion.schedules import LinearTable
-from boot_exp.diffusion.solvers import Ddim, Dpmpp2M, Heun, Integrator, NoiseRatio, SignalStep, Solver
+from boot_exp.diffusion.solvers import Ddim, Dpmpp2M, Dpmpp2S, Heun, Integrator, NoiseRatio, SignalStep, Solver
 from boot_exp.diffusion.times import UniformGrid
 from tests.house.made_components import INTEGRATORS, ONE_STEP, STEPS
 from tests.house.oracle import AsX, Counting, EpsNetwork, Gaussian, Mixture, noise, order_of, times
@@ -166,6 +166,29 @@ def test_dpmpp_2m_is_diffusers_dpm_solver_multistep(steps: int) -> None:
     model = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=schedule)
     grid = torch.cat([theirs.timesteps.double() / 999, torch.zeros(1, dtype=torch.float64)])
     close(Dpmpp2M().solve(model, noise(8), grid), x)
+
+
+@pytest.mark.parametrize("r", [1 / 4, 1 / 2])
+def test_dpmpp_2s_is_diffusers_dpm_solver_singlestep(r: float) -> None:
+    """Theirs takes a grid of which each second time is the point in between."""
+    schedule = LinearTable()
+    theirs = DPMSolverSinglestepScheduler(
+        num_train_timesteps=1000, beta_schedule="linear", algorithm_type="dpmsolver++", solver_order=2
+    )
+    theirs.alphas_cumprod = schedule(torch.arange(1000).double() / 999).alpha ** 2
+    ends = [999, 799, 599, 399, 199]
+    grid = [time for t, s in pairwise(ends) for time in (t, t - round(r * (t - s)))]
+    theirs.set_timesteps(timesteps=grid)
+    x = ours = noise(8)
+    model = Networked(net=EpsNetwork(), prediction=FromEps(), schedule=schedule)
+    for k, index in enumerate(theirs.timesteps[:6]):  # their last step goes to another end
+        x = theirs.step(
+            EpsNetwork()(x, torch.full((8,), float(index) / 999, dtype=torch.float64)), index, x
+        ).prev_sample
+        if k % 2:
+            t, s = (torch.full((8,), end / 999, dtype=torch.float64) for end in ends[k // 2 : k // 2 + 2])
+            ours = Dpmpp2S(r=r)(model, ours, t, s)
+            close(ours, x)
 
 
 def test_dpmpp_2m_of_one_step_is_ddim_and_of_two_is_not() -> None:
