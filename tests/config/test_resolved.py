@@ -66,7 +66,7 @@ def test_an_ablation_is_named_and_another_value_changes_the_rows() -> None:
 
 
 def test_an_override_of_the_value_that_is_there_is_none() -> None:
-    assert resolved(bindings={"Boot": {"delta": 0.04}}) == []
+    assert resolved(bindings={"Boot": {"delta": 0.15}}) == []
 
 
 def test_comparisons_have_no_overrides() -> None:

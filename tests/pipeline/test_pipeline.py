@@ -203,10 +203,10 @@ def test_the_page_on_ablations_does_what_it_says(house: House, run: Callable[...
     for command in commands((ROOT / "docs/ablation.md").read_text().replace("images=10000", "images=24")):
         said[command] = run(command, shell=True)
     by_start = {command.split(" leaderboard")[0]: output for command, output in said.items()}
-    assert "boot.Boot.delta = 0.04" in by_start["boot-exp show digits/boot"]
+    assert "boot.Boot.delta = 0.15" in by_start["boot-exp show digits/boot"]
     one = by_start["dvc exp run -S gin.bindings.Boot.delta=0.05"]
     assert ran(one) == {"distil@digits-boot-0", *AFTER_A_STUDENT}
-    assert re.search(r"boot\.Boot\.delta\s+0\.04\s+0\.05", by_start["dvc params diff"])
+    assert re.search(r"boot\.Boot\.delta\s+0\.15\s+0\.05", by_start["dvc params diff"])
     assert re.search(r"boot\.one-jump\.fid", by_start["dvc metrics diff"])
     assert "no_boundary" in by_start["dvc exp show --only-changed --drop '.*teacher.*'"]
     assert (
