@@ -9,10 +9,12 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results/digits"
 
 
-def test_boot_at_one_evaluation_beats_ddim_at_ten() -> None:
+def test_boot_at_one_evaluation_beats_ddim_at_ten_and_is_near_it_at_fifty() -> None:
+    """In the paper it is 1.19 times that: 16.3 and 13.7, on ImageNet 64 (arXiv 2306.05544)."""
     records = json.loads((RESULTS / "leaderboard.json").read_text())
     fid = {(record["method"], record["sampler"]): record["fid"] for record in records}
     assert fid["boot", "one-jump"] < fid["teacher", "ddim-10"]
+    assert fid["boot", "one-jump"] < 1.19 * fid["teacher", "ddim-50"]
     assert {sampler for method, sampler in fid if method == "teacher"} >= {
         f"ddim-{steps}" for steps in (1, 2, 4, 8, 10, 16, 32, 50)
     }
