@@ -404,8 +404,8 @@ def test_a_part_is_built_without_the_others(house: Path) -> None:
 
 def test_a_component_that_a_frozen_file_refers_to_and_lacks_is_an_error(house: Path) -> None:
     frozen = stages(Path("digits/boot"))["distil"]
-    cut = tuple(c for c in frozen.components if c.name != "Heun")
-    with pytest.raises(ConfigurationFault, match=r"must have solvers\.Heun, got none; resolve it again"):
+    cut = tuple(c for c in frozen.components if c.name != "Dpmpp2S")
+    with pytest.raises(ConfigurationFault, match=r"must have solvers\.Dpmpp2S, got none; resolve it again"):
         runtime.build(replace(frozen, components=cut))
 
 

@@ -69,9 +69,11 @@ CODE = {
     },
     ("boot_exp/diffusion/solvers.py", "half = -s.alpha", "half = -1.5 * s.alpha"): {
         "sample@digits-teacher",
-        "distil@digits-boot-0",
         "profile@digits-boot-0",
         "walks@digits-boot-0",
+    },
+    ("boot_exp/diffusion/solvers.py", "(middle.lam - now.lam) / 2", "(middle.lam - now.lam) / 3"): {
+        "distil@digits-boot-0"
     },
     ("evals/scores/kid.py", "subsets: Annotated[int, Ge(1)] = 100", "subsets: Annotated[int, Ge(1)] = 50"): {
         "evaluate@digits-teacher",
