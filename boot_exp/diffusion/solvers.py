@@ -140,8 +140,8 @@ class Heun(OneStep):
 class Dpmpp2S(OneStep):
     """DPM-Solver++ 2S: a DDIM step with an x0 extrapolated from t over a point in between (arXiv 2211.01095, alg. 1).
 
-    r: where that point is, as a share of the step in t. With a small r the extrapolation is by the slope of x0 at t, a
-    Taylor step, whose error has the other sign than Heun's: long steps give more contrast than the trajectory has.
+    r: where that point is, as a share of the step in t. With a small r, x0 is extrapolated by its slope at t. On digits
+    such long steps then have more contrast than the trajectory, where Heun's have less (docs/decisions.md).
     """
 
     order: ClassVar[int] = 2

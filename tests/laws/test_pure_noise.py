@@ -194,8 +194,10 @@ def test_a_solver_starts_from_pure_noise_or_says_that_it_cannot(solver: Integrat
         assert solver == Heun(coordinate=NoiseRatio()) and str(error).endswith("or bind SignalRatio as the coordinate")
         data = Gaussian(schedule=CLAMPED)
     exact = data.flow(noise(16), times(16, data.schedule.t_max), times(16, data.schedule.t_min))
-    errors = [float((Along(solver=solver, steps=n)(data, noise(16)) - exact).abs().mean()) for n in (37, 333)]
-    assert errors[1] < 0.02 and errors[0] > 4 * errors[1]
+    errors = [float((Along(solver=solver, steps=n)(data, noise(16)) - exact).abs().mean()) for n in (37, 111, 333)]
+    assert errors[2] < 0.02 and errors[0] > 2 * errors[1]
+    # An error this small may change its sign between the two, and then it does not shrink.
+    assert errors[1] > 2 * errors[2] or max(errors[1:]) < 2e-4
 
 
 def test_the_first_step_from_pure_noise_is_known() -> None:
