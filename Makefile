@@ -30,7 +30,7 @@ repro: .venv/ready  ## run a suite and write its leaderboard: make repro, or mak
 	@echo 'Open:     results/$(SUITE)/report.html (scores, pictures of equal noise, cards) and make tensorboard (the logs)'
 	@echo "Try next: boot-exp reach 'gin.bindings.Boot.delta = 0.05' $(SUITE)            what a change would run again"
 	@echo '          dvc exp run -S gin.bindings.Boot.delta=0.05 leaderboard@$(SUITE)    and run it; make baseline goes back'
-	@echo '          make compare    every method on one teacher;    make study    the ablations of BOOT'
+	@echo '          make compare    ten methods on one teacher;    make study    the ablations of BOOT'
 	@echo '          docs/ablation.md    an ablation of your own, beside these results'
 	@echo '          (. .venv/bin/activate gives boot-exp and dvc)'
 
@@ -47,7 +47,7 @@ study: .venv/ready  ## train and compare the ablations of params.yaml
 	@$(TABLE) results/study/study.md
 	@echo 'Open results/study/study.html'
 
-compare: .venv/ready  ## train and compare all methods on one teacher, with three seeds
+compare: .venv/ready  ## train and compare methods on one teacher, with the seeds of params.yaml
 	$(DVC) comparison@$(COMPARED) && boot-exp lock
 	@$(TABLE) results/$(COMPARED)/comparison.md
 	@echo 'Open results/$(COMPARED)/comparison.html'

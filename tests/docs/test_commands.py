@@ -46,6 +46,7 @@ RUNS: list[tuple[str, str, str, str]] = [
     ("export.md", "boot-exp export (mine|resolved)", "stages/test_export_commands.py", '"export"'),
     ("text.md", "boot-exp export", "stages/test_export_commands.py", '"export"'),
     ("gpu.md", "benchmarks.gpu|make gpu|pytest", "gpu/test_rehearsal.py", '"REDUCED=1"'),
+    ("gpu.md", "dvc (repro (published|comparison)|commit)", PIPELINE, '"dvc", "commit", "-f"'),
     ("gpu.md", "accelerate launch", "pipeline/test_launched.py", '"accelerate": [*ACCELERATE'),
     ("gpu.md", "boot-exp check --all", "stages/test_dry_run.py", '"check", "--all", "cifar10"'),
     ("gpu.md", "boot-exp distil", "pipeline/test_launched.py", '("--bind", line)'),
@@ -61,6 +62,7 @@ RUNS: list[tuple[str, str, str, str]] = [
     ("scores.md", "evals report (OURS|SAMPLES)", "evals/test_scored.py", '"report"'),
     ("scores.md", "evals report results", "evals/test_several.py", "results/digits@{revision}"),
     ("scores.md", "benchmarks.at_scale", "evals/test_at_scale.py", "at_scale.part("),
+    ("methods.md", "boot-exp distil", "stages/test_comparison_stages.py", "def test_a_method_in_no_list"),
     ("suites.md", "boot-exp check", "stages/test_dry_run.py", '"check", "--all", "cifar10"'),
     ("suites.md", "boot-exp data", "docs/test_images.py", "ffhq_64/teacher"),
 ]
@@ -82,7 +84,7 @@ WHOLE = "CONTRIBUTING.md"
 """Its test writes and runs all of its blocks."""
 OTHERS = {"printf", "git", "pip", "apt-get", "pre-commit", "cp", "diff", "."}
 """Programs of others whose options are not ours to check."""
-DVC = {"repro", "exp", "params", "metrics", "plots"}
+DVC = {"repro", "exp", "params", "metrics", "plots", "commit"}
 LANGUAGES = {"python", "gin", "sh", "bash", "diff", "text", "{toctree}", ""}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -224,3 +225,15 @@ def test_the_page_on_ablations_does_what_it_says(house: House, run: Callable[...
     )
     study = json.loads(run("cat", "results/study/study.json"))
     assert "no_boundary" in json.dumps(study)
+
+
+@pytest.mark.slow
+def test_dvc_takes_a_model_that_was_trained_by_hand(house: House, run: Callable[..., str]) -> None:
+    """As docs/gpu.md says of a stage that several processes run; it then runs what is left."""
+    shutil.rmtree(house.path / "models/digits/boot/0")
+    assert "distil@digits-boot-0" in run("dvc", "status", "distil@digits-boot-0")
+    trained = ("--teacher", "models/digits/teacher", "--out", "models/digits/boot/0")
+    run("boot-exp", "distil", "resolved/digits/boot/0/distil.json", *trained)
+    run("dvc", "commit", "-f", "distil@digits-boot-0")
+    assert ran(run("dvc", "repro", "leaderboard@digits")) <= set(AFTER_A_STUDENT)
+    assert "Running stage" not in run("dvc", "repro", "leaderboard@digits")

@@ -146,9 +146,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder, made = tmp_path_factory.mktemp("house"), House()
     forward = UNet.forward
 
-    def counted(self: UNet, x: Tensor, *rest: Any) -> Tensor:
+    def counted(self: UNet, x: Tensor, *rest: Any, **named: Any) -> Tensor:
         made.calls += len(x)
-        return forward(self, x, *rest)
+        return forward(self, x, *rest, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -354,6 +354,16 @@ def test_each_leaf_trains_and_samples_at_the_cost_it_says(house: House, leaf: st
         by_w = {record["w"]: images(out / f"{record['sampler']}.zip") for record in records}
         assert len(by_w) == len(records) > 1
         assert by_w[min(by_w)] != by_w[max(by_w)]
+
+
+LISTED = {method for several in PARAMS["students"].values() for method in several}
+UNLISTED = sorted(path.stem for path in (ROOT / "gin/methods").glob("*.gin") if path.stem not in LISTED)
+
+
+@pytest.mark.parametrize("leaf", UNLISTED)
+def test_a_method_in_no_list_is_trained_by_hand(house: House, leaf: str) -> None:
+    """As docs/methods.md says."""
+    assert card(house.student(leaf))["images"] == 40
 
 
 def images(archive: Path) -> list[bytes]:
