@@ -119,7 +119,7 @@ def comparison_page(table: Comparison, reasons: str | None) -> str:
         markdown(share_columns(table)),
         shares_words(table),
         *([findings, "\n".join(map(_bullet, table.findings))] if table.findings else []),
-        *(["## Why ours differ", reasons] if reasons is not None else []),
+        *(["## Comments", reasons] if reasons is not None else []),
         *guidance,
         *_profile(table),
         *_reported(table),

@@ -213,7 +213,7 @@ def test_a_plan_with_more_or_less_than_is_asked_for_is_refused(house: Path, text
 
 def test_another_budget_is_noticed_before_anything_is_resolved(house: Path) -> None:
     Path("plan.yaml").symlink_to(ROOT / "plan.yaml")
-    budget = "[compared, told_w], seeds: [0, 1, 2], calls"
+    budget = "[compared, own_teacher], seeds: [0, 1, 2], calls"
     params = changed_params(f"{budget}: 400_000}}", f"{budget}: 800_000}}")
     faults = Faults()
     made = suite_of(params, "digits_conditional", faults, IMAGES, seeds=1)

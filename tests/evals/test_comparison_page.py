@@ -149,7 +149,7 @@ def test_conclusions_stand_on_both_pages(whole: tuple[Path, dict[str, Any]]) -> 
 def test_reasons_are_appended_and_are_markdown_without_tags(whole: tuple[Path, dict[str, Any]]) -> None:
     folder, _ = whole
     why = (folder / "why.md").read_text().strip()
-    assert f"## Why ours differ\n\n{why}\n\n" in (folder / "out/comparison.md").read_text()
+    assert f"## Comments\n\n{why}\n\n" in (folder / "out/comparison.md").read_text()
     page = (folder / "out/comparison.html").read_text()
     assert "<h1>Because</h1>" in page and "&lt;b&gt; is no tag here,\nand <em>this</em> is a line." in page
     assert "<b>" not in page
@@ -159,10 +159,10 @@ def test_reasons_may_lie_in_a_folder_by_suite(tmp_path: Path) -> None:
     built = house(tmp_path, students={"boot": STUDENTS["boot"]}, pairs=None)
     built.write("reasons/other.md", "not this")
     built.compare(reasons=tmp_path / "reasons")
-    assert "Why ours differ" not in (tmp_path / "out/comparison.md").read_text()
+    assert "Comments" not in (tmp_path / "out/comparison.md").read_text()
     (tmp_path / "reasons/made.md").write_text("Because.\n")
     built.compare(reasons=tmp_path / "reasons")
-    assert "## Why ours differ\n\nBecause.\n\n" in (tmp_path / "out/comparison.md").read_text()
+    assert "## Comments\n\nBecause.\n\n" in (tmp_path / "out/comparison.md").read_text()
 
 
 def decoded(page: str, alt: str) -> Iterator[tuple[str, np.ndarray]]:

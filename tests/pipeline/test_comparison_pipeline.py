@@ -33,7 +33,7 @@ NUMBERS = {
         r"Training.batch = .*": "Training.batch = 64",
         r"Sample.n = .*": "Sample.n = 20",
     },
-    "gin/parts/rivals.gin": {
+    "gin/parts/baselines_and_pairs.gin": {
         r"Sweep.steps = .*": "Sweep.steps = (2,)",
         r"GuidanceSweep.w = .*": "GuidanceSweep.w = (1, 3)",
         r"Pairs.n = .*": "Pairs.n = 40",
