@@ -50,7 +50,8 @@ def read(
     time = prediction.told(t, level).to(torch.promote_types(x.dtype, torch.float32))
     given = condition.given
     output = net(prediction.given(x, at), time, given.pop("label", None), given.pop("w", None), **given)
-    return prediction(output, x, at)
+    # Nor is x0: a layer's output under autocast is 16 bit, and would round alpha and sigma to its 8 bits too.
+    return prediction(output.to(torch.promote_types(output.dtype, x.dtype)), x, at)
 
 
 class Networked(nn.Module):

@@ -30,6 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+            _sync(temporary)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -65,8 +66,7 @@ def replacing_folder(folder: Path, *, holding: str) -> Iterator[Path]:
             yield partial
             for path in partial.rglob("*"):
                 if path.is_file():
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
+                    _sync(path)
             if folder.exists():
                 folder.rename(old)
             partial.rename(folder)
@@ -83,9 +83,9 @@ def _behind_links(path: Path) -> Path:
     return place
 
 
-def _sync(folder: Path) -> None:
-    """Makes a rename within a folder survive a loss of power."""
-    opened = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Makes what was written to a file, or renamed within a folder, survive a loss of power."""
+    opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:

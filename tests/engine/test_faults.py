@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -128,6 +129,25 @@ def test_a_second_process_is_refused_until_the_first_has_died(tmp_path: Path) ->
     with alone(tmp_path / "work"), alone(tmp_path / "other"):
         pass
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_lock_file_that_was_removed_after_it_was_opened_locks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the run before ends at that moment: the next run must hold the file that others will find."""
+    lock, flock, removed = tmp_path / "work.lock", fcntl.flock, []
+
+    def after_a_removal(file: IO[str], how: int) -> None:
+        if not removed:
+            lock.unlink()
+            removed.append(lock)
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_a_removal)
+    with alone(tmp_path / "work"):
+        assert removed and lock.exists()
+        with pytest.raises(StateFault, match="one run at a time"), alone(tmp_path / "work"):
+            pass
 
 
 DAMAGE: dict[str, Callable[[Path], None]] = {
