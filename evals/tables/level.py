@@ -9,7 +9,7 @@ LEAST = 0.013
 RULE = (
     "Two rows are level if their FIDs differ by less than 1.3% of the smaller, or by less than twice the root of the "
     "sum of their squared deviations: smaller gaps tell nothing of the methods (arXiv 2606.20536). A deviation is over "
-    "training seeds where there are several, otherwise it is the standard error over groups of the samples."
+    "training seeds; it is the standard error over groups of the samples if that is larger, or if there is one seed."
 )
 
 

@@ -54,5 +54,8 @@ class Score(Spread):
 
     @property
     def deviation(self) -> float | None:
-        """Returns the deviation over the seeds, or over samples if there is one seed; None if neither is known."""
-        return self.error if self.std is None else self.std
+        """Returns the deviation over the seeds, or the error over samples if that is larger; None if neither is known.
+
+        Of two or three seeds a deviation may be small by chance, and all seeds share the noise of their samples.
+        """
+        return max((one for one in (self.std, self.error) if one is not None), default=None)

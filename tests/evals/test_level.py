@@ -26,13 +26,14 @@ def score(mean: float, std: float | None = None, error: float | None = None) -> 
         (score(2.0, std=0.3), score(2.9, std=0.4), True),
         (score(2.0, std=0.3), score(3.0, std=0.4), False),
         (score(2.0, error=0.3), score(2.9, std=0.4), True),
-        (score(2.0, std=0.01, error=9.0), score(2.5, std=0.01), False),
+        (score(2.0, std=0.01, error=0.3), score(2.9, std=0.4, error=0.1), True),
+        (score(2.0, std=0.01, error=0.3), score(3.0, std=0.4, error=0.1), False),
         (score(0.0), score(0.0), True),
         (score(0.0), score(1e-9), False),
     ],
 )
 def test_level_is_a_gap_below_a_share_or_below_two_deviations(a: Score, b: Score, alike: bool) -> None:
-    """Deviations of 0.3 and 0.4 combine to 0.5. Seeds count before the samples of one seed."""
+    """Deviations of 0.3 and 0.4 combine to 0.5. The larger counts, of that over seeds and the error over samples."""
     assert level(a, b) == level(b, a) == alike
     assert alike == (a.mean == b.mean or abs((a.mean or 0) - (b.mean or 0)) < threshold(a, b))
     assert "1.3%" in RULE and "2606.20536" in RULE
@@ -48,7 +49,10 @@ def test_each_rank_is_that_of_its_first_row_and_two_steps_make_no_chain() -> Non
 def test_the_errors_of_several_seeds_are_their_root_mean_square() -> None:
     assert Score.over([1.0, 2.0], [3.0, 4.0]).error == pytest.approx((12.5) ** 0.5)
     assert Score.over([1.0, 2.0], [3.0, None]).error is None
-    assert Score.over([1.0], [0.5]).deviation == 0.5 and Score.over([1.0, 1.0], [0.5, 0.5]).deviation == 0
+    assert Score.over([1.0], [0.5]).deviation == 0.5 and Score.over([1.0, 1.0], [0.5, 0.5]).deviation == 0.5
+    assert Score.over([1.0, 3.0], [0.5, 0.5]).deviation == pytest.approx(2**0.5)
+    assert Score.over([1.0, 3.0], [None, None]).deviation == pytest.approx(2**0.5)
+    assert Score.over([1.0], [None]).deviation is None
 
 
 def test_a_leaderboard_groups_level_rows_and_prints_the_rule(tmp_path: Path) -> None:
