@@ -230,6 +230,8 @@ def test_the_page_on_ablations_does_what_it_says(house: House, run: Callable[...
 @pytest.mark.slow
 def test_dvc_takes_a_model_that_was_trained_by_hand(house: House, run: Callable[..., str]) -> None:
     """As docs/gpu.md says of a stage that several processes run; it then runs what is left."""
+    run("git", "checkout", "params.yaml")
+    run("dvc", "repro", "leaderboard@digits")
     shutil.rmtree(house.path / "models/digits/boot/0")
     assert "distil@digits-boot-0" in run("dvc", "status", "distil@digits-boot-0")
     trained = ("--teacher", "models/digits/teacher", "--out", "models/digits/boot/0")
