@@ -26,7 +26,7 @@ class ContinuousConsistency:
     f is the student's end of the trajectory, df/dphi its derivative along the teacher's flow, phi = arctan(sigma /
     alpha), ||h|| the root of h's mean square. warm_up: the share of training in which df/dphi gradually replaces the
     difference of f from the teacher's x0 (section 4.1). The value of this loss is nearly constant; its gradient is what
-    matters. The paper also learns a weight of the times, which is left out here.
+    matters. The paper also learns a weight of the times, which is the log_variance of a student.
     """
 
     warm_up: Share = 0.1

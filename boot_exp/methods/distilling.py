@@ -19,6 +19,7 @@ from boot_exp.engine.seeds import PAIRS, sample_noise
 from boot_exp.engine.terms import Term
 from boot_exp.methods import Batch, Method
 from boot_exp.methods.companions import Companion, Scoring
+from boot_exp.methods.log_variance import LogVariance
 
 __all__: list[str] = []  # the stage `distil` builds them
 
@@ -119,7 +120,9 @@ class Distilling:
         batch = self.drawn(portion)
         if self.network is None:
             method = cast(Method, self.method)
-            return method.loss(student=student, teacher=self.teacher, self_teacher=average, batch=batch)
+            terms = method.loss(student=student, teacher=self.teacher, self_teacher=average, batch=batch)
+            learned: LogVariance | None = getattr(model, "log_variance", None)
+            return terms if learned is None else learned.weighted(terms, student.schedule)
         scoring = cast(Scoring, self.method)
         return scoring.loss(
             student=student, teacher=self.teacher, self_teacher=average, companion=self.network, batch=batch

@@ -16,6 +16,7 @@ from boot_exp.diffusion.nets.adain import Guidable
 from boot_exp.diffusion.predictions import Plain, Prediction
 from boot_exp.diffusion.pure_noise import refuse_pure_noise
 from boot_exp.diffusion.schedules import Schedule
+from boot_exp.methods.log_variance import LogVariance
 
 
 class Reading(Protocol):
@@ -96,7 +97,8 @@ class SignalStudent(nn.Module):
     sigma / alpha, which is large there; read as v it does not, but then it is not its teacher at first. reading: the
     level whose coefficients convert the output to y. boundary: what makes y at t_max right whatever the network says;
     None: the boundary loss of the method teaches it. takes_w: whether the network receives the guidance weight, through
-    AdaIN layers. ValueError: the prediction needs other inputs than the teacher's.
+    AdaIN layers. log_variance: a weight of the times that is learned with it; None: the method's weight alone counts.
+    ValueError: the prediction needs other inputs than the teacher's.
     """
 
     evaluations: ClassVar[int] = 1
@@ -110,6 +112,7 @@ class SignalStudent(nn.Module):
         reading: Reading = AtEnd(),  # noqa: B008 - it holds nothing that could change
         boundary: Boundary | None = None,
         takes_w: bool = False,
+        log_variance: LogVariance | None = None,
     ) -> None:
         super().__init__()
         if prediction is not None and not (isinstance(prediction, Plain) and isinstance(teacher.prediction, Plain)):
@@ -123,6 +126,7 @@ class SignalStudent(nn.Module):
         self.classes = teacher.classes
         self.reading = reading
         self.boundary = boundary
+        self.log_variance = log_variance
 
     @property
     def takes_w(self) -> bool:
@@ -142,10 +146,17 @@ class SignalStudent(nn.Module):
 class DenoisingStudent(Networked):
     """A student that is a denoiser, x_t: [B, C, H, W], t: [B], condition -> x0, and can itself become a teacher.
 
-    net, takes_w: as in SignalStudent; if the teacher takes w, so does the student.
+    net, takes_w, log_variance: as in SignalStudent; if the teacher takes w, so does the student.
     """
 
-    def __init__(self, teacher: Networked, *, net: nn.Module | None = None, takes_w: bool = False) -> None:
+    def __init__(
+        self,
+        teacher: Networked,
+        *,
+        net: nn.Module | None = None,
+        takes_w: bool = False,
+        log_variance: LogVariance | None = None,
+    ) -> None:
         super().__init__(
             net=own_network(teacher, net, takes_w),
             prediction=teacher.prediction,
@@ -153,6 +164,7 @@ class DenoisingStudent(Networked):
             classes=teacher.classes,
             shape=teacher.shape,
         )
+        self.log_variance = log_variance
 
 
 class ConsistencyStudent(DenoisingStudent):
@@ -170,8 +182,9 @@ class ConsistencyStudent(DenoisingStudent):
         net: nn.Module | None = None,
         takes_w: bool = False,
         sigma_data: Positive = 1.0,
+        log_variance: LogVariance | None = None,
     ) -> None:
-        super().__init__(teacher, net=net, takes_w=takes_w)
+        super().__init__(teacher, net=net, takes_w=takes_w, log_variance=log_variance)
         refuse_pure_noise(self.schedule, self)
         self.sigma_data = sigma_data
 

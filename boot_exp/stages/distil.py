@@ -116,6 +116,11 @@ class Distil:
         """Makes the companion of a method that has one: the teacher's network, which takes w if the student does."""
         if not hasattr(self.method, "companion"):
             return None
+        if getattr(student, "log_variance", None) is not None:
+            raise ConfigurationFault(
+                f"a learned weight of the times needs a loss that is not negative, got {type(self.method).__name__}, "
+                "whose loss may be; leave log_variance out"
+            )
         return self.compute.put(DenoisingStudent(self.teacher, takes_w=student.takes_w), where)
 
     def check_given(self, start: Start, **given: Path | None) -> None:

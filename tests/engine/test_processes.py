@@ -62,6 +62,14 @@ def test_a_run_resumes_with_another_number_of_processes(
         close(made_runs.figures(tmp_path / str(number)), alone[number])
 
 
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_nor_do_those_with_a_weight_that_is_learned_beside_the_network(tmp_path: Path, sharded: bool) -> None:
+    number = made_runs.names().index("Boot")
+    made_runs.train(number, tmp_path / "alone", student=made_runs.learned, **KEPT)
+    assert made_runs.together(2, sharded, tmp_path, [number], student=made_runs.learned, **KEPT) == [0, 0]
+    close(made_runs.figures(tmp_path / str(number)), made_runs.figures(tmp_path / "alone"))
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_what_is_spread_over_processes_comes_together_again(count: int) -> None:
     assert made_runs.run(count, made_runs.gathered) == [0] * count

@@ -39,6 +39,8 @@ from boot_exp.engine.work import Work
 from boot_exp.methods import Method, Start
 from boot_exp.methods.companions import Scoring
 from boot_exp.methods.distilling import Distilling
+from boot_exp.methods.log_variance import LogVariance
+from boot_exp.methods.students import SignalStudent
 from evals.ground.faults import DataFault, Fault
 from tests.house.examples import given
 
@@ -103,10 +105,25 @@ def network(seed: int) -> Networked:
     return made.to(torch.get_default_dtype())  # buffers too
 
 
-def train(number: int, folder: Path, processes: Processes = ALONE, **changes: Any) -> None:
-    """Trains by one of METHODS, from where it stands in the folder; every step is logged, and most are kept."""
+def learned() -> SignalStudent:
+    """BOOT's student of the tiny network, with a weight of the times that is learned."""
+    return SignalStudent(network(2), log_variance=LogVariance())
+
+
+def train(
+    number: int,
+    folder: Path,
+    processes: Processes = ALONE,
+    student: Callable[[], nn.Module] | None = None,
+    **changes: Any,
+) -> None:
+    """Trains by one of METHODS, from where it stands in the folder; every step is logged, and most are kept.
+
+    student: makes the model, here and not in the process that starts others, because they would share its memory.
+    """
     method = METHODS[number]
-    fitted(distilling(method), type(method).__name__, folder, processes, **changes)
+    model = None if student is None else student()
+    fitted(distilling(method), type(method).__name__, folder, processes, model, **changes)
 
 
 def distilling(method: Method | Scoring) -> Distilling:

@@ -216,6 +216,10 @@ def test_a_leaf_that_cannot_be_built_or_trained_is_refused(monkeypatch: pytest.M
         list(check({"data": stages(leaf)["data"]}))
     with pytest.raises(ConfigurationFault, match=r"bind Networked\.shape"):
         list(check(stages("digits/boot", "denoisers.Networked.shape = None")))
+    module = "from boot_exp.methods import log_variance"
+    learned = "DenoisingStudent.log_variance = @log_variance.LogVariance()"
+    with pytest.raises(ConfigurationFault, match=r"a loss that is not negative, got Sid.*leave log_variance out"):
+        list(check(stages("data_free/uid", module, learned)))
     result = CliRunner().invoke(app, ["check", leaf, "-b", "edm.Edm.precond = 'VPPrecond'"])
     assert isinstance(result.exception, ConfigurationFault) and "must be LinearBeta" in str(result.exception)
     assert str(result.exception).endswith("bind that"), "gin's own words are not appended"
