@@ -23,10 +23,6 @@ DISTRIBUTIONS = packages_distributions()
 OURS = {"boot_exp", "evals", "benchmarks", "tests"}
 IMPORTED_BY_TORCH = {"tensorboard"}
 """What torch imports where we import torch.utils.tensorboard."""
-AFTER_ANOTHER = {"yaml"}
-"""What is imported only after another library of its extra, ruamel.yaml, which a message then names."""
-SAID_BESIDE = {"mlflow"}
-"""What whoever imports it says of its extra itself."""
 
 
 def plain(name: str) -> str:
@@ -72,7 +68,7 @@ def declares(distributions: set[str], module: str) -> bool:
 def test_every_import_is_declared_and_known_to_the_extras(folder: str) -> None:
     theirs = imported(folder)
     assert {"torch", "numpy", "PIL"} <= theirs
-    of_extras = {module for modules in EXTRAS.values() for module in modules} | AFTER_ANOTHER | SAID_BESIDE
+    of_extras = {module for modules in EXTRAS.values() for module in modules}
     assert {module for module in theirs if not declares(CORE, module)} <= of_extras
     declared = set(CORE).union(*(DECLARED[extra] for extra in ("pipeline", "text", "wandb", "mlflow")))
     assert [module for module in theirs if not declares(declared, module)] == []

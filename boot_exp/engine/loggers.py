@@ -73,13 +73,9 @@ class Mlflow:
     tracking: str = f"{SQLITE}logs/mlflow.db"
 
     def __call__(self, folder: Path, settings: Mapping[str, str | float], config: str) -> Log:
-        try:
+        with extras("mlflow"):
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
-        except ModuleNotFoundError as error:
-            raise MissingResource(
-                "mlflow must be installed for this, and is not; run: pip install 'boot-exp[mlflow]'"
-            ) from error
         pictures: str | None = None  # a server has a place of its own for them
         if self.tracking.startswith(SQLITE):
             database = Path(self.tracking.removeprefix(SQLITE)).absolute()

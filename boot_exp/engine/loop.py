@@ -195,7 +195,7 @@ def fit(
                         "memory_peak": float(memory_peak(device)),
                     }
                     journal.scalars(measures, state.seen)
-                    meter.update(state.seen, losses)
+            meter.update(state.seen, state.figures)
             if (last or every(training.preview_every, before, state.seen)) and (processes.main or processes.sharded):
                 with torch.no_grad(), autocast():
                     samples = preview(state.shown())

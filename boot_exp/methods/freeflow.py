@@ -32,7 +32,8 @@ class FreeFlow:
     term (prediction) is the error of the student's velocity. The second (correction) moves the student's image by the
     difference of the companion's and the teacher's velocities there, scaled to `strength` times the first's error. It
     is taken of the first `share` of the batch. The paper scales it by means over the batch, this by the sample's own
-    errors, so that a sample does not depend on its batch. most: the latest t of the correction, a share of the range.
+    errors, so that a sample does not depend on its batch; divided by its own size, a sample's difference does not fade
+    as the two scores meet. most: the latest t of the correction, a share of the range.
     """
 
     companion: Companion

@@ -12,10 +12,11 @@ EXTRAS = {
     "teachers": ("diffusers", "huggingface_hub", "safetensors"),
     "text": ("pyarrow", "transformers"),
     "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
     "fid": ("PIL", "cleanfid", "safetensors", "threadpoolctl", "torch_fidelity", "torchvision", "typer"),
     "pipeline": (
         *("accelerate", "dvc", "gin", "jinja2", "markdown", "markupsafe", "matplotlib", "psutil", "rich", "ruamel"),
-        *("sklearn", "tensorboard"),
+        *("sklearn", "tensorboard", "yaml"),
     ),
 }
 """The modules of each extra; one that several extras install is under the first."""

@@ -22,6 +22,7 @@ from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG  # type:
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
+from boot_exp.engine import journal
 from boot_exp.engine.averages import Ema, Tensors
 from boot_exp.engine.checkpoints import load_weights, read_card, read_tensors, write_folder
 from boot_exp.engine.journal import Journal, TimeParts
@@ -209,6 +210,17 @@ def train(folder: Path, objective: Noisy, not_finite: int = 10, **more: Any) -> 
         processes=Processes(device=torch.device("cpu")),
     )
     return trained, model
+
+
+def test_progress_is_shown_between_two_log_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(journal, "SECONDS_BETWEEN_LINES", 0)
+    train(tmp_path, Noisy())
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("line: ")]
+    assert [line.split()[1] for line in lines] == [f"{min(8 * step, 100)}/100" for step in range(1, 14)]
+    loss = [line.partition("left")[2].strip() for line in lines]
+    assert loss[0] == "" and loss[1].startswith("line ") and loss[2] == loss[1] != loss[3], "the last that is known"
 
 
 @pytest.mark.parametrize("stop_at", [0, 8, 40, 88, 96])
