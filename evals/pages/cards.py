@@ -71,6 +71,7 @@ NAMES = {
     "cost.evaluations": "network calls, whole lineage",
     "cost.seconds": "seconds, whole lineage",
     "cost.disk": "bytes on disk, whole lineage",
+    "cost.memory": "peak of memory in bytes, the largest of the lineage",
 }
 """Names of facts in words; the others are spoken as they are written."""
 

@@ -199,6 +199,11 @@ def main_columns(table: Comparison) -> list[Column]:
         ),
         *(numbers(heading, [count(mean) for mean in several]) for heading, several in means.items()),
         numbers("disk, MB", [_megabytes(cost.disk.mean if cost else None) for cost in costs]),
+        *(
+            [numbers("memory, MB", [_megabytes(cost.memory.mean if cost else None) for cost in costs], further=True)]
+            if any(cost and cost.memory.mean for cost in costs)
+            else []
+        ),
         *seen_columns(
             [next(line.first for line in table.lines if line.name == name) for name in names],
             [*table.family.students.values()],

@@ -212,15 +212,15 @@ def main_words(table: Comparison) -> list[str]:
         + (f"Distilled at another w, and scored below, under Guidance: {said(elsewhere)}. " if elsewhere else "")
         + ("" if first.card.of_inception else f"The features are {first.card.extractor}'s, not Inception's. ")
         + (
-            f"A student's is the mean ± sample standard deviation over the training seeds {seeds}; the teacher was "
-            "trained once. "
+            f"A student's is the mean ± deviation over the training seeds {seeds}; the teacher was trained once. "
             if len(table.seeds) > 1
             else f"One training seed, {seeds}. "
         )
         + f"{RULE}{error_words(table.every_row)} "
         + (BOLD if table.best else ""),
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
-        "a method of several phases counts each once. Network calls are forward and in images. "
+        "a method of several phases counts each once. Network calls are forward and in images; memory is "
+        "the peak of one training. "
         f"{before} Data is needed where any training of that line starts from real images.",
         *few_words([line.first for line in table.lines]),
     ]

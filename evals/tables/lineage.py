@@ -27,13 +27,17 @@ class PairsMade:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Training images, network calls (forward, in images), seconds, bytes on disk, and whether real images are seen."""
+    """Training images, network calls (forward, in images), seconds, bytes on disk, and whether real images are seen.
+
+    memory: the largest peak of a training in bytes; None if none said it.
+    """
 
     images: int
     evaluations: int
     seconds: float
     disk: int
     data: bool
+    memory: int | None = None
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
@@ -42,6 +46,7 @@ class Cost:
             seconds=self.seconds + other.seconds,
             disk=self.disk + other.disk,
             data=self.data or other.data,
+            memory=max((one for one in (self.memory, other.memory) if one is not None), default=None),
         )
 
 
@@ -57,6 +62,7 @@ class Spent:
     evaluations: Spread
     seconds: Spread
     disk: Spread
+    memory: Spread
 
     @staticmethod
     def of(costs: Sequence[Cost]) -> "Spent":
@@ -67,6 +73,7 @@ class Spent:
             evaluations=Spread.of([cost.evaluations for cost in costs]),
             seconds=Spread.of([cost.seconds for cost in costs]),
             disk=Spread.of([cost.disk for cost in costs]),
+            memory=Spread.of([cost.memory for cost in costs]),
         )
 
 
@@ -149,7 +156,14 @@ def _own(card: Training, name: Name) -> Cost:
     if card.images is None or card.evaluations is None or card.seconds is None:
         raise DataFault(f"{_said(name)} must say what its training cost, got none; train it again")
     data = card.starts_from == "images"
-    return Cost(images=card.images, evaluations=card.evaluations, seconds=card.seconds, disk=0, data=data)
+    return Cost(
+        images=card.images,
+        evaluations=card.evaluations,
+        seconds=card.seconds,
+        disk=0,
+        data=data,
+        memory=card.memory_peak,
+    )
 
 
 def _said(name: Name) -> str:

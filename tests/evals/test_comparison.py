@@ -74,7 +74,13 @@ def test_costs_add_along_a_lineage_and_nothing_is_paid_twice(tmp_path: Path, dra
         students[f"s{k}"] = Student(
             starts_from=str(rng.choice(["noise", "images", "pairs"])),
             parent=None if k == 0 or rng.random() < 0.3 else f"s{rng.integers(k)}",
-            **{"fids": {}, "ranked": False, "images": images, "evaluations": evaluations},
+            **{
+                "fids": {},
+                "ranked": False,
+                "images": images,
+                "evaluations": evaluations,
+                "memory_peak": (3 * k + 1) % 5,
+            },
         )
     family = house(tmp_path, students=students, seeds=(0, 5)).family()
     for name, student in students.items():
@@ -90,6 +96,7 @@ def test_costs_add_along_a_lineage_and_nothing_is_paid_twice(tmp_path: Path, dra
         )
         assert cost.seconds == student.seconds + 5 + before.seconds + PAIRS["seconds"] * (pairs and not paid)
         assert cost.disk == PAIRS["bytes"] * pairs
+        assert cost.memory == max(students[one].memory_peak or 0 for one in line), "the largest of the lineage"
         assert cost.data == any(students[one].starts_from == "images" for one in line)
     everyone = family.cost([(name, 0) for name in students])
     assert everyone.images == sum(student.images for student in students.values())
@@ -107,6 +114,7 @@ def test_a_method_costs_what_all_its_phases_took_and_a_phase_what_led_to_it(tmp_
     assert cost_of(made, "guided")["evaluations"]["mean"] == 300011, "of the student it learnt from too, ranked or not"
     needs = {name: cost_of(made, name)["data_needed"] for name in ("direct", "progressive", "guided", "boot")}
     assert needs == {"direct": False, "progressive": True, "guided": True, "boot": False}
+    assert cost_of(made, "boot")["memory"]["mean"] is None, "no card says it"
     assert cost_of(made, "teacher ddim") is row_of(made, "teacher ddim", 8)["cost"] is None
 
 

@@ -44,6 +44,7 @@ class Student:
     images: int = 100000
     evaluations: int = 300000
     seconds: float = 60.0
+    memory_peak: int | None = None
     ranked: bool = True
 
 
@@ -70,6 +71,7 @@ class House:
                     inputs["pairs"] = PAIRS["sha256_of_pairs"]
                 cost = {"images": student.images, "evaluations": student.evaluations, "seconds": student.seconds + seed}
                 cost["starts_from"] = student.starts_from
+                cost["memory_peak"] = student.memory_peak
                 self.train(f"{name}/{seed}", name, seed, cost, inputs)
                 if student.ranked:
                     self.score(name, seed, student.fids, place)
