@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -297,7 +298,9 @@ def test_no_two_files_are_equal_but_for_their_numbers() -> None:
     seen: dict[str, Path] = {}
     files = [path for path in sorted((ROOT / "gin").rglob("*.gin")) if path.parent.name != "ablations"]
     every = list((ROOT / "gin").rglob("*.gin"))
-    assert len(files) > 40 and len([path for path in every if path.parent.name != "methods"]) <= 70
+    rooms = Counter(path.relative_to(ROOT / "gin").parts[0] for path in every)
+    assert len(files) > 40 and rooms["kinds"] + rooms["parts"] + rooms["ablations"] <= 34
+    assert rooms["suites"] <= 2 * len(PARAMS["suites"]), "a suite's two files, or one in a family"
     for path in files:
         text = re.sub(r"#.*|\b[\d_.]+(e-?\d+)?\b", "", path.read_text())
         assert text not in seen, f"{path} and {seen[text]}"
