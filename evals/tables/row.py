@@ -165,11 +165,10 @@ class Row(Scores):
 class Training:
     """The card of a trained model; numbers are None for a third-party teacher. evaluations: forward calls, in images.
 
-    memory_peak: the most bytes that a process held, on a GPU those of its tensors.
-
-    starts_from: the input that a student was distilled from; None: it is a teacher. features_seen: the networks in
-    whose features its method compares images, each as FAMILY: NETWORK; None: not said. sha256: of its files; inputs:
-    the hashes of the files that it was made from.
+    memory_peak: the most bytes that its tensors held on a GPU, or its process on a CPU. starts_from: the input that a
+    student was distilled from; None: it is a teacher. features_seen: the networks in whose features its method compares
+    images, each as FAMILY: NETWORK; None: not said. sha256: of its files; inputs: the hashes of the files that it was
+    made from.
     """
 
     stage: str
