@@ -22,7 +22,13 @@ from evals.ground.faults import ConfigurationFault
 ROOT = Path(__file__).parent.parent
 LAID = ROOT / "boot_exp/config/project"
 WITHOUT = {"boot_exp", "evals", "docs/reasons"}
-TINY = {"loop.Training.images": 256, "loop.Training.batch": 64, "sample.Sample.n": 20}
+TINY = """
+from boot_exp.stages import reference
+from boot_exp.stages import sample
+loop.Training.batch = 64
+sample.Sample.n = 20
+teacher/reference.Reference.updates = 2
+"""
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +94,10 @@ def test_a_laid_project_runs_to_its_leaderboard(installed: Path, tmp_path: Path)
     mine = tmp_path / "mine"
     assert not (mine / "gin/parts").exists() and "@SUITE@" not in (mine / "README.md").read_text()
     assert "no fault" in outside(installed, mine, "boot-exp", "lint")
-    for name in ("teacher", "student"):
-        file = mine / f"gin/suites/digits/{name}.gin"
-        text = file.read_text()
-        for key, value in TINY.items():
-            text, found = re.subn(rf"(?m)^{re.escape(key)} = .*", f"{key} = {value}", text)
-            assert found == 1, key
-        file.write_text(text)
-    with (mine / "gin/suites/digits/teacher.gin").open("a") as leaf:
-        leaf.write("from boot_exp.stages import reference\nreference.Reference.updates = 2\n")
+    suite = mine / "gin/suites/trained/digits.gin"
+    text, found = re.subn("(?m)^student/loop.Training.images = .*", "loop.Training.images = 256", suite.read_text())
+    assert found == 1
+    suite.write_text(text + TINY)
     outside(installed, mine, "dvc", "repro", "-q")
     assert "\n| boot " in (mine / "results/digits/leaderboard.md").read_text()
     assert "up to date" in outside(installed, mine, "dvc", "repro")
@@ -140,6 +141,6 @@ def test_a_project_is_laid_in_an_empty_folder_alone_and_of_a_suite_that_is_there
     (tmp_path / "full/kept").touch()
     with pytest.raises(ConfigurationFault, match=r"in a new or empty folder, got .*full; name another"):
         lay(tmp_path / "full", "digits")
-    with pytest.raises(ConfigurationFault, match=r"must be one of digits, .*, got digit; did you mean digits"):
+    with pytest.raises(ConfigurationFault, match=r"must be one of .*, digits, .*, got digit; did you mean digits"):
         lay(tmp_path / "new", "digit")
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["kept"] and not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""Lays a project outside of a clone: the leaves of a suite, dvc.yaml, params.yaml, a Makefile and a README."""
+"""Lays a project outside of a clone: the file of a suite, dvc.yaml, params.yaml, a Makefile and a README."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from boot_exp.config.fault_list import Faults
 from boot_exp.config.parse import GIN
+from boot_exp.config.scopes import STUDENT, TEACHER
 from evals.ground.ending import tell
 from evals.ground.faults import ConfigurationFault, MissingResource, first_line, writing
 
@@ -22,7 +23,8 @@ def lay(folder: Path, suite: str) -> None:
     ConfigurationFault: the folder holds something, or the suite is none of the package's. MissingResource: git is
     not there.
     """
-    suites = sorted(path.parent.name for path in (GIN / "suites").glob("*/network.gin"))
+    family = GIN / "suites/trained"
+    suites = sorted({path.stem for path in family.glob("*.gin")} - {TEACHER, STUDENT})
     if suite not in suites:
         raise ConfigurationFault(
             f"--suite must be one of {', '.join(suites)}, got {suite}{Faults.nearest(suite, suites)}"
@@ -30,7 +32,9 @@ def lay(folder: Path, suite: str) -> None:
     with writing(folder):
         if folder.exists() and (folder.is_file() or any(folder.iterdir())):
             raise ConfigurationFault(f"a new project must be laid in a new or empty folder, got {folder}; name another")
-        shutil.copytree(GIN / "suites" / suite, folder / "gin/suites" / suite)
+        own = folder / "gin/suites" / family.name
+        own.mkdir(parents=True)
+        shutil.copy(family / f"{suite}.gin", own)
         for template in sorted(TEMPLATES.iterdir()):
             name = template.name.replace("dot-", ".").removesuffix(".txt")  # DVC reads every dvc.yaml of a repository
             (folder / name).write_text(template.read_text(encoding="utf-8").replace("@SUITE@", suite), encoding="utf-8")

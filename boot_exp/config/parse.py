@@ -54,7 +54,7 @@ MOST_FAULTS = 20
 MOST_BEHIND = 1_000
 UNCLOSED = "a bracket or a quote is opened here and never closed"
 DEEPEST = 50
-"""Of brackets, includes, macros and components in each other: far beyond any leaf, and within Python's own limits."""
+"""Of brackets, includes, macros and components in each other: far beyond any file, and within Python's own limits."""
 
 
 class _Values(config_parser.ParserDelegate):  # type: ignore[misc]  # gin has no types

@@ -23,11 +23,8 @@ from boot_exp.config.params import (
 from boot_exp.config.parse import Macro, parse_file
 from boot_exp.config.plan_text import plan_text
 from boot_exp.config.runs import (
-    ABLATIONS,
     METHODS,
-    NONE,
     STUDY,
-    TEACHER,
     Run,
     compiled,
     is_compared,
@@ -37,6 +34,7 @@ from boot_exp.config.runs import (
     suite_files,
     suite_runs,
 )
+from boot_exp.config.scopes import NONE, TEACHER, ablations
 from evals.ground.faults import ConfigurationFault
 from evals.ground.files import replacing
 
@@ -254,7 +252,7 @@ def check_all(params: Mapping[str, Any], faults: Faults) -> int:
     images = planned_images()
     suites = [suite_of(params, name, faults, images, seeds=1, hashed=False) for name in params["suites"]]
     control = [replace(run, ablation=NONE) for run in study_runs(params)[:1]] if params.get(STUDY) else []
-    more = [replace(run, ablation=path.stem) for run in control for path in sorted(ABLATIONS.glob("*.gin"))]
+    more = [replace(run, ablation=name) for run in control for name in ablations(faults)]
     first = control[0].suite if control else next(iter(params["suites"]))
     listed = {run.student.method for suite in suites for run, _ in suite.runs if run.student}
     more += [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from boot_exp.config.runs import STUDY, TEACHER
+from boot_exp.config.runs import STUDY
+from boot_exp.config.scopes import TEACHER
 
 if TYPE_CHECKING:
     from boot_exp.config.plan import Suite

@@ -12,7 +12,8 @@ from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import REACHES, flat, planned_images, read_params
 from boot_exp.config.plan import check_fresh, suite_of
-from boot_exp.config.runs import NONE, Run, compiled, names, overrides, suite_runs
+from boot_exp.config.runs import Run, compiled, names, overrides, suite_runs
+from boot_exp.config.scopes import NONE
 from evals.ground.files import replacing_folder, write_json
 
 ROWS = "rows"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from boot_exp.config.params import (
     students,
 )
 from boot_exp.config.parse import GIN, Binding, parse, parse_file
+from boot_exp.config.scopes import ABLATIONS, NONE, STUDENT, TEACHER, ablations, of_kind
 from evals.ground.faults import ConfigurationFault
 
-SUITES, METHODS, ABLATIONS = Path("gin/suites"), Path("gin/methods"), Path("gin/ablations")
-NONE = "none"  # the ablation that changes nothing: the control of a study
-TEACHER, STUDENT, STUDY = "teacher", "student", "study"
+SUITES, METHODS = Path("gin/suites"), Path("gin/methods")
+STUDY = "study"
 _RULE = "a run must be a frozen file, a gin file, SUITE/teacher or SUITE/STUDENT"
 
 
@@ -153,12 +153,11 @@ def study_runs(params: Mapping[str, Any]) -> list[Run]:
         raise ConfigurationFault("params.yaml must have a part study to resolve or lint one, got none; write it")
     study, suite = params[STUDY], params[STUDY]["suite"]
     plain = student_run(suite, Student(name=study["method"], method=study["method"]), seed=None)
-    settings = SUITES / suite / f"{study['settings']}.gin"
     return [
         replace(
             plain,
             name=ablation,
-            files=(*plain.files, settings),
+            files=(*plain.files, Path(study["settings"])),
             folder=Path("resolved") / STUDY / ablation / str(seed),
             ablation=ablation,
             seed=seed,
@@ -191,11 +190,12 @@ def own_bindings(run: Run, methods: Set[str], faults: Faults) -> list[Binding]:
     method's file has that name or includes the file of that name. methods: the names of all.
     """
     first, *rest = (parse_file(file, faults, said=Spot(run.asked)) for file in run.files)
-    shared = _of_kind(run.kind, [binding for file in rest for binding in file])
     read = {path.stem for b in first if (path := Path(b.spot.file)).parent == METHODS}
+    kind = STUDENT if read else run.kind  # a file alone may include its method's and perhaps a suite's
+    first, shared = (of_kind(kind, file) for file in (first, [binding for file in rest for binding in file]))
     if run.student is not None:
         read.add(run.student.method)
-    elif read:  # one file, which includes its method's and perhaps a suite's
+    elif read:
         first, shared = [], first
     common = [*first, *(binding for binding in shared if not read or binding.scope.split("/")[0] not in methods)]
     for binding in shared:
@@ -212,18 +212,6 @@ def own_bindings(run: Run, methods: Set[str], faults: Faults) -> list[Binding]:
     if run.images is not None:
         common += parse(f"Training.images = {run.images}", "plan.yaml", faults, anywhere=True)
     return common
-
-
-def _of_kind(kind: str, bindings: Iterable[Binding]) -> list[Binding]:
-    """Returns the bindings that hold for one kind of run, without the scope that says so."""
-    found = []
-    for binding in bindings:
-        first, _, rest = binding.scope.partition("/")
-        if first not in (TEACHER, STUDENT):
-            found.append(binding)
-        elif first == kind:
-            found.append(replace(binding, scope=rest))
-    return found
 
 
 def compiled(
@@ -247,15 +235,18 @@ def compiled(
                 faults.add(spot, f"{rule}, got {file}; move it there")
             more += parse_file(Path(file), faults, said=spot, anywhere=True)
         if run.ablation != NONE:
-            path = ABLATIONS / f"{run.ablation}.gin"
-            more += parse_file(path, faults, said=Spot(f"{PARAMS}, ablation"), anywhere=True)
-        more = _of_kind(run.kind, [*more, *from_params(said, run.kind, faults)])
+            known = ablations(faults)
+            if run.ablation not in known:
+                near = Faults.nearest(run.ablation, known)
+                faults.add(Spot(f"{PARAMS}, ablation"), f"{ABLATIONS} has no ablation {run.ablation}{near}")
+            more += known.get(run.ablation, [])
+        more = of_kind(run.kind, [*more, *from_params(said, run.kind, faults)])
         more += parse("\n".join(bindings), "--bind", faults, anywhere=True)
         compiler = Compiler([*own, *more], faults, hashed=hashed)
         stages = compiler.stages(run.suite, run.name)
         if not stages and not faults.found:
             asked, cure = run.files[0], "include one of gin/kinds"
-            cure = f"give SUITE/METHOD --bind \"include '{asked}'\"" if asked.parent == ABLATIONS else cure
+            cure = f"name one of its ablations in {PARAMS}, gin.ablation" if asked == ABLATIONS else cure
             faults.add(Spot(str(asked)), f"a run must configure a stage, got none; {cure}")
         result.append((run, stages))
         compilers.append(compiler)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.params import CURE, PLAN, planned, planned_suites
-from boot_exp.config.runs import TEACHER
+from boot_exp.config.scopes import TEACHER
 from evals.ground.faults import ConfigurationFault
 
 

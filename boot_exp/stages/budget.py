@@ -14,7 +14,8 @@ from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.plan import Suite, suite_of
 from boot_exp.config.plan_text import plan_text
-from boot_exp.config.runs import TEACHER, Run, names
+from boot_exp.config.runs import Run, names
+from boot_exp.config.scopes import TEACHER
 from boot_exp.methods import Start
 from boot_exp.stages.distil import Distil
 from boot_exp.stages.pairs import Pairs

@@ -14,7 +14,7 @@ def init(
     folder: Annotated[Path, typer.Argument(help="a new or empty folder")],
     suite: Annotated[str, typer.Option(help="the suite of the package to start from")] = "digits",
 ) -> None:
-    """Lays a project anywhere: the leaves of a suite, dvc.yaml, params.yaml, a Makefile and a README."""
+    """Lays a project anywhere: the file of a suite, dvc.yaml, params.yaml, a Makefile and a README."""
     from boot_exp.config.new_project import lay
 
     lay(folder, suite)

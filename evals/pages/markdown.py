@@ -206,6 +206,8 @@ def main_words(table: Comparison) -> list[str]:
             f"The teacher's own {teacher.images:,} images, {count(teacher.evaluations)} network calls and "
             f"{count(teacher.seconds)} seconds come before all of them."
         )
+    costs = [one.cost for one in table.methods]
+    memory = "; memory is the peak of one training" if any(cost and cost.memory.mean for cost in costs) else ""
     return [
         f"{first.card.fid_name} of {first.n:,} samples against {first.card.reference} ({first.card.reference_split}), "
         "by NFE, the network evaluations of an image; lower is better. A student that takes w stands here with w = 1. "
@@ -219,9 +221,8 @@ def main_words(table: Comparison) -> list[str]:
         + f"{RULE}{error_words(table.every_row)} "
         + (BOLD if table.best else ""),
         "What a student cost counts the students it learnt from and the pairs it was given, as means over the seeds; "
-        "a method of several phases counts each once. Network calls are forward and in images; memory is "
-        "the peak of one training. "
-        f"{before} Data is needed where any training of that line starts from real images.",
+        "a method of several phases counts each once. Network calls are forward and in images"
+        f"{memory}. {before} Data is needed where any training of that line starts from real images.",
         *few_words([line.first for line in table.lines]),
     ]
 

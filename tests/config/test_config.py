@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -26,6 +26,7 @@ from boot_exp.config.fault_list import Faults, Spot
 from boot_exp.config.frozen import Frozen, differences
 from boot_exp.config.params import planned_images, read_params
 from boot_exp.config.parse import parse
+from boot_exp.config.scopes import ABLATIONS, NONE, ablations
 from boot_exp.config.source import Definition
 from boot_exp.teachers import text_unet
 from evals.ground.faults import ConfigurationFault
@@ -39,7 +40,8 @@ IMAGES = planned_images(ROOT / "plan.yaml")
 BOOT = """
 from __gin__ import dynamic_registration
 include 'gin/methods/boot.gin'
-include 'gin/suites/digits/network.gin'
+include 'gin/parts/unet.gin'
+include 'gin/parts/digits.gin'
 from boot_exp.engine import averages
 from boot_exp.stages import distil
 from boot_exp.stages import sample
@@ -138,7 +140,7 @@ MUTATIONS = {
     "the same binding twice": (
         IMAGES_LINE,
         f"{IMAGES_LINE}\n{IMAGES_LINE}",
-        ["loop.Training.images is bound twice, first in line 11"],
+        ["loop.Training.images is bound twice, first in line 12"],
     ),
     "an unused binding": (
         METHOD_LINE,
@@ -224,43 +226,45 @@ LAST = {
 RUNS = {f"{suite}/{run.name}": replace(run, images=IMAGES.get(run.key)) for (suite, *_), run in LAST.items()}
 
 
+def statements(file: Path) -> Iterator[str]:
+    """Those of a suite's file, with those of the suites and parts that it includes in their place."""
+    text = re.sub("^#.*\n", "", file.read_text(), flags=re.M)
+    for statement in re.findall(r"^\S.*(?:\n[ \])].*)*", text, flags=re.M):
+        included = re.match(r"include '(gin/(?:suites|parts)/.*)'", statement)
+        yield from statements(Path(included[1])) if included else [statement]
+
+
 def as_one_file(run: runs.Run) -> str:
-    """A run as gin text: its files, then what holds for its method alone, and its line of params.yaml."""
-    includes, imports, lines = [], ["from boot_exp.stages import distil", "from boot_exp.engine import loop"], []
+    """A run as gin text: its files, with what holds for its kind and its method alone, and its line of params.yaml."""
+    lines = ["from boot_exp.stages import distil", "from boot_exp.engine import loop"]
     methods = [path.stem for path in (ROOT / "gin/methods").glob("*.gin")]
     read, waiting = set(), [run.files[0]]
     while waiting:
         path = waiting.pop()
         read.add(path.stem)
         waiting += [Path(name) for name in re.findall(r"^include '(gin/methods/.*)'", path.read_text(), flags=re.M)]
-    files = []
-    for file in run.files:  # a suite may include another one, whose lines come before its own
-        files += [Path(name) for name in re.findall(r"^include '(gin/suites/.*)'", file.read_text(), flags=re.M)] + [
-            file
-        ]
-    for file in files:
-        includes.append(f"include '{file}'")
-        imports += re.findall(r"^from (?!__gin__).*", file.read_text(), flags=re.M)
-        for scope, line in re.findall(r"^(\w+)/(.*(?:\n[ \])].*)*)", file.read_text(), flags=re.M):
-            if scope in ("teacher", "student"):  # of a family of suites
-                if scope != ("teacher" if run.student is None else "student"):
-                    continue
-                first, _, rest = line.partition("/")
-                if first not in methods:
-                    lines.append(line)
-                    continue
-                scope, line = first, rest
-            lines += [line] if run.student and scope in methods and scope in read else []
+    of_methods = [] if run.student is None else [f"include '{run.files[0]}'"]
+    files = run.files if run.student is None else run.files[1:]
+    for line in [*of_methods, *(line for file in files for line in statements(file))]:
+        kind, _, rest = line.partition("/") if re.match("(teacher|student)/", line) else ("", "", line)
+        if kind not in ("", "teacher" if run.student is None else "student"):
+            continue
+        scope, _, own = rest.partition("/")
+        if run.student is None or scope not in methods:
+            lines.append(rest)
+        elif scope in read:
+            lines.append(own)
     if run.student is not None:
         lines += [f"{name} = {value}" for name, value in run.student.macros.items()]
         lines += ["distil.Distil.teacher = %STUDENT"] * (run.student.teacher is not None)
         lines += [f"loop.Training.images = {run.images}"] * (run.images is not None)
-    if run.ablation != runs.NONE:
-        ablation = ROOT / f"gin/ablations/{run.ablation}.gin"
-        includes.append(f"include 'gin/ablations/{run.ablation}.gin'")
-        bound = re.findall(r"^([\w.]+) =", ablation.read_text(), flags=re.M)
-        lines = [line for line in lines if line.partition(" =")[0] not in bound]
-    return "\n".join(["from __gin__ import dynamic_registration", *includes, *dict.fromkeys(imports), *lines, ""])
+    if run.ablation != NONE:
+        text = (ROOT / ABLATIONS).read_text()
+        lines += re.findall(r"^from (?!__gin__).*", text, flags=re.M)
+        lines += re.findall(rf"^{run.ablation}/(.*)", text, flags=re.M)
+    heads = [line for line in lines if line.startswith("from ")]
+    lines = [line for line in lines if not line.startswith("from ")]
+    return "\n".join([*dict.fromkeys(["from __gin__ import dynamic_registration", *heads]), *lines, ""])
 
 
 def few_layers(patch: pytest.MonkeyPatch) -> None:
@@ -511,9 +515,9 @@ def test_what_differs_is_said_value_by_value(house: Path) -> None:
     assert not list(differences(a, a))
 
 
-@pytest.mark.parametrize("ablation", sorted(path.stem for path in (ROOT / "gin/ablations").glob("*.gin")))
+@pytest.mark.parametrize("ablation", sorted(ablations(Faults())))
 def test_an_ablation_is_short_and_changes_the_distillation_alone(house: Path, ablation: str) -> None:
-    assert len((ROOT / f"gin/ablations/{ablation}.gin").read_text().splitlines()) <= 10
+    assert len(ablations(Faults())[ablation]) <= 4
     given = Path("digits_conditional/boot"), "Training.images = 4"
     plain, ablated = stages(*given), stages(*given, ablation=ablation)
     assert plain["distil"].text() != ablated["distil"].text()
@@ -537,7 +541,7 @@ def test_faults_of_params_are_reported_together_with_their_lines(house: Path) ->
     with pytest.raises(ConfigurationFault) as caught:
         faults.raise_if_any()
     for words in (
-        "no_boundry.gin cannot be read (it is not there); paths are from the repository's root; did you mean gin/abl",
+        "params.yaml, ablation: gin/ablations.gin has no ablation no_boundry; did you mean no_boundary",
         "gin.bindings.Boot.delta:1: boot.Boot.delta is a step in t and must lie in (0, 1), got 40.0",
         "KernelDistance has no parameter substs; did you mean subset",
         "gin.overrides:1: samplers.Sweep has no parameter step; did you mean steps?",
@@ -552,19 +556,17 @@ def test_a_suite_may_replace_a_component_that_its_method_binds(house: Path) -> N
     """What the method's file binds of the replaced component is no fault; what the suite's binds after it is one."""
     (house / "gin").unlink()
     shutil.copytree(ROOT / "gin", house / "gin")
-    suite = house / "gin/suites/replacing"
-    suite.mkdir()
     imports = "from boot_exp.engine import loop\nfrom boot_exp.engine import optimizers\nfrom torch import optim\n"
-    file = suite / "student.gin"
+    file = house / "gin/suites/trained/replacing.gin"
     file.write_text(
-        f"from __gin__ import dynamic_registration\ninclude 'gin/suites/digits_conditional/student.gin'\n{imports}"
+        f"from __gin__ import dynamic_registration\ninclude 'gin/suites/trained/digits_conditional.gin'\n{imports}"
         "loop.Training.optimizer = @optimizers.Soap\n"
     )
     frozen = stages(Path("replacing/boot"), "Training.images = 4")["distil"]
     names = {component.name for component in frozen.components}
     assert "Soap" in names and "Adam" not in names
     file.write_text(file.read_text() + "optim.Adam.eps = 1e-6\n")
-    with pytest.raises(ConfigurationFault, match=r"student\.gin:7: unused binding optim\.Adam\.eps"):
+    with pytest.raises(ConfigurationFault, match=r"replacing\.gin:7: unused binding optim\.Adam\.eps"):
         stages(Path("replacing/boot"), "Training.images = 4")
 
 

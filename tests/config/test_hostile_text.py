@@ -15,12 +15,10 @@ from boot_exp.config.fault_list import Faults
 from boot_exp.config.frozen import Frozen
 from boot_exp.config.plan import check_all
 from evals.ground.faults import ConfigurationFault
+from tests.house.leaf import student_leaf
 
 ROOT = Path(__file__).parents[2]
-NETWORK = "include 'gin/suites/digits/network.gin'\n"
-STUDENT = (ROOT / "gin/suites/digits/student.gin").read_text()
-LEAF = STUDENT.replace(NETWORK, f"include 'gin/methods/boot.gin'\n{NETWORK}")
-assert LEAF != STUDENT
+LEAF = student_leaf("boot")
 PARAMS, PLAN = (ROOT / "params.yaml").read_text(), (ROOT / "plan.yaml").read_text()
 SECONDS = 20
 

@@ -146,7 +146,7 @@ def test_a_setting_of_a_suite_for_one_method_holds_for_it_and_what_includes_it(h
     assert batches == {"consistency": 2048, "consistency_training": 1024, "tract_1": 1024}
     (house / "gin").unlink()
     shutil.copytree(ROOT / "gin", house / "gin")
-    own = Path("gin/suites/imagenet_64/student.gin")
+    own = Path("gin/suites/trained/imagenet_64.gin")
     own.write_text(own.read_text().replace("consistency/loop", "consistncy/loop"))
     with pytest.raises(ConfigurationFault, match=r"unused binding consistncy/loop\.Training\.batch"):
         stages("imagenet_64/consistency")
@@ -294,27 +294,25 @@ def test_a_student_depends_on_what_x0_stands_for_alone(house: Path, method: str,
 
 
 def test_no_two_files_are_equal_but_for_their_numbers() -> None:
-    """An ablation is a value, and may be."""
     seen: dict[str, Path] = {}
-    files = [path for path in sorted((ROOT / "gin").rglob("*.gin")) if path.parent.name != "ablations"]
-    every = list((ROOT / "gin").rglob("*.gin"))
-    rooms = Counter(path.relative_to(ROOT / "gin").parts[0] for path in every)
-    assert len(files) > 40 and rooms["kinds"] + rooms["parts"] + rooms["ablations"] <= 34
-    assert rooms["suites"] <= 2 * len(PARAMS["suites"]), "a suite's two files, or one in a family"
+    files = sorted((ROOT / "gin").rglob("*.gin"))
+    rooms = Counter(path.relative_to(ROOT / "gin").parts[0] for path in files)
+    shared = len(files) - rooms["methods"] - rooms["suites"]
+    assert rooms["methods"] > 20 and shared <= 18, "a setting of one suite or of one method is in its own file"
     for path in files:
         text = re.sub(r"#.*|\b[\d_.]+(e-?\d+)?\b", "", path.read_text())
         assert text not in seen, f"{path} and {seen[text]}"
         seen[text] = path
 
 
-def test_a_suite_is_a_teacher_and_students_or_a_file_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_suite_is_a_file_of_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert {*runs.suite_names()} == {*PARAMS["suites"]}
     for suite in PARAMS["suites"]:
         teacher, students = (runs.suite_files(suite, kind) for kind in ("teacher", "student"))
         assert all(path.is_file() for path in (*teacher, *students)), suite
         assert (teacher[0].stem, students[0].stem) == ("teacher", "student") and teacher[1:] == students[1:]
-        assert teacher[0].parent.name == suite or teacher[1].name == f"{suite}.gin"
+        assert teacher[0].parent.name == suite or [path.name for path in teacher[1:]] == [f"{suite}.gin"]
 
 
 def test_a_file_of_a_family_binds_for_one_kind_of_run_by_its_scope(
@@ -327,16 +325,18 @@ def test_a_file_of_a_family_binds_for_one_kind_of_run_by_its_scope(
             (tmp_path / "gin" / path.name).symlink_to(path)
     family = tmp_path / "gin/suites/family"
     family.mkdir(parents=True)
-    digits = ROOT / "gin/suites/digits"
+    trained = ROOT / "gin/suites/trained"
     for kind in ("teacher", "student"):
-        (family / f"{kind}.gin").write_text((digits / f"{kind}.gin").read_text())
-    (family.parent / "digits").symlink_to(digits)
+        (family / f"{kind}.gin").write_text((trained / f"{kind}.gin").read_text())
+    (family.parent / "other").mkdir()
+    for name in ("network", "teacher", "student"):
+        (family.parent / "other" / f"{name}.gin").touch()
     (family / "one.gin").write_text(
-        "from boot_exp.engine import averages\nfrom boot_exp.engine import loop\n"
+        "include 'gin/parts/digits.gin'\nfrom boot_exp.engine import averages\nfrom boot_exp.engine import loop\n"
         "teacher/loop.Training.images = 11\nstudent/loop.Training.images = 12\naverages.Ema.half_life = 13\n"
         "student/boot/loop.Training.clip = 2.0\nstudent/direct/loop.Training.clip = 3.0\n"
     )
-    assert runs.suite_names() == ["digits", "one"]
+    assert sorted(runs.suite_names()) == ["one", "other"]
     teacher, student = stages("one/teacher")["teacher"].settings(), stages("one/boot")["distil"].settings()
     assert (teacher["loop.Training.images"], student["loop.Training.images"]) == (11, 12)
     assert teacher["averages.Ema.half_life"] == student["averages.Ema.half_life"] == 13
@@ -359,7 +359,7 @@ def test_every_method_resolves_in_every_suite(method: str, monkeypatch: pytest.M
         if "prompted" in said["students"] and method not in PARAMS["students"]["prompted"]:
             continue  # such a suite binds what its own methods use
         file = runs.suite_files(suite, "teacher")[0]
-        ours = "parts/teacher.gin" in "".join(b.spot.file for b in parse_file(file, Faults(), said=Spot("")))
+        ours = "parts/unet.gin" in "".join(b.spot.file for b in parse_file(file, Faults(), said=Spot("")))
         if "consistency_training" in CHAINS[method] and not ours:
             continue  # its student has a U-Net of ours from scratch
         if method == "boot_fixed_w" and "prompted" not in said["students"]:
@@ -393,7 +393,7 @@ def test_a_misspelt_teacher_is_refused_by_lint_and_resolve_without_torch(house: 
         ("digits/bot", "there is no student bot; did you mean boot"),
         ("digts/boot", "there is no suite digts; did you mean digits"),
         ("digits", "got the suite digits; add the run, such as digits/teacher"),
-        ("gin/ablations/soap.gin", "got none; give SUITE/METHOD --bind \"include 'gin/ablations/soap.gin'\""),
+        ("gin/ablations.gin", "got none; name one of its ablations in params.yaml, gin.ablation"),
         ("digits_conditional/progressive_9", "there is no student progressive_9; did you mean progressive_8"),
     ],
 )

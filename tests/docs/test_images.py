@@ -16,7 +16,7 @@ from tests.house.stages import verb
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/images.md").read_text()
-INCEPTION = "reference.InceptionReference.protocol = @protocols.Standard()\n"
+INCEPTION = "teacher/reference.InceptionReference.protocol = @protocols.Standard()\n"
 
 
 @pytest.fixture
@@ -26,10 +26,12 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("kinds", "parts", "methods"):
         (tmp_path / "gin" / name).symlink_to(ROOT / "gin" / name)
     files = re.findall(r"^```gin\n# (gin/\S+)\n(.*?)^```$", PAGE, re.M | re.S)
-    assert [Path(name).stem for name, _ in files] == ["network", "teacher", "student"]
+    assert [name for name, _ in files] == ["gin/suites/trained/photos.gin"]
     for name, text in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    for kind in ("teacher", "student"):
+        (tmp_path / f"gin/suites/trained/{kind}.gin").symlink_to(ROOT / f"gin/suites/trained/{kind}.gin")
     (tmp_path / "datasets/photos").mkdir(parents=True)
     drawn = np.random.default_rng(0)
     for number in range(6):
@@ -53,7 +55,7 @@ def test_the_files_of_the_page_lint_and_their_data_is_read(house: Path) -> None:
 
 
 def test_images_without_labels_have_no_in_domain_reference_and_are_told_what_to_bind(house: Path) -> None:
-    leaf = house / "gin/suites/photos/teacher.gin"
+    leaf = house / "gin/suites/trained/photos.gin"
     text = leaf.read_text()
     assert INCEPTION in text and "edm_50k" in text
     leaf.write_text(text.replace(INCEPTION, "").replace("edm_50k", "in_domain"))

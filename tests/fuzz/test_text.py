@@ -25,6 +25,7 @@ from evals.ground.faults import Fault
 from evals.ground.files import read_json, sha256_of, write_json
 from evals.images.samples import read_samples_card
 from evals.tables.row import read_rows, read_training
+from tests.house.leaf import student_leaf
 
 ROOT = Path(__file__).parents[2]
 SECONDS, SEED = float(os.environ.get("FUZZ_SECONDS", "4")), int(os.environ.get("FUZZ_SEED", "0"))
@@ -124,10 +125,7 @@ def any_json(path: Path) -> None:
 
 
 def formats(folder: Path) -> list[Format]:
-    network = "include 'gin/suites/digits/network.gin'"
-    student = (ROOT / "gin/suites/digits/student.gin").read_text()
-    leaves = [student.replace(network, f"include 'gin/methods/{name}.gin'\n{network}") for name in ("boot", "direct")]
-    assert student not in leaves
+    leaves = [student_leaf(name) for name in ("boot", "direct")]
     faults = Faults()
     ((_, stages),) = runs.compiled([runs.named_run(Path("digits/boot"))], {}, faults)
     stages["distil"].write(folder / "distil.json")

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 TINY = """
 from __gin__ import dynamic_registration
-include 'gin/suites/digits/whole_{leaf}.gin'
+include 'gin/parts/whole_{leaf}.gin'
 from boot_exp.diffusion.nets import embeddings
 from boot_exp.diffusion.nets import unet
 from boot_exp.stages import sample
@@ -33,21 +33,20 @@ sample.Sample.n = 20
 TINY_STUDENT = """
 from boot_exp.diffusion import samplers
 from boot_exp.stages import profile
-boot/loop.Training.batch = 64
-boot/profile.Profile.n = 4
-boot/profile.Profile.intervals = 5
-boot/profile.Profile.substeps = 1
-boot/profile_ddim/samplers.Sweep.steps = (5,)
-boot/profile_heun/samplers.Sweep.steps = (5,)
+student/boot/loop.Training.batch = 64
+student/boot/profile.Profile.n = 4
+student/boot/profile.Profile.intervals = 5
+student/boot/profile.Profile.substeps = 1
+student/boot/profile_ddim/samplers.Sweep.steps = (5,)
+student/boot/profile_heun/samplers.Sweep.steps = (5,)
 """
 
 
 TINY_TEACHER = """
 from boot_exp.stages import reference
-reference.Reference.updates = 2
-ddim/samplers.Sweep.steps = (1, 2)
-heun/samplers.Sweep.steps = (1,)
-from boot_exp.diffusion import samplers
+teacher/reference.Reference.updates = 2
+teacher/ddim/samplers.Sweep.steps = (1, 2)
+teacher/heun/samplers.Sweep.steps = (1,)
 """
 
 

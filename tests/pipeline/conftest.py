@@ -16,11 +16,10 @@ def house(tmp_path_factory: pytest.TempPathFactory, warm: Path) -> House:
     """A copy of the repository whose suite digits is tiny and has run once."""
     made = copied(tmp_path_factory.mktemp("house"), warm)
     house, run = made.path, made.run
-    leaves = house / "gin/suites/digits"
-    for leaf in ("teacher", "student", "study"):
-        (leaves / f"{leaf}.gin").rename(leaves / f"whole_{leaf}.gin")
-        own = TINY_TEACHER if leaf == "teacher" else TINY_STUDENT
-        (leaves / f"{leaf}.gin").write_text(TINY.format(leaf=leaf) + own)
+    for file, own in (("suites/trained/digits", TINY_TEACHER + TINY_STUDENT), ("study", TINY_STUDENT)):
+        leaf = house / f"gin/{file}.gin"
+        leaf.rename(house / f"gin/parts/whole_{leaf.name}")
+        leaf.write_text(TINY.format(leaf=leaf.stem) + own)
     yaml = YAML()
     params = yaml.load(house / "params.yaml")
     params["suites"] = {"digits": params["suites"]["digits"]}

@@ -28,11 +28,6 @@ STUDENTS = {
 }
 RANKED = {"teacher", *(name for names in STUDENTS.values() for name in names)}
 NUMBERS = {
-    "gin/suites/digits_conditional/*.gin": {
-        r"Training.images = .*": "Training.images = 256",
-        r"Training.batch = .*": "Training.batch = 64",
-        r"Sample.n = .*": "Sample.n = 20",
-    },
     "gin/parts/baselines_and_pairs.gin": {
         r"Sweep.steps = .*": "Sweep.steps = (2,)",
         r"GuidanceSweep.w = .*": "GuidanceSweep.w = (1, 3)",
@@ -40,12 +35,13 @@ NUMBERS = {
     },
     "gin/parts/pairs.gin": {r"Along.steps = .*": "Along.steps = 2"},
     "gin/kinds/teacher.gin": {r"Sweep.steps = .*": "Sweep.steps = (1, 2)"},
-    "gin/suites/digits/network.gin": {
+    "gin/parts/digits.gin": {
+        r"Training.images = .*": "Training.images = 256",
+        r"Training.batch = .*": "Training.batch = 64",
+        r"Sample.n = .*": "Sample.n = 20",
         r"UNet.channels = .*": "UNet.channels = 8",
         r"UNet.head_channels = .*": "UNet.head_channels = 16",
-    },
-    "gin/suites/digits_conditional/teacher.gin": {
-        r"\Z": "from boot_exp.stages import reference\nreference.Reference.updates = 2\n"
+        r"\Z": "from boot_exp.stages import reference\nteacher/reference.Reference.updates = 2\n",
     },
 }
 

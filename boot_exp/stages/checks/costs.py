@@ -17,6 +17,7 @@ from boot_exp.diffusion.denoisers import Networked, takes_text
 from boot_exp.engine.loop import Training
 from boot_exp.methods.students import DenoisingStudent
 from boot_exp.stages.budget import step_calls
+from boot_exp.stages.checks.backward import backward_calls
 from boot_exp.stages.distil import Distil
 from boot_exp.stages.pairs import Pairs
 from boot_exp.stages.sample import Sample
@@ -84,13 +85,21 @@ def of_text(prompts: Any) -> Any:
     return getattr(prompts, "prompts", prompts)
 
 
-def training_operations(stage: Any, cost: NetworkCost) -> int:
-    """Counts the operations of a training: all network calls, plus two for each image that is differentiated."""
+def training_calls(stage: Any) -> tuple[int, int]:
+    """Counts the network calls of a training, forward, and those that gradients pass back through, in images."""
     training: Training = stage.training
-    calls = training.images
-    if isinstance(stage, Distil):
-        calls = training.images * step_calls(stage) // training.batch
-    return cost.operations * (calls + 2 * training.images)
+    if not isinstance(stage, Distil):
+        return training.images, training.images
+    with torch.device("cpu"):
+        step = step_calls(stage), backward_calls(stage)
+    forward, backward = (training.images * calls // training.batch for calls in step)
+    return forward, backward
+
+
+def training_operations(stage: Any, cost: NetworkCost) -> int:
+    """Counts the operations of a training: a gradient takes twice those of the call that it passes back through."""
+    forward, backward = training_calls(stage)
+    return cost.operations * (forward + 2 * backward)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +143,7 @@ def drawn_calls(model: Any, samplers: Sequence[Any], n: int) -> int:
 
 def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
     """Yields a table of costs: a row for each run's training and for each of its ways to draw images."""
-    rows: list[tuple[str, str, int, int, float]] = []
+    rows: list[tuple[str, str, int, int, int, float]] = []
     rate = Rate()
     for run, stages in suite.items():
         with torch.device("meta"):
@@ -151,16 +160,14 @@ def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
                     continue
                 if isinstance(stage, Teacher | TextTeacher | Distil):
                     model = stage.student(stage.teacher) if isinstance(stage, Distil) else stage.teacher
-                    n, calls, step = stage.training.images, stage.training.images, 2 * stage.training.images
-                    if isinstance(stage, Distil):
-                        calls = n * step_calls(stage) // stage.training.batch
+                    n, (calls, back) = stage.training.images, training_calls(stage)
                 else:
                     drawn = stage.sample if name == "verify_teacher" else stage
                     model = drawn.teacher if isinstance(drawn, Pairs) else drawn.model
                     samplers = [drawn.sampler] if isinstance(drawn, Pairs) else drawn.each
-                    n, calls, step = drawn.n, drawn_calls(model, samplers, drawn.n), 0
-                rows.append((run, name, n, calls, (calls + step) * network_cost(model, shape).operations))
-    runs, kinds, images, called, operations = zip(*rows, strict=True)
+                    n, calls, back = drawn.n, drawn_calls(model, samplers, drawn.n), 0
+                rows.append((run, name, n, calls, back, (calls + 2 * back) * network_cost(model, shape).operations))
+    runs, kinds, images, called, backward, operations = zip(*rows, strict=True)
     hours = [n / rate.tflops / 1e12 / 3600 for n in operations]
     yield markdown(
         [
@@ -168,6 +175,7 @@ def costs(suite: Mapping[str, Mapping[str, Frozen]]) -> Iterator[str]:
             Column(heading="stage", cells=kinds),
             numbers("images", [f"{n:,}" for n in images]),
             numbers("network calls", [f"{n:,}" for n in called]),
+            numbers("backward calls", [f"{n:,}" for n in backward]),
             numbers("FLOP", [f"{n:.2e}" for n in operations]),
             numbers(f"hours at {rate.tflops:.4g} TFLOP/s ({rate.known})", [figures(n, digits=3) for n in hours]),
         ]
