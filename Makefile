@@ -79,7 +79,7 @@ check: .venv/ready  ## check style, types, imports and fast laws, in about a min
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m 'not slow' tests/laws tests/engine tests/config/test_components.py tests/test_floors.py
+	$(BIN)/python -m pytest -n auto -m 'not slow' tests/laws tests/engine tests/config/test_components.py tests/test_floors.py
 
 golden: .venv/ready  ## write the golden traces that are missing or differ: make golden, or make golden METHOD=boot
 	GOLDEN=write $(BIN)/python -m pytest tests/laws/test_traces.py $(if $(METHOD),-k $(METHOD))

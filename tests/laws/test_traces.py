@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from boot_exp.engine.objectives import Objective
 from boot_exp.methods import Start
 from boot_exp.methods.denoising import Denoising, LabelledImages
 from tests.house import made_runs
-from tests.house.made_runs import BATCH, Made, distilling, figures, fitted
+from tests.house.made_runs import BATCH, Made, distilling, fitted
 
 HERE = Path(__file__).parent.parent / "golden"
 WRITE = "make golden"
@@ -73,13 +73,36 @@ def objectives(name: str) -> list[Objective]:
     return [distilling(method) for method in importlib.import_module(f"tests.laws.test_{name}").EXAMPLES]
 
 
+class Losses:
+    """A log that keeps the loss's terms of each step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+
+    def __call__(self, *given: object) -> Losses:
+        return self
+
+    def scalars(self, values: Mapping[str, float], images: int) -> None:
+        if terms := {key.removeprefix("loss/"): value for key, value in values.items() if key.startswith("loss/")}:
+            self.steps.append(terms)
+
+    def picture(self, *given: object) -> None: ...
+
+    def results(self, *given: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def traced(name: str, folder: Path) -> list[str]:
     """One line a step: the example, the step, and each term's mean."""
     lines = []
     for number, objective in enumerate(objectives(name)):
-        fitted(objective, name, folder / str(number), images=BATCH * STEPS, keep=STEPS)
-        for step, terms in enumerate(figures(folder / str(number))):
-            lines.append(" ".join([str(number), str(step), *(f"{term} {value!r}" for term, value in terms.items())]))
+        images, log = BATCH * STEPS, Losses()
+        fitted(objective, name, folder / str(number), images=images, save_every=images, loggers=(log,))
+        for step, terms in enumerate(log.steps):
+            lines.append(
+                " ".join([str(number), str(step), *(f"{term} {value!r}" for term, value in sorted(terms.items()))])
+            )
     return lines
 
 
