@@ -72,6 +72,15 @@ def test_known_methods_have_the_counts_that_their_formulas_show() -> None:
         assert counted(method, guided=True) == (through + method.passes_through + updates) * B
 
 
+def test_a_distance_that_wants_larger_images_is_not_asked() -> None:
+    def refusing(*given: object) -> None:
+        raise RuntimeError("images must be larger")
+
+    boot = made("boot", "Boot", beta=0.0, distance=refusing)
+    anchored = made("boot_anchored", "BootAnchored", boot=boot, distance=refusing, share=0.5)
+    assert counted(anchored) == counted(boot) == B
+
+
 @pytest.mark.parametrize("suite", ["data_free", "fashion_mnist_data_free"])
 def test_a_comparisons_comment_has_the_counts_of_its_students(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In docs/reasons: for each method, the sum over the students of its lineage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from boot_exp.diffusion.conditions import Condition
 from boot_exp.diffusion.denoisers import Guided, Networked
+from boot_exp.diffusion.distances import SquaredError
 from boot_exp.diffusion.predictions import FromX
 from boot_exp.diffusion.schedules import Clamped, Cosine
 from boot_exp.methods import Batch, Start
@@ -62,13 +64,19 @@ class _Net(nn.Module):
         return torch.sin(_counted(inner, self))
 
 
+def _regressing(method: Any) -> Any:
+    """Returns a method with the squared error in place of its distance, which may want larger images than these."""
+    inner = {name: _regressing(value) for name, value in vars(method).items() if hasattr(value, "loss")}
+    return replace(method, **inner, **({"distance": SquaredError()} if "distance" in vars(method) else {}))
+
+
 def backward_calls(stage: Distil) -> int:
     """Counts the network calls, in images, that the gradients of one step of a training pass back through.
 
     They are of the student, of its companion in the steps that it takes before, and of the teacher and the companion
     where the student's gradient passes through them. A guided teacher counts twice if the student does not take w.
     """
-    method, n = stage.method, stage.training.batch
+    method, n = _regressing(stage.method), stage.training.batch
     drawn = torch.Generator().manual_seed(0)
     eps, x0 = (torch.randn(n, *SHAPE, generator=drawn) for _ in range(2))
     condition = Condition(label=torch.zeros(n, dtype=torch.long), w=torch.ones(n))
