@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from boot_exp.config.fault_list import Faults
 from boot_exp.config.params import planned_images, read_params
 from boot_exp.config.plan import suite_of
 from boot_exp.methods import edge_of
+from boot_exp.methods.residuals import BySlope, ByValue
 from boot_exp.stages.checks.backward import backward_calls
 from boot_exp.stages.checks.costs import training_calls
 from tests.house.examples import given
@@ -49,24 +50,21 @@ def test_a_gradient_passes_through_the_whole_batch_and_through_no_call_that_is_n
     assert B <= counted(method, guided) <= method.evaluations(B, 2 if guided else 1)
 
 
-def made(name: str, kind: str, **settings: Any) -> Any:
-    """A method with settings of its own, others as in the first of its examples that has none of these."""
-    examples = given(boot_exp.methods, "laws")[name]
-    known = {key: value for key, value in vars(examples[0]).items()}
-    return getattr(importlib.import_module(f"boot_exp.methods.{name}"), kind)(**{**known, **settings})
+def made(name: str, **settings: Any) -> Any:
+    """The first example of a method, with these settings."""
+    return replace(CASES[f"{name}-0"], **settings)
 
 
 def test_known_methods_have_the_counts_that_their_formulas_show() -> None:
     """A term with a gradient for each sample; twice through a derivative; a companion's steps; the score's networks."""
-    residuals = importlib.import_module("boot_exp.methods.residuals")
     edge = edge_of(B, 0.125, 1.0)
-    assert counted(made("boot", "Boot", beta=1.0, boundary_share=0.125)) == B + edge
-    assert counted(made("boot", "Boot", beta=0.0)) == B
-    assert counted(made("direct", "Direct")) == B
-    assert counted(made("pid", "Pid")) == 2 * B
-    assert counted(made("boot_derivative", "BootDerivative", beta=0.0, learning=residuals.BySlope())) == 2 * B
-    assert counted(made("boot_derivative", "BootDerivative", beta=0.0, learning=residuals.ByValue())) == B
-    for method in (given(boot_exp.methods, "laws")["sid"][1], given(boot_exp.methods, "laws")["vsd"][1]):
+    assert counted(made("boot", beta=1.0, boundary_share=0.125)) == B + edge
+    assert counted(made("boot", beta=0.0)) == B
+    assert counted(made("direct")) == B
+    assert counted(made("pid")) == 2 * B
+    assert counted(made("boot_derivative", beta=0.0, learning=BySlope())) == 2 * B
+    assert counted(made("boot_derivative", beta=0.0, learning=ByValue())) == B
+    for method in (CASES["sid-1"], CASES["vsd-1"]):
         through, updates = 3 if method.passes_through else 1, method.companion.updates
         assert updates > 1 and counted(method) == (through + updates) * B
         assert counted(method, guided=True) == (through + method.passes_through + updates) * B
@@ -76,8 +74,8 @@ def test_a_distance_that_wants_larger_images_is_not_asked() -> None:
     def refusing(*given: object) -> None:
         raise RuntimeError("images must be larger")
 
-    boot = made("boot", "Boot", beta=0.0, distance=refusing)
-    anchored = made("boot_anchored", "BootAnchored", boot=boot, distance=refusing, share=0.5)
+    boot = made("boot", beta=0.0, distance=refusing)
+    anchored = made("boot_anchored", boot=boot, distance=refusing, share=0.5)
     assert counted(anchored) == counted(boot) == B
 
 
